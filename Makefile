@@ -1,0 +1,42 @@
+PYTHON ?= python3
+VENV = .venv
+BIN = $(VENV)/bin
+RUFF_FORMAT = --line-length 120 --target-version py311
+# ASYNC110: a test that waits for what no event announces. PT018: an assertion of two parts may be one thought.
+RUFF_CHECK = $(RUFF_FORMAT) --extend-select ASYNC,B,C4,I,PT,RET,SIM,UP,W --ignore ASYNC110,PT018
+
+.PHONY: help
+help: ## lists what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
+
+.PHONY: run
+run: $(VENV)/run.stamp ## the service and its page on port 3000, with a PostgreSQL of its own
+	$(BIN)/inventory-ws --demo
+
+.PHONY: test
+test: $(VENV)/test.stamp ## every test
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(VENV)/test.stamp ## format, style and types
+	$(BIN)/ruff format $(RUFF_FORMAT) --check .
+	$(BIN)/ruff check $(RUFF_CHECK) .
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/test.stamp ## writes the format
+	$(BIN)/ruff format $(RUFF_FORMAT) .
+	$(BIN)/ruff check $(RUFF_CHECK) --fix .
+
+.PHONY: clean
+clean: ## removes what the other targets made, and no data
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/run.stamp: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded]'
+	touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@

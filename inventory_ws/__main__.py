@@ -1,0 +1,152 @@
+"""The command line: flags and environment, then `web.run_app`."""
+
+import argparse
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+from . import __version__, create_app, embedded
+from .database import DATABASE, Unavailable, sql_file
+from .security import LOOPBACK
+
+KEEPALIVE = 20.0  # seconds; also what a client has for its headers
+
+
+class AccessLog(AbstractAccessLogger):
+    """One line a request, without its query: what people look for is their own business."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        path = request.rel_url.raw_path
+        milliseconds = time * 1000
+        self.logger.info("%s %s %s %d %.1f ms", request.remote, request.method, path, response.status, milliseconds)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.strip() for word in text.split(",") if word.strip())
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags; each has an environment variable, and the flag wins."""
+    env = os.environ.get
+    flags = argparse.ArgumentParser("inventory-ws", description="Un inventario cuyos cambios llegan a toda pantalla.")
+    flags.add_argument("command", nargs="?", choices=["schema"], help="schema: escribe el esquema SQL y termina")
+    flags.add_argument(
+        "--host", default=env("HOST", "127.0.0.1"), help="dirección en la que escucha (HOST; %(default)s)"
+    )
+    flags.add_argument("--port", type=int, default=env("PORT", "3000"), help="puerto (PORT; %(default)s)")
+    flags.add_argument(
+        "--database-url",
+        default=env("DATABASE_URL"),
+        help="PostgreSQL, como postgresql://usuario@servidor/base (DATABASE_URL; sin ella, el PostgreSQL incluido)",
+    )
+    flags.add_argument(
+        "--data-dir",
+        type=Path,
+        default=env("INVENTORY_WS_DATA") or embedded.default_data_dir(),
+        help="carpeta de los datos del PostgreSQL incluido (INVENTORY_WS_DATA; %(default)s)",
+    )
+    flags.add_argument(
+        "--origins",
+        type=_words,
+        default=env("INVENTORY_WS_ORIGINS", ""),
+        help="páginas de otros sitios que pueden usarlo, separadas por comas; null: las abiertas desde un archivo "
+        "(INVENTORY_WS_ORIGINS)",
+    )
+    flags.add_argument(
+        "--hosts",
+        type=_words,
+        default=env("INVENTORY_WS_HOSTS", ""),
+        help="otros nombres por los que se le llama, separados por comas (INVENTORY_WS_HOSTS)",
+    )
+    flags.add_argument(
+        "--max-sockets",
+        type=int,
+        default=env("INVENTORY_WS_MAX_SOCKETS", "10000"),
+        help="clientes conectados a la vez (INVENTORY_WS_MAX_SOCKETS; %(default)s)",
+    )
+    flags.add_argument("--demo", action="store_true", help="pone un catálogo de muestra si el inventario está vacío")
+    flags.add_argument("--version", action="version", version=__version__)
+    return flags
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the service until SIGTERM or Ctrl+C. Returns the exit status: 2 for what the person can put right."""
+    args = parser().parse_args(argv)
+    if args.command == "schema":
+        print(sql_file("schema.sql"), end="")
+        return 0
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until run_app takes over
+    try:
+        with ExitStack() as stack:
+            sock = stack.enter_context(_listen(args.host, args.port))
+            dsn = args.database_url or stack.enter_context(embedded.postgres(args.data_dir))
+            _serve(args, dsn, sock)
+    except Unavailable as exc:
+        print(f"inventory-ws: PostgreSQL no responde ({_line(exc)}); véase --database-url", file=sys.stderr)
+    except PermissionError as exc:
+        print(f"inventory-ws: {_line(exc)}; que lo aplique su dueño: inventory-ws schema | psql", file=sys.stderr)
+    except (embedded.EmbeddedError, OSError, ValueError) as exc:
+        print(f"inventory-ws: {_line(exc)}", file=sys.stderr)
+    except KeyboardInterrupt:
+        return 130
+    else:
+        return 0
+    return 2
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except (OSError, OverflowError) as exc:
+        raise ValueError(f"no se puede escuchar en {host}, puerto {port} ({exc}); véanse --host y --port") from exc
+
+
+def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = args.max_sockets + 256
+    if soft < files:
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (files if hard == resource.RLIM_INFINITY else min(files, hard), hard)
+        )
+    app = create_app(
+        dsn=dsn, hosts=LOOPBACK | args.hosts | {args.host}, origins=args.origins, max_sockets=args.max_sockets
+    )
+    if args.demo:
+        app.on_startup.append(_load_demo)
+    name = f"[{args.host}]" if ":" in args.host else args.host
+    welcome = f"Página: http://{name}:{sock.getsockname()[1]}/\n"
+    welcome += "" if args.database_url else f"Datos:  {args.data_dir}\n"
+    try:
+        web.run_app(
+            app,
+            sock=sock,
+            print=lambda _: print(f"{welcome}Para parar: Ctrl+C", flush=True),
+            access_log_class=AccessLog,
+            keepalive_timeout=KEEPALIVE,
+            shutdown_timeout=5,
+        )
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # the database is being stopped, which is what they ask for
+
+
+async def _load_demo(app: web.Application) -> None:
+    await app[DATABASE].fetch(sql_file("demo.sql"))
+
+
+def _line(exc: Exception) -> str:
+    return " ".join(str(exc).split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

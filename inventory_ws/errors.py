@@ -1,0 +1,66 @@
+"""Every failure, aiohttp's own 404 and 405 too, gets the same JSON body."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+from pydantic import ValidationError
+
+from .database import Rejected, Unavailable
+from .product import explain
+
+INVALID = "Datos inválidos"
+MESSAGES = {
+    400: "Petición mal formada",
+    404: "Ruta no encontrada",
+    405: "Método no permitido",
+    413: "El cuerpo pasa de 64 KiB",
+    500: "Error interno",
+    503: "La base de datos no responde; inténtelo de nuevo",
+}
+
+log = logging.getLogger(__name__)
+
+
+class Failure(Exception):
+    """Ends a request with `status` and the error body; `data` is JSON text, for what the client needs to go on."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        errors: Sequence[Mapping[str, str]] = (),
+        data: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        body = f'{{"success":false,"message":{json.dumps(message, ensure_ascii=False)}'
+        body += f',"errors":{json.dumps(errors, ensure_ascii=False)}' if errors else ""
+        body += f',"data":{data}' if data else ""
+        self.response = web.Response(status=status, text=body + "}", content_type="application/json", headers=headers)
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answers every exception of the handlers below it."""
+    try:
+        return await handler(request)
+    except Failure as failure:
+        return failure.response
+    except ValidationError as exc:
+        return Failure(400, INVALID, errors=explain(exc)).response
+    except Rejected as exc:
+        return Failure(400, f"{INVALID}: {exc}").response
+    except Unavailable:
+        return Failure(503, MESSAGES[503], headers={hdrs.RETRY_AFTER: "1"}).response
+    except web.HTTPException as exc:
+        if exc.status < 400:
+            raise
+        headers = {str(name): exc.headers[name] for name in (hdrs.ALLOW, hdrs.RETRY_AFTER) if name in exc.headers}
+        return Failure(exc.status, MESSAGES.get(exc.status, exc.reason), headers=headers).response
+    except Exception:
+        log.exception("%s %s failed", request.method, request.path)
+        return Failure(500, MESSAGES[500]).response

@@ -1,0 +1,185 @@
+"""HTTP: read the request, call the repository, ring the bell, answer; always in this order."""
+
+import asyncio
+from datetime import datetime
+from typing import NoReturn, TypeVar
+
+from aiohttp import ETag, hdrs, web
+from pydantic import BaseModel
+
+from . import repository
+from .database import DATABASE, Unavailable, data_folder
+from .errors import Failure
+from .feed import FEED
+from .product import INT4_MAX, EventPage, NewProduct, Page, ProductChange, StockMove, decode
+from .repository import Product, Versions
+from .sockets import SOCKETS, websocket
+
+MAX_BODY = 64 * 1024  # bytes
+BODY_LIMIT = 10.0  # seconds
+CLIENT = data_folder("client")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+async def list_products(request: web.Request) -> web.Response:
+    """GET /api/productos?limit=&after=&q="""
+    page = Page.model_validate(dict(request.query))
+    known = [tag.value for tag in request.if_none_match or ()]
+    head = request.config_dict[FEED].head  # before the rows: a client may hear again what it has, and misses nothing
+    products = await repository.list_products(request.config_dict[DATABASE], page, known)
+    response = _json(f'{{"success":true,"data":{products.json},"last_event_id":{head}}}')
+    if products.etag in known:
+        response = web.Response(status=304)
+    elif products.length == page.limit:
+        response.headers[hdrs.LINK] = f'<{request.rel_url.update_query(after=products.last_id)}>; rel="next"'
+    response.etag = ETag(products.etag, is_weak=True)
+    return response
+
+
+async def get_product(request: web.Request) -> web.Response:
+    """GET /api/productos/{id}"""
+    product = await repository.get_product(request.config_dict[DATABASE], _id(request))
+    if product is None:
+        raise Failure(404, "Producto no encontrado")
+    if any(tag.value == product.version for tag in request.if_none_match or ()):
+        return web.Response(status=304, headers={hdrs.ETAG: f'"{product.version}"'})
+    return _answer(product)
+
+
+async def create_product(request: web.Request) -> web.Response:
+    """POST /api/productos"""
+    new = await _body(request, NewProduct)
+    product = await repository.create_product(request.config_dict[DATABASE], new)
+    request.config_dict[FEED].ring()
+    response = _answer(product, "Producto creado exitosamente", status=201)
+    response.headers[hdrs.LOCATION] = f"{request.path}/{product.id}"
+    return response
+
+
+async def update_product(request: web.Request) -> web.Response:
+    """PUT and PATCH /api/productos/{id}"""
+    change = await _body(request, ProductChange)
+    if not change.model_fields_set:
+        raise Failure(400, "No hay nada que cambiar")
+    product = await repository.update_product(
+        request.config_dict[DATABASE], _id(request), change, _versions(request)
+    ) or await _refuse(request, 412, "Alguien cambió este producto antes")
+    request.config_dict[FEED].ring()
+    return _answer(product, "Producto actualizado exitosamente")
+
+
+async def delete_product(request: web.Request) -> web.Response:
+    """DELETE /api/productos/{id}"""
+    product = await repository.delete_product(
+        request.config_dict[DATABASE], _id(request), _versions(request)
+    ) or await _refuse(request, 412, "Alguien cambió este producto antes")
+    request.config_dict[FEED].ring()
+    return _answer(product, "Producto eliminado exitosamente")
+
+
+async def move_stock(request: web.Request) -> web.Response:
+    """POST /api/productos/{id}/stock"""
+    move = await _body(request, StockMove)
+    product = await repository.move_stock(request.config_dict[DATABASE], _id(request), move.delta) or await _refuse(
+        request, 409, "No hay existencias suficientes" if move.delta < 0 else "No caben tantas unidades"
+    )
+    request.config_dict[FEED].ring()
+    return _answer(product, "Existencias actualizadas exitosamente")
+
+
+async def list_events(request: web.Request) -> web.Response:
+    """GET /api/eventos?after=&limit="""
+    page = EventPage.model_validate(dict(request.query))
+    head = request.config_dict[FEED].head
+    events = await repository.list_events(request.config_dict[DATABASE], page, head)
+    return _json(f'{{"success":true,"data":[{",".join(event.message for event in events)}]}}')
+
+
+async def health(request: web.Request) -> web.Response:
+    """GET /api/salud: 200 while changes are stored and delivered, 503 otherwise."""
+    state = request.config_dict
+    try:
+        database = bool(await state[DATABASE].fetch("SELECT 1"))
+    except Unavailable:
+        database = False
+    feed = state[FEED]
+    well = database and feed.following.is_set()
+    data = {
+        "database": database,
+        "feed": feed.following.is_set(),
+        "sockets": len(state[SOCKETS]),
+        "last_event_id": feed.head,
+    }
+    return web.json_response({"success": well, "data": data}, status=200 if well else 503)
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """GET /: the page, or the socket when the request is an upgrade."""
+    if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+        return await websocket(request)
+    return web.FileResponse(CLIENT / "index.html", headers={hdrs.CACHE_CONTROL: "no-cache"})
+
+
+async def client_file(request: web.Request) -> web.StreamResponse:
+    """GET /app.js and the other files of the page."""
+    return web.FileResponse(CLIENT / request.match_info["file"], headers={hdrs.CACHE_CONTROL: "no-cache"})
+
+
+def _id(request: web.Request) -> int:
+    """The id in the path, which the route has found to be a number."""
+    number = int(request.match_info["id"])
+    if number > INT4_MAX:
+        raise Failure(404, "Producto no encontrado")
+    return number
+
+
+async def _body(request: web.Request, model: type[Model]) -> Model:
+    """The body as the model has it. Raises Failure and ValidationError."""
+    if request.content_type != "application/json":
+        raise Failure(415, "El cuerpo tiene que ser application/json")
+    try:
+        async with asyncio.timeout(BODY_LIMIT):
+            body = b"" if (request.content_length or 0) > MAX_BODY else await request.read()
+    except TimeoutError:
+        raise Failure(408, "El cuerpo tarda demasiado", headers={hdrs.CONNECTION: "close"}) from None
+    if max(len(body), request.content_length or 0) > MAX_BODY:
+        raise web.HTTPRequestEntityTooLarge(MAX_BODY, len(body))
+    try:
+        value = decode(body)
+    except ValueError as exc:
+        raise Failure(400, "El cuerpo no es JSON válido") from exc
+    return model.model_validate(value)
+
+
+def _versions(request: web.Request) -> Versions:
+    """The versions that If-Match names; None where there is no such header, or it says `*`."""
+    tags = request.if_match
+    if tags is None or any(tag.value == "*" for tag in tags):
+        return None
+    versions = []
+    for tag in tags:
+        try:
+            versions.append(datetime.fromisoformat(tag.value))
+        except ValueError:
+            continue  # not a version of ours: it matches nothing
+    return versions
+
+
+async def _refuse(request: web.Request, status: int, message: str) -> NoReturn:
+    """Says why nothing was changed: the product is gone, or it is no longer what the client took it for."""
+    current = await repository.get_product(request.config_dict[DATABASE], _id(request))
+    if current is None:
+        raise Failure(404, "Producto no encontrado")
+    raise Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
+
+
+def _answer(product: Product, message: str | None = None, *, status: int = 200) -> web.Response:
+    says = f'"message":"{message}",' if message else ""
+    response = _json(f'{{"success":true,{says}"data":{product.json}}}', status)
+    response.etag = product.version
+    return response
+
+
+def _json(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, status=status, content_type="application/json")

@@ -1,0 +1,130 @@
+"""What a valid product is. Knows neither HTTP nor SQL."""
+
+import json
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import PydanticCustomError
+
+INT4_MAX = 2_147_483_647
+INT8_MAX = 9_223_372_036_854_775_807
+
+# What pydantic finds, in the words of the people who read it.
+MESSAGES = {
+    "model_type": "tiene que ser un objeto JSON",
+    "missing": "es obligatorio",
+    "extra_forbidden": "no es un campo de este recurso",
+    "string_type": "tiene que ser un texto",
+    "string_unicode": "no es texto válido",
+    "string_too_short": "no puede estar vacío",
+    "string_too_long": "tiene más de {max_length} caracteres",
+    "int_type": "tiene que ser un número entero",
+    "int_parsing": "tiene que ser un número entero",
+    "int_parsing_size": "es un número demasiado grande",
+    "finite_number": "tiene que ser un número finito",
+    "decimal_max_digits": "tiene demasiadas cifras",
+    "decimal_whole_digits": "tiene demasiadas cifras",
+    "decimal_max_places": "tiene más de {decimal_places} decimales",
+    "greater_than_equal": "no puede ser menor que {ge}",
+    "less_than_equal": "no puede ser mayor que {le}",
+}
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise PydanticCustomError("storable", "lleva un carácter que no se puede guardar")
+    return text
+
+
+def _visible(text: str) -> str:
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        raise PydanticCustomError("blank", "no puede estar vacío")
+    return text
+
+
+def _number(value: Any) -> Decimal:
+    """Only a number: pydantic would also take the text "12.50" for a Decimal."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise PydanticCustomError("number", "tiene que ser un número")
+    return Decimal(value)
+
+
+def _moving(delta: int) -> int:
+    if delta == 0:
+        raise PydanticCustomError("zero", "no puede ser 0")
+    return delta
+
+
+Nombre = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
+    AfterValidator(_storable),
+    AfterValidator(_visible),
+]
+Descripcion = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
+Precio = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, max_digits=12, decimal_places=2, allow_inf_nan=False)]
+Stock = Annotated[int, Field(ge=0, le=INT4_MAX)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NewProduct(_Body):
+    """A product to be created; `id`, `created_at` and `updated_at` are the database's."""
+
+    nombre: Nombre
+    descripcion: Descripcion | None = None
+    precio: Precio
+    stock: Stock = 0
+
+
+class ProductChange(_Body):
+    """The fields to be changed; one left out keeps its value, and only `descripcion` may become null."""
+
+    nombre: Nombre = ""
+    descripcion: Descripcion | None = None
+    precio: Precio = Decimal(0)
+    stock: Stock = 0
+
+
+class StockMove(_Body):
+    """Units that come in (positive) or go out (negative)."""
+
+    delta: Annotated[int, Field(ge=-INT4_MAX, le=INT4_MAX), AfterValidator(_moving)]
+
+
+class Page(BaseModel):
+    """Which products: `limit` of them with an id above `after`, with the text `q` in name or description."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] | None = None
+    after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0
+    q: Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)] = ""
+
+
+class EventPage(BaseModel):
+    """Which events: `limit` of them with an id above `after`."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 1000
+    after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0
+
+
+def decode(body: bytes) -> Any:
+    """The JSON value of a body, its numbers exact. Raises ValueError."""
+    try:
+        # Decimal has no limit of digits, so that a number too long is a fault of its field and not of the whole body.
+        return json.loads(body.decode(), parse_float=Decimal, parse_int=lambda n: int(n) if len(n) < 20 else Decimal(n))
+    except (RecursionError, ArithmeticError) as exc:
+        raise ValueError("nested too deeply, or an exponent out of all range") from exc
+
+
+def explain(error: ValidationError) -> list[dict[str, str]]:
+    """What is wrong, field by field: `[{"field": "precio", "message": "es obligatorio"}]`."""
+    return [
+        {
+            "field": str(fault["loc"][0]) if fault["loc"] else "",
+            "message": MESSAGES.get(fault["type"], fault["msg"]).format(**fault.get("ctx", {})),
+        }
+        for fault in error.errors(include_url=False, include_input=False)
+    ]

@@ -1,0 +1,145 @@
+"""The SQL of products and of the log. One statement an operation; the JSON it returns is rendered by PostgreSQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from .database import Database, Listener, Params
+from .product import EventPage, NewProduct, Page, ProductChange
+
+Versions = Sequence[datetime] | None
+"""The versions at which a change may be made; None: at any."""
+
+
+class Product(NamedTuple):
+    """One product: its id, the JSON object of the wire, and its version (its `updated_at`, which is also its ETag)."""
+
+    id: int
+    json: str
+    version: str
+
+
+class Products(NamedTuple):
+    """A page of products: the ETag of what the database held, the JSON array (empty where the caller knows that ETag
+    already), its length and its last id."""
+
+    etag: str
+    json: str
+    length: int
+    last_id: int
+
+
+class Event(NamedTuple):
+    """One entry of the log; `message` is the text that the sockets are sent."""
+
+    id: int
+    message: str
+
+
+async def list_products(db: Database, page: Page, known: Sequence[str] = ()) -> Products:
+    """The products in the order of their ids. Two equal snapshots see the same data: the ETag is the snapshot's."""
+    rows = await db.fetch(
+        """
+        WITH estado AS (SELECT md5(pg_current_snapshot()::text || epoca) AS etag FROM eventos_epoca)
+        SELECT etag, '[' || coalesce(string_agg(j, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
+        FROM estado LEFT JOIN LATERAL (
+            SELECT p.id, j::text FROM productos AS p, producto_json(p) AS j
+            WHERE etag <> ALL(%(known)s::text[]) AND p.id > %(after)s
+              AND (%(q)s = '' OR strpos(lower(p.nombre || ' ' || coalesce(p.descripcion, '')), lower(%(q)s)) > 0)
+            ORDER BY p.id LIMIT %(limit)s
+        ) AS pagina ON true
+        GROUP BY etag
+        """,
+        {**page.model_dump(), "known": list(known)},
+        attempts=2,
+    )
+    return Products(*rows[0])
+
+
+async def get_product(db: Database, product_id: int) -> Product | None:
+    """The product, or None where there is none."""
+    rows = await db.fetch(
+        "SELECT p.id, j::text, j->>'updated_at' FROM productos AS p, producto_json(p) AS j WHERE p.id = %(id)s",
+        {"id": product_id},
+        attempts=2,
+    )
+    return Product(*rows[0]) if rows else None
+
+
+async def create_product(db: Database, product: NewProduct) -> Product:
+    """Inserts the product and returns it as it now stands."""
+    created = await _change(
+        db,
+        """
+        INSERT INTO productos (nombre, descripcion, precio, stock)
+        VALUES (%(nombre)s, %(descripcion)s, %(precio)s, %(stock)s)
+        """,
+        product.model_dump(),
+    )
+    assert created is not None
+    return created
+
+
+async def update_product(db: Database, product_id: int, change: ProductChange, versions: Versions) -> Product | None:
+    """Changes the fields that were set. None where there is no such product at one of `versions`."""
+    fields = change.model_dump(exclude_unset=True)
+    return await _change(
+        db,
+        f"""
+        UPDATE productos SET {", ".join(f"{name} = %({name})s" for name in fields)}
+        WHERE id = %(id)s AND (%(versions)s IS NULL OR updated_at = ANY(%(versions)s::timestamptz[]))
+        """,
+        {**fields, "id": product_id, "versions": versions},
+    )
+
+
+async def delete_product(db: Database, product_id: int, versions: Versions) -> Product | None:
+    """Deletes the product and returns it as it was. None where there is none at one of `versions`."""
+    return await _change(
+        db,
+        """
+        DELETE FROM productos
+        WHERE id = %(id)s AND (%(versions)s IS NULL OR updated_at = ANY(%(versions)s::timestamptz[]))
+        """,
+        {"id": product_id, "versions": versions},
+    )
+
+
+async def move_stock(db: Database, product_id: int, delta: int) -> Product | None:
+    """Adds `delta` units. None where there is no such product, or its stock would leave what a stock can be."""
+    return await _change(
+        db,
+        """
+        UPDATE productos SET stock = stock + %(delta)s
+        WHERE id = %(id)s AND stock::bigint + %(delta)s BETWEEN 0 AND 2147483647
+        """,
+        {"id": product_id, "delta": delta},
+    )
+
+
+async def _change(db: Database, sql: str, params: Params) -> Product | None:
+    rows = await db.fetch(
+        f"""
+        WITH hecho AS ({sql} RETURNING productos AS p)
+        SELECT (hecho.p).id, j::text, j->>'updated_at' FROM hecho, producto_json(hecho.p) AS j
+        """,
+        params,
+    )
+    return Product(*rows[0]) if rows else None
+
+
+async def list_events(db: Database | Listener, page: EventPage, limit: int) -> list[Event]:
+    """The events above `page.after` up to `limit`, which is the feed's head: beyond it the log may have gaps."""
+    rows = await db.fetch(
+        """
+        SELECT id, mensaje::text FROM eventos WHERE id > %(after)s AND id <= %(head)s ORDER BY id LIMIT %(limit)s
+        """,
+        {**page.model_dump(), "head": limit},
+    )
+    return [Event(*row) for row in rows]
+
+
+async def log_limit(db: Database | Listener) -> tuple[int | None, str]:
+    """The id up to which every event is visible (None: not known just now), and the epoch of the log."""
+    rows = await db.fetch("SELECT eventos_limite(), epoca::text FROM eventos_epoca")
+    return rows[0][0], rows[0][1]

@@ -1,0 +1,151 @@
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from aiohttp import ClientWebSocketResponse
+from aiohttp.test_utils import TestClient
+from psycopg2.extensions import connection, make_dsn
+
+from inventory_ws import create_app, embedded
+from inventory_ws.database import sql_file
+
+PRODUCT = {"nombre": "Laptop Dell", "descripcion": "Laptop potente", "precio": 1299.99, "stock": 10}
+NUMBERS = count(1)
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """A folder that any account can enter: PostgreSQL does not run as root."""
+    path = Path(tempfile.mkdtemp(prefix="inventory_ws-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def server(folder: Path) -> Iterator[str]:
+    """The DSN of a PostgreSQL for the whole session: the embedded one, or that of TEST_DATABASE_URL."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
+        return
+    with embedded.postgres(folder / "server", settings={"fsync": "off"}) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def empty_dsn(server: str) -> Iterator[str]:
+    """A database with nothing in it."""
+    name = f"inventario_test_{os.getpid()}_{next(NUMBERS)}"
+    with closing(psycopg2.connect(server)) as admin:
+        admin.autocommit = True
+        with admin.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+            yield make_dsn(server, dbname=name)
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def dsn(empty_dsn: str) -> str:
+    """A database with the schema."""
+    with closing(psycopg2.connect(empty_dsn)) as conn, conn.cursor() as cursor:
+        cursor.execute(sql_file("schema.sql"))
+    return empty_dsn
+
+
+Connect = Callable[[], connection]
+
+
+@pytest.fixture
+def connect(dsn: str) -> Iterator[Connect]:
+    """Opens sessions of somebody else on the database, as psql would."""
+    opened = []
+
+    def connect() -> connection:
+        opened.append(psycopg2.connect(dsn))
+        opened[-1].autocommit = True
+        return opened[-1]
+
+    yield connect
+    for conn in opened:
+        conn.close()
+
+
+@pytest.fixture
+def psql(connect: Connect) -> Callable[..., list[tuple[Any, ...]]]:
+    """Runs one statement as somebody else and returns its rows."""
+    conn = connect()
+
+    def run(sql: str, params: object = None) -> list[tuple[Any, ...]]:
+        with conn.cursor() as cursor:
+            cursor.execute(sql, params)
+            return cursor.fetchall() if cursor.description else []
+
+    return run
+
+
+@pytest.fixture
+async def client(dsn: str, aiohttp_client: Callable[..., Awaitable[TestClient]]) -> TestClient:
+    """The service on its own database, and a client of it."""
+    return await aiohttp_client(create_app(dsn=dsn))
+
+
+Listen = Callable[..., Awaitable[ClientWebSocketResponse]]
+
+
+@pytest.fixture
+async def listen(client: TestClient) -> Listen:
+    """Opens sockets, their welcome already read."""
+
+    async def listen(path: str = "/ws", **options: Any) -> ClientWebSocketResponse:
+        ws = await client.ws_connect(path, **options)
+        welcome = await ws.receive_json(timeout=5)
+        assert welcome["type"] == "CONNECTION_ESTABLISHED", welcome
+        return ws
+
+    return listen
+
+
+async def receive(ws: ClientWebSocketResponse, number: int) -> list[dict[str, Any]]:
+    """The next `number` messages of the socket."""
+    return [await ws.receive_json(timeout=10) for _ in range(number)]
+
+
+async def silence(ws: ClientWebSocketResponse) -> None:
+    """Sees that everything sent has been received: the answer to a PING is the next message."""
+    await asyncio.sleep(0.3)
+    await ws.send_json({"type": "PING"})
+    message = await ws.receive_json(timeout=5)
+    assert message["type"] == "PONG", message
+
+
+async def settled(client: TestClient, last_event_id: int) -> None:
+    """Waits until the feed has come to the event."""
+    async with asyncio.timeout(10):
+        while (await (await client.get("/api/salud")).json())["data"]["last_event_id"] < last_event_id:
+            await asyncio.sleep(0.01)
+
+
+async def create(client: TestClient, **fields: Any) -> dict[str, Any]:
+    """Creates a product through the service and returns it."""
+    resp = await client.post("/api/productos", json={**PRODUCT, **fields})
+    assert resp.status == 201, await resp.text()
+    return (await resp.json())["data"]
+
+
+async def error(resp: Any, status: int) -> dict[str, Any]:
+    """Sees that the answer is the error body with this status, and returns it."""
+    text = await resp.text()
+    assert resp.status == status, text
+    body = json.loads(text)
+    assert body["success"] is False
+    assert body["message"]
+    return body

@@ -1,0 +1,119 @@
+import asyncio
+import time
+from collections.abc import Callable
+
+import psycopg2
+import pytest
+from aiohttp.test_utils import TestClient
+from psycopg2.extensions import make_dsn
+
+from inventory_ws import create_app
+from inventory_ws.database import DATABASE, POOL_SIZE, Database, Rejected, Unavailable
+
+from .conftest import create, error
+
+
+async def test_statement_that_takes_too_long_is_unavailable_and_no_cancellation(client: TestClient) -> None:
+    with pytest.raises(Unavailable):
+        await client.app[DATABASE].fetch("SET statement_timeout = 100; SELECT pg_sleep(5)")
+
+
+async def test_task_that_is_cancelled_is_cancelled(client: TestClient) -> None:
+    task = asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(5)"))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_value_out_of_range_is_rejected_and_the_pool_is_whole(client: TestClient) -> None:
+    for _ in range(2 * POOL_SIZE):
+        with pytest.raises(Rejected):
+            await client.app[DATABASE].fetch("SELECT 1 / 0")
+    assert await client.app[DATABASE].fetch("SELECT 1") == [(1,)]
+
+
+async def test_row_locked_by_somebody_is_503_within_four_seconds(client: TestClient, connect: Callable) -> None:
+    await create(client)
+    session = connect()
+    session.autocommit = False
+    session.cursor().execute("UPDATE productos SET stock = 1")
+    began = time.monotonic()
+    answers = await asyncio.gather(*(client.patch("/api/productos/1", json={"stock": 2}) for _ in range(20)))
+    assert time.monotonic() - began < 4.5
+    for resp in answers:
+        await error(resp, 503)
+        assert resp.headers["Retry-After"] == "1"
+    session.rollback()
+    began = time.monotonic()
+    answers = await asyncio.gather(*(client.patch("/api/productos/1", json={"stock": 2}) for _ in range(POOL_SIZE)))
+    assert [resp.status for resp in answers] == [200] * POOL_SIZE
+
+
+async def test_pool_whose_connections_were_cut_heals(client: TestClient, psql: Callable) -> None:
+    await create(client)
+    busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(2)")) for _ in range(POOL_SIZE)]
+    waiting = [asyncio.create_task(client.get("/api/productos/1")) for _ in range(POOL_SIZE)]
+    await asyncio.sleep(0.3)
+    psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    began = time.monotonic()
+    assert [resp.status for resp in await asyncio.gather(*waiting)] == [200] * POOL_SIZE
+    assert time.monotonic() - began < 3
+    assert all(isinstance(exc, Unavailable) for exc in await asyncio.gather(*busy, return_exceptions=True))
+
+
+async def test_pool_that_is_exhausted_is_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inventory_ws.database.TIME_LIMIT", 0.3)
+    pool = client.app[DATABASE]._pool
+    taken = [await pool.acquire() for _ in range(POOL_SIZE)]
+    await error(await client.get("/api/productos"), 503)
+    for conn in taken:
+        await pool.release(conn)
+    assert (await client.get("/api/productos")).status == 200
+
+
+async def test_options_of_the_dsn_are_kept_beside_ours(dsn: str) -> None:
+    async with Database(make_dsn(dsn, options="-c work_mem=8MB -c statement_timeout=1")) as db:
+        rows = await db.fetch("SELECT current_setting('work_mem'), current_setting('inventory_ws.bell')")
+    assert rows == [("8MB", "local")]
+
+
+async def test_localhost_is_reached_whatever_it_resolves_to(dsn: str) -> None:
+    assert "127.0.0.1" in Database("host=localhost")._dsn
+
+
+async def test_role_without_ddl_finds_the_schema_in_place(dsn: str, psql: Callable, aiohttp_client: Callable) -> None:
+    psql("CREATE ROLE servicio LOGIN")
+    try:
+        psql("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        psql("GRANT SELECT, INSERT, UPDATE, DELETE ON productos TO servicio")
+        psql("GRANT SELECT ON eventos, eventos_epoca TO servicio")
+        client = await aiohttp_client(create_app(dsn=make_dsn(dsn, user="servicio")))
+        ws = await client.ws_connect("/ws")
+        await ws.receive_json(timeout=5)
+        await create(client)
+        assert (await ws.receive_json(timeout=5))["type"] == "PRODUCT_CREATED"
+        await client.close()
+    finally:
+        psql("DROP OWNED BY servicio")
+        psql("DROP ROLE servicio")
+
+
+async def test_role_without_ddl_and_no_schema_is_told(empty_dsn: str, server: str) -> None:
+    admin = psycopg2.connect(empty_dsn)
+    admin.autocommit = True
+    admin.cursor().execute("CREATE ROLE nadie LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    try:
+        with pytest.raises(PermissionError, match="permission denied"):
+            await Database(make_dsn(empty_dsn, user="nadie")).apply("CREATE TABLE x ()", unless_works="SELECT FROM x")
+    finally:
+        admin.cursor().execute("DROP ROLE nadie")
+        admin.close()
+
+
+async def test_server_that_is_not_there_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        await Database("host=127.0.0.1 port=1 dbname=x user=x").__aenter__()

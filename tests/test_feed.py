@@ -1,0 +1,226 @@
+"""What reaches the sockets: every change, once, in the order of the log, whoever made it."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import closing
+from decimal import Decimal
+
+import psycopg2
+import pytest
+from aiohttp.test_utils import TestClient
+
+from inventory_ws import create_app
+from inventory_ws.database import sql_file
+
+from .conftest import create, receive, settled, silence
+
+
+async def test_change_reaches_every_open_socket(client: TestClient, listen: Callable) -> None:
+    sockets = [await listen("/"), await listen("/ws"), await listen()]
+    product = await create(client)
+    await client.patch("/api/productos/1", json={"stock": 3})
+    await client.delete("/api/productos/1")
+    for ws in sockets:
+        created, updated, deleted = await receive(ws, 3)
+        assert created == {"type": "PRODUCT_CREATED", "id": 1, "data": product, "timestamp": created["timestamp"]}
+        assert (updated["type"], updated["data"]["stock"]) == ("PRODUCT_UPDATED", 3)
+        assert deleted == {"type": "PRODUCT_DELETED", "id": 3, "data": {"id": 1}, "timestamp": deleted["timestamp"]}
+
+
+async def test_change_of_psql_reaches_the_sockets_at_once(
+    listen: Callable, psql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inventory_ws.feed.POLL", 60)
+    ws = await listen()
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+    (created,) = await receive(ws, 1)
+    assert created["data"]["nombre"] == "Mouse"
+
+
+async def test_bell_is_heard_also_in_the_midst_of_other_work(
+    client: TestClient, listen: Callable, connect: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inventory_ws.feed.POLL", 60)
+    ws, session = await listen(), connect()
+    for _ in range(100):
+        await create(client)
+        await receive(ws, 1)
+        session.cursor().execute("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+        assert (await receive(ws, 1))[0]["data"]["nombre"] == "Mouse"
+
+
+async def test_change_without_a_bell_is_found_by_looking(listen: Callable, psql: Callable) -> None:
+    ws = await listen()
+    psql("SET inventory_ws.bell = 'local'")
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+    (created,) = await receive(ws, 1)
+    assert created["data"]["nombre"] == "Mouse"
+
+
+async def test_open_transaction_blocks_no_write_and_is_heard_when_it_commits(
+    client: TestClient, listen: Callable, connect: Callable
+) -> None:
+    await create(client, nombre="a")
+    await settled(client, 1)
+    ws = await listen()
+    slow = connect()
+    slow.autocommit = False
+    slow.cursor().execute("UPDATE productos SET stock = 77 WHERE nombre = 'a'")
+    async with asyncio.timeout(1):
+        await create(client, nombre="b")
+    assert (await receive(ws, 1))[0]["data"]["nombre"] == "b"
+    slow.commit()
+    assert (await receive(ws, 1))[0]["data"]["stock"] == 77
+
+
+async def test_rollback_and_change_of_nothing_are_not_heard(
+    client: TestClient, listen: Callable, psql: Callable, connect: Callable
+) -> None:
+    await create(client, stock=1)
+    await settled(client, 1)
+    ws = await listen()
+    session = connect()
+    session.autocommit = False
+    session.cursor().execute("UPDATE productos SET stock = 2")
+    session.rollback()
+    psql("UPDATE productos SET stock = 1")
+    await silence(ws)
+
+
+async def slow_commit_beside_a_fast_one(connect: Callable) -> None:
+    """The slow one has drawn its event id first and commits last."""
+    slow, fast = connect(), connect()
+    slow.autocommit = False
+    slow.cursor().execute("INSERT INTO productos (nombre, precio) VALUES ('slow', 1)")
+    slow.cursor().execute("SET CONSTRAINTS ALL IMMEDIATE")
+    await asyncio.to_thread(fast.cursor().execute, "INSERT INTO productos (nombre, precio) VALUES ('fast', 1)")
+    await asyncio.sleep(0.5)
+    slow.commit()
+
+
+async def test_slow_commit_is_not_skipped(listen: Callable, connect: Callable) -> None:
+    ws = await listen()
+    await slow_commit_beside_a_fast_one(connect)
+    assert [event["data"]["nombre"] for event in await receive(ws, 2)] == ["slow", "fast"]
+
+
+async def test_slow_commit_is_skipped_without_the_lock(listen: Callable, connect: Callable, psql: Callable) -> None:
+    """The lock is what the test above tests: without it the same two commits lose an event."""
+    lock = "PERFORM pg_advisory_xact_lock_shared(2024013002);"
+    schema = sql_file("schema.sql")
+    assert lock in schema
+    psql(schema.replace(lock, ""))
+    ws = await listen()
+    await slow_commit_beside_a_fast_one(connect)
+    assert [event["data"]["nombre"] for event in await receive(ws, 1)] == ["fast"]
+    await silence(ws)
+
+
+async def test_writers_at_once_are_heard_in_the_order_of_the_log(client: TestClient, listen: Callable) -> None:
+    ws = await listen()
+    writers, changes = 8, 200
+
+    async def write(seed: int) -> None:
+        dice, mine = random.Random(seed), []
+        for number in range(changes):
+            if not mine or dice.random() < 0.4:
+                mine.append((await create(client, nombre=f"{seed}-{number}"))["id"])
+            elif dice.random() < 0.3:
+                resp = await client.delete(f"/api/productos/{mine.pop()}")
+                assert resp.status == 200
+            else:
+                resp = await client.post(f"/api/productos/{dice.choice(mine)}/stock", json={"delta": 1})
+                assert resp.status == 200
+
+    await asyncio.gather(*(write(seed) for seed in range(writers)))
+    heard = [event["id"] for event in await receive(ws, writers * changes)]
+    logged, after = [], 0
+    while page := (await (await client.get(f"/api/eventos?after={after}")).json())["data"]:
+        logged += [event["id"] for event in page]
+        after = logged[-1]
+    assert heard == logged
+    assert len(set(heard)) == writers * changes
+    await silence(ws)
+
+
+CATALOGUE = [
+    ("Café de Colombia", "18.00", 39),
+    ('Té "verde"', "19.00", 17),
+    ("Jarabe de anís", "10.00", 13),
+    ("Açaí", "22.00", 53),
+    ("Gumbo <b>mix</b>", "21.35", 0),
+]
+
+
+async def test_catalogue_posted_one_by_one_is_heard_by_everyone(client: TestClient, listen: Callable) -> None:
+    sockets = [await listen(), await listen()]
+    for name, price, stock in CATALOGUE:
+        await create(client, nombre=name, precio=float(price), stock=stock)
+    first, second = [await receive(ws, len(CATALOGUE)) for ws in sockets]
+    assert first == second
+    assert [event["data"]["nombre"] for event in first] == [name for name, *_ in CATALOGUE]
+    listed = (await (await client.get("/api/productos")).json())["data"]
+    value = sum(Decimal(str(product["precio"])) * product["stock"] for product in listed)
+    assert value == sum(Decimal(price) * stock for _, price, stock in CATALOGUE) == Decimal("2321.00")
+
+
+async def test_transaction_of_many_changes_is_heard_whole(client: TestClient, listen: Callable, psql: Callable) -> None:
+    ws = await listen()
+    psql("INSERT INTO productos (nombre, precio) SELECT 'p' || n, n FROM generate_series(1, 2500) AS n")
+    assert [event["id"] for event in await receive(ws, 2500)] == list(range(1, 2501))
+
+
+async def test_second_instance_hears_the_first_at_once(
+    client: TestClient, dsn: str, aiohttp_client: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inventory_ws.feed.POLL", 60)
+    other = await aiohttp_client(create_app(dsn=dsn))
+    ws = await other.ws_connect("/ws")
+    await receive(ws, 1)
+    product = await create(client)
+    (created,) = await receive(ws, 1)
+    assert created["data"] == product
+
+
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name = 'inventory_ws'"
+
+
+async def test_feed_goes_on_after_its_connection_is_cut(client: TestClient, listen: Callable, psql: Callable) -> None:
+    ws = await listen()
+    for number in range(1, 4):
+        assert psql(CUT, psql("SELECT current_database()")[0])
+        psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+        assert [event["id"] for event in await receive(ws, 1)] == [number]
+    assert (await client.get("/api/salud")).status == 200
+
+
+async def test_feed_tells_that_it_is_down_and_loses_nothing(
+    client: TestClient, listen: Callable, psql: Callable, server: str
+) -> None:
+    ws = await listen()
+    (name,) = psql("SELECT current_database()")[0]
+    with closing(psycopg2.connect(server)) as admin:
+        admin.autocommit = True
+        admin.cursor().execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        admin.cursor().execute(CUT, [name])
+        async with asyncio.timeout(10):
+            while (resp := await client.get("/api/salud")).status != 503:
+                await asyncio.sleep(0.05)
+        assert (await resp.json())["data"]["feed"] is False
+        psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+        admin.cursor().execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    assert (await receive(ws, 1))[0]["data"]["nombre"] == "Mouse"
+    assert (await client.get("/api/salud")).status == 200
+
+
+async def test_truncate_sends_every_client_to_reload(client: TestClient, listen: Callable, psql: Callable) -> None:
+    await create(client)
+    await settled(client, 1)
+    ws = await listen()
+    psql("TRUNCATE productos")
+    await ws.receive(timeout=5)
+    assert ws.close_code == 1012
+    again = await listen()
+    await create(client)
+    assert [event["id"] for event in await receive(again, 1)] == [2]

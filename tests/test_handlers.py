@@ -1,0 +1,282 @@
+import asyncio
+import json
+from collections.abc import Callable
+
+import pytest
+from aiohttp.test_utils import TestClient
+from yarl import URL
+
+from .conftest import PRODUCT, create, error, settled
+
+
+async def test_create_answers_with_the_product_and_where_it_is(client: TestClient) -> None:
+    resp = await client.post("/api/productos", json=PRODUCT)
+    body = await resp.json()
+    assert resp.status == 201, body
+    assert body["message"] == "Producto creado exitosamente"
+    assert body["data"] == {**PRODUCT, "id": 1, **{name: body["data"][name] for name in ("created_at", "updated_at")}}
+    assert list(body["data"]) == ["id", "nombre", "descripcion", "precio", "stock", "created_at", "updated_at"]
+    again = await client.get(resp.headers["Location"])
+    assert (await again.json())["data"] == body["data"]
+    assert again.headers["ETag"] == resp.headers["ETag"] == f'"{body["data"]["updated_at"]}"'
+
+
+async def test_list_is_ordered_by_id_and_says_up_to_where(client: TestClient) -> None:
+    for number in range(3):
+        await create(client, nombre=f"p{number}")
+    await client.put("/api/productos/1", json={"stock": 1})
+    await settled(client, 4)
+    body = await (await client.get("/api/productos")).json()
+    assert [product["id"] for product in body["data"]] == [1, 2, 3]
+    assert body["success"] is True
+    assert body["last_event_id"] == 4
+
+
+async def test_list_of_nothing_is_an_empty_list(client: TestClient) -> None:
+    assert await (await client.get("/api/productos")).json() == {"success": True, "data": [], "last_event_id": 0}
+
+
+async def test_list_pages_by_key_until_the_last(client: TestClient) -> None:
+    for number in range(5):
+        await create(client, nombre=f"p{number} &ñ")
+    url, pages = URL("/api/productos?limit=2&q=%26%C3%B1"), []
+    while True:
+        resp = await client.get(url)
+        pages.append([product["id"] for product in (await resp.json())["data"]])
+        if "Link" not in resp.headers:
+            break
+        assert resp.links["next"]["rel"] == "next"
+        url = resp.links["next"]["url"].relative()
+    assert pages == [[1, 2], [3, 4], [5]]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"), [("ñan", [1]), ("ÑAN", [1]), ("rápido", [1]), ("%25", [2]), ("_", []), ("e", [1, 2])]
+)
+async def test_list_searches_name_and_description(client: TestClient, query: str, found: list[int]) -> None:
+    await create(client, nombre="Ñandú", descripcion="un ave RÁPIDO e incansable")
+    await create(client, nombre="100% lana", descripcion=None)
+    await create(client, nombre="otro", descripcion="e")
+    await client.delete("/api/productos/3")
+    await create(client, nombre="teclado")
+    ids = [product["id"] for product in (await (await client.get(f"/api/productos?q={query}")).json())["data"]]
+    assert [number for number in ids if number < 3] == (found if query != "e" else [1])
+
+
+async def test_list_is_not_sent_again_while_nothing_changes(client: TestClient, psql: Callable) -> None:
+    await create(client)
+    for _ in range(20):  # the snapshot is that of the whole server, which may have other work
+        resp = await client.get("/api/productos")
+        known = {"If-None-Match": resp.headers["ETag"]}
+        if (resp := await client.get("/api/productos", headers=known)).status == 304:
+            break
+    assert resp.status == 304
+    psql("UPDATE productos SET stock = stock + 1")
+    changed = await client.get("/api/productos", headers=known)
+    assert changed.status == 200
+    assert (await changed.json())["data"][0]["stock"] == 11
+
+
+async def test_product_is_not_sent_again_while_it_does_not_change(client: TestClient) -> None:
+    await create(client)
+    resp = await client.get("/api/productos/1")
+    known = {"If-None-Match": resp.headers["ETag"]}
+    assert (await client.get("/api/productos/1", headers=known)).status == 304
+    await client.patch("/api/productos/1", json={"stock": 1})
+    assert (await client.get("/api/productos/1", headers=known)).status == 200
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_update_keeps_the_fields_left_out(client: TestClient, method: str) -> None:
+    await create(client)
+    resp = await client.request(method, "/api/productos/1", json={"nombre": "Laptop", "precio": 999.99, "stock": 3})
+    body = await resp.json()
+    assert resp.status == 200, body
+    assert body["message"] == "Producto actualizado exitosamente"
+    assert body["data"]["descripcion"] == PRODUCT["descripcion"]
+    assert (body["data"]["nombre"], body["data"]["precio"], body["data"]["stock"]) == ("Laptop", 999.99, 3)
+
+
+async def test_update_of_nothing_is_refused(client: TestClient) -> None:
+    await create(client)
+    await error(await client.put("/api/productos/1", json={}), 400)
+
+
+async def test_update_with_the_same_values_changes_nothing(client: TestClient) -> None:
+    before = await create(client)
+    resp = await client.put("/api/productos/1", json=PRODUCT)
+    assert (await resp.json())["data"] == before
+    await client.put("/api/productos/1", json={"stock": 1})
+    await settled(client, 2)
+    assert len((await (await client.get("/api/eventos")).json())["data"]) == 2
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+async def test_change_is_refused_when_somebody_was_first(client: TestClient, method: str) -> None:
+    etag = (await client.post("/api/productos", json=PRODUCT)).headers["ETag"]
+    await client.patch("/api/productos/1", json={"stock": 4})
+    body = {} if method == "DELETE" else {"json": {"stock": 9}}
+    resp = await client.request(method, "/api/productos/1", headers={"If-Match": etag}, **body)
+    current = (await error(resp, 412))["data"]
+    assert current["stock"] == 4
+    again = await client.request(method, "/api/productos/1", headers={"If-Match": resp.headers["ETag"]}, **body)
+    assert again.status == 200, await again.text()
+
+
+@pytest.mark.parametrize("tags", ['"x"', '""', "x", 'W/"2024-01-30T10:00:00.000Z"', '"2024-13-45T10:00:00.000Z"'])
+async def test_change_with_a_version_that_never_was_is_refused(client: TestClient, tags: str) -> None:
+    await create(client)
+    await error(await client.patch("/api/productos/1", json={"stock": 4}, headers={"If-Match": tags}), 412)
+
+
+async def test_change_takes_any_of_several_versions_and_the_star(client: TestClient) -> None:
+    etag = (await client.post("/api/productos", json=PRODUCT)).headers["ETag"]
+    several = await client.patch("/api/productos/1", json={"stock": 4}, headers={"If-Match": f'"x", {etag}'})
+    assert several.status == 200
+    star = await client.patch("/api/productos/1", json={"stock": 5}, headers={"If-Match": "*"})
+    assert star.status == 200
+
+
+async def test_delete_answers_with_what_is_gone(client: TestClient) -> None:
+    product = await create(client)
+    resp = await client.delete("/api/productos/1")
+    assert await resp.json() == {"success": True, "message": "Producto eliminado exitosamente", "data": product}
+    await error(await client.get("/api/productos/1"), 404)
+
+
+@pytest.mark.parametrize("number", ["0", "7", "abc", "-1", "1.5", "01", "2147483648", "1" * 40, "٣", "%20", "1%00"])
+async def test_product_that_is_not_there_is_404(client: TestClient, number: str) -> None:
+    await create(client)
+    path = f"/api/productos/{number}"
+    await error(await client.get(path), 404)
+    await error(await client.put(path, json=PRODUCT), 404)
+    await error(await client.delete(path), 404)
+    await error(await client.post(f"{path}/stock", json={"delta": 1}), 404)
+
+
+async def test_stock_is_never_sold_twice(client: TestClient) -> None:
+    await create(client, stock=5)
+    answers = await asyncio.gather(
+        *(client.post("/api/productos/1/stock", json={"delta": -1}) for _ in range(20)),
+    )
+    assert sorted(resp.status for resp in answers) == [200] * 5 + [409] * 15
+    refused = [await resp.json() for resp in answers if resp.status == 409]
+    assert {body["data"]["stock"] for body in refused} == {0}
+    assert (await (await client.get("/api/productos/1")).json())["data"]["stock"] == 0
+
+
+async def test_stock_that_does_not_fit_is_refused(client: TestClient) -> None:
+    await create(client, stock=5)
+    await error(await client.post("/api/productos/1/stock", json={"delta": 2147483647}), 409)
+    await error(await client.post("/api/productos/1/stock", json={"delta": -2147483647}), 409)
+    resp = await client.post("/api/productos/1/stock", json={"delta": -5})
+    assert (await resp.json())["data"]["stock"] == 0
+
+
+async def test_events_are_what_the_sockets_got(client: TestClient, listen: Callable) -> None:
+    ws = await listen()
+    await create(client)
+    await client.put("/api/productos/1", json={"stock": 1})
+    await client.delete("/api/productos/1")
+    frames = [(await ws.receive(timeout=5)).data for _ in range(3)]
+    await settled(client, 3)
+    assert await (await client.get("/api/eventos")).text() == f'{{"success":true,"data":[{",".join(frames)}]}}'
+    page = await (await client.get("/api/eventos?after=1&limit=1")).json()
+    assert page["data"] == [json.loads(frames[1])]
+
+
+async def test_health_tells_of_the_parts(client: TestClient, listen: Callable) -> None:
+    await listen()
+    await create(client)
+    await settled(client, 1)
+    resp = await client.get("/api/salud")
+    body = await resp.json()
+    assert resp.status == 200
+    assert body["data"] == {"database": True, "feed": True, "sockets": 1, "last_event_id": 1}
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=1001", "limit=abc", "limit=", "after=-1", "after=" + "1" * 40, "q=%00"]
+)
+async def test_query_that_is_wrong_names_its_field(client: TestClient, query: str) -> None:
+    body = await error(await client.get(f"/api/productos?{query}"), 400)
+    assert [fault["field"] for fault in body["errors"]] == [query.partition("=")[0]]
+
+
+BAD_BODIES = {
+    '{"nombre":"\\u0000","precio":1}': "nombre",
+    '{"nombre":"\\ud800","precio":1}': "nombre",
+    '{"nombre":"  ","precio":1}': "nombre",
+    '{"nombre":"x","precio":1,"descripcion":"\\u0000"}': "descripcion",
+    '{"nombre":"x","precio":NaN}': "precio",
+    '{"nombre":"x","precio":Infinity}': "precio",
+    '{"nombre":"x","precio":1e400}': "precio",
+    f'{{"nombre":"x","precio":{"9" * 5000}}}': "precio",
+    '{"nombre":"x","precio":true}': "precio",
+    '{"nombre":"x","precio":1.234}': "precio",
+    f'{{"nombre":"x","precio":1,"stock":{"9" * 5000}}}': "stock",
+    '{"nombre":"x","precio":1,"stock":true}': "stock",
+    '{"nombre":"x","precio":1,"color":1}': "color",
+    "[" * 60_000: None,
+    '{"nombre":"\udcff","precio":1}': None,
+    "": None,
+    "[]": None,
+    "null": None,
+}
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+async def test_bad_body_is_refused_and_leaves_no_trace(
+    client: TestClient, psql: Callable, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    await create(client)
+    path = "/api/productos" if method == "POST" else "/api/productos/1"
+    before = psql("SELECT * FROM productos")
+    for text, field in BAD_BODIES.items():
+        data = text.encode("utf-8", "surrogateescape")
+        resp = await client.request(method, path, data=data, headers={"Content-Type": "application/json"})
+        body = await error(resp, 400)
+        if field:
+            assert [fault["field"] for fault in body["errors"]] == [field], text
+    assert psql("SELECT * FROM productos") == before
+    assert psql("SELECT count(*) FROM eventos") == [(1,)]
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None])
+async def test_body_of_another_type_is_refused(client: TestClient, kind: str | None) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    skip = () if kind else ("Content-Type",)
+    resp = await client.post("/api/productos", data=json.dumps(PRODUCT), headers=headers, skip_auto_headers=skip)
+    await error(resp, 415)
+
+
+async def test_body_over_64_kib_is_refused_with_and_without_its_length(client: TestClient, psql: Callable) -> None:
+    body = json.dumps({**PRODUCT, "descripcion": "x" * 70_000}).encode()
+    headers = {"Content-Type": "application/json"}
+    await error(await client.post("/api/productos", data=body, headers=headers), 413)
+
+    async def chunks():
+        yield body
+
+    await error(await client.post("/api/productos", data=chunks(), headers=headers), 413)
+    assert psql("SELECT * FROM productos") == []
+
+
+async def test_body_that_never_ends_is_given_up(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inventory_ws.handlers.BODY_LIMIT", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(b"POST /api/productos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+    writer.write(b"Content-Length: 100\r\n\r\n{")
+    assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 408")
+    writer.close()
+
+
+async def test_page_and_its_files_are_served(client: TestClient) -> None:
+    page = await client.get("/")
+    assert page.status == 200
+    assert page.content_type == "text/html"
+    for name in ("app.js", "inventario.js", "style.css", "favicon.svg"):
+        assert (await client.get(f"/{name}")).status == 200, name
+    await error(await client.get("/schema.sql"), 404)
+    await error(await client.get("/..%2fsetup.cfg"), 404)

@@ -1,0 +1,221 @@
+"""The command line, as people run it: in a process of its own."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import aiohttp
+import pytest
+
+from inventory_ws.database import sql_file
+
+ROOT = Path(__file__).parents[1]
+CLEAN = {
+    name: value for name, value in os.environ.items() if not name.startswith(("DATABASE", "INVENTORY", "HOST", "PORT"))
+}
+
+
+def run(*args: str, env: dict[str, str] | None = None, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "inventory_ws", *args]
+    env = CLEAN | (env or {})
+    return subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=60, **options)
+
+
+class Service:
+    """A running service and what it has printed."""
+
+    def __init__(self, *args: str, **options: object) -> None:
+        command = [sys.executable, "-W", "error", "-m", "inventory_ws", "--port", "0", *args]
+        # A pipe that nobody reads would fill, and stop the service.
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=self.log, text=True, **{"env": CLEAN, **options}
+        )
+        assert self.process.stdout
+        self.url = ""
+        if first := self.process.stdout.readline():
+            self.url = re.search(r"http://\S+", first)[0].rstrip("/")
+
+    def get(self, path: str, data: object = None) -> object:
+        body = None if data is None else json.dumps(data).encode()
+        with urlopen(Request(self.url + path, body, {"Content-Type": "application/json"}), timeout=5) as resp:
+            return json.load(resp)
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        """Ends the service; returns its status and its log."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        self.process.communicate(timeout=30)
+        self.log.seek(0)
+        with self.log:
+            return self.process.returncode, self.log.read()
+
+
+@pytest.fixture
+def service(dsn: str) -> Iterator[Callable[..., Service]]:
+    """Starts services on a database with the schema."""
+    started: list[Service] = []
+
+    def start(*args: str, **options: object) -> Service:
+        started.append(Service("--database-url", dsn, *args, **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.stop(signal.SIGKILL)
+
+
+def test_help_explains_every_flag_and_its_environment() -> None:
+    text = run("--help").stdout
+    for flag in ("--host", "--port", "--database-url", "--data-dir", "--origins", "--hosts", "--max-sockets", "--demo"):
+        assert flag in text
+    for name in ("HOST", "PORT", "DATABASE_URL", "INVENTORY_WS_DATA", "INVENTORY_WS_ORIGINS", "INVENTORY_WS_HOSTS"):
+        assert name in text
+
+
+def test_schema_is_printed_for_its_owner() -> None:
+    assert run("schema").stdout == sql_file("schema.sql")
+
+
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def test_port_in_use_is_said_in_one_line(dsn: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert port in one_line(run("--port", port, "--database-url", dsn))
+    assert "--port" in one_line(run("--port", "99999", "--database-url", dsn))
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://x@127.0.0.1:1/x", "host=/nowhere dbname=x", "nonsense", "postgresql://["]
+)
+def test_database_that_does_not_answer_is_said_in_one_line(url: str) -> None:
+    assert "--database-url" in one_line(run("--port", "0", "--database-url", url))
+
+
+def test_environment_is_taken_and_the_flag_wins(dsn: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        env = {"DATABASE_URL": dsn, "PORT": str(taken.getsockname()[1])}
+        assert env["PORT"] in one_line(run(env=env))
+        assert "99998" in one_line(run("--port", "99998", env=env))
+    assert "invalid int value" in run(env={"PORT": "abc"}).stderr
+
+
+def test_service_ends_with_status_0_on_sigterm_and_ctrl_c(service: Callable) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        one = service()
+        assert one.get("/api/salud")["success"] is True
+        status, err = one.stop(number)
+        assert status == 0, err
+        assert "Traceback" not in err
+
+
+def test_host_and_origin_are_guarded_from_the_command_line(service: Callable) -> None:
+    one = service("--hosts", "tienda.lan", "--origins", "https://shop.example, null")
+
+    async def statuses() -> list[int]:
+        async with aiohttp.ClientSession() as session:
+            return [
+                (
+                    await session.post(f"{one.url}/api/productos", json={"nombre": "x", "precio": 1}, headers=headers)
+                ).status
+                for headers in (
+                    {"Host": "evil.example"},
+                    {"Origin": "https://evil.example"},
+                    {"Host": "tienda.lan"},
+                    {"Origin": "https://shop.example"},
+                    {"Origin": "null"},
+                )
+            ]
+
+    assert asyncio.run(statuses()) == [421, 403, 201, 201, 201]
+
+
+def test_access_log_has_a_line_a_request_and_no_query(service: Callable) -> None:
+    one = service()
+    one.get("/api/productos?q=secreto")
+    _, err = one.stop()
+    assert "GET /api/productos 200" in err
+    assert "secreto" not in err
+
+
+def test_demo_is_loaded_only_into_an_empty_inventory(service: Callable, psql: Callable) -> None:
+    one = service("--demo")
+    products = one.get("/api/productos")["data"]
+    assert len(products) >= 10
+    one.stop()
+    psql("DELETE FROM productos WHERE id > 1")
+    one = service("--demo")
+    assert [product["id"] for product in one.get("/api/productos")["data"]] == [1]
+    one.stop()
+
+
+def test_service_with_1000_sockets_ends_in_5_seconds(service: Callable) -> None:
+    one = service()
+
+    async def sockets() -> tuple[float, list[int | None]]:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            opened = [await session.ws_connect(one.url) for _ in range(1000)]
+            began = time.monotonic()
+            one.process.send_signal(signal.SIGTERM)
+
+            async def code(ws: aiohttp.ClientWebSocketResponse) -> int | None:
+                while (await ws.receive()).type is aiohttp.WSMsgType.TEXT:
+                    pass
+                return ws.close_code
+
+            codes = await asyncio.gather(*map(code, opened))
+            status = await asyncio.to_thread(one.process.wait, 30)
+            assert status == 0
+            return time.monotonic() - began, codes
+
+    took, codes = asyncio.run(sockets())
+    assert codes == [1001] * 1000
+    assert took < 5
+    one.stop()
+
+
+def test_wheel_holds_all_it_needs_and_runs_outside_the_checkout(dsn: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("inventory_ws", "sql", "client"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, source], check=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True, timeout=120)
+    shutil.rmtree(source)
+    env = {"PYTHONPATH": str(tmp_path / "site")}
+    where = "import inventory_ws; print(inventory_ws.__file__)"
+    found = subprocess.check_output([sys.executable, "-c", where], env=CLEAN | env, cwd=tmp_path, text=True)
+    assert found.startswith(str(tmp_path / "site"))
+    assert "--demo" in run("--help", env=env, cwd=tmp_path).stdout
+    one = Service("--database-url", dsn, "--demo", env=CLEAN | env, cwd=tmp_path)
+    try:
+        assert len(one.get("/api/productos")["data"]) >= 10
+        for name in ("", "app.js", "inventario.js", "style.css", "favicon.svg"):
+            with urlopen(f"{one.url}/{name}", timeout=5) as resp:
+                assert resp.read()
+    finally:
+        status, err = one.stop()
+    assert status == 0, err

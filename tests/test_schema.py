@@ -1,0 +1,140 @@
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import pairwise
+
+import psycopg2
+import pytest
+
+from inventory_ws.database import sql_file
+
+
+def test_schema_applied_again_keeps_the_data(psql: Callable) -> None:
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+    epoch = psql("SELECT epoca FROM eventos_epoca")
+    psql(sql_file("schema.sql"))
+    assert psql("SELECT nombre FROM productos") == [("Mouse",)]
+    assert psql("SELECT count(*) FROM eventos") == [(1,)]
+    assert psql("SELECT epoca FROM eventos_epoca") == epoch
+
+
+def test_schema_applied_again_waits_for_no_open_transaction(connect: Callable, psql: Callable) -> None:
+    writer = connect()
+    writer.autocommit = False
+    writer.cursor().execute("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+    psql("SET lock_timeout = '1s'")
+    psql(sql_file("schema.sql"))
+    writer.rollback()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "(' ', 1, 0)",
+        "(E'\\t\\n', 1, 0)",
+        "(NULL, 1, 0)",
+        "(repeat('x', 256), 1, 0)",
+        "('x', -0.01, 0)",
+        "('x', 'NaN', 0)",
+        "('x', 10000000000, 0)",
+        "('x', NULL, 0)",
+        "('x', 1, -1)",
+        "('x', 1, 2147483648)",
+    ],
+)
+def test_schema_refuses_a_product_that_is_none(psql: Callable, values: str) -> None:
+    with pytest.raises((psycopg2.IntegrityError, psycopg2.DataError)):
+        psql(f"INSERT INTO productos (nombre, precio, stock) VALUES {values}")
+    assert psql("SELECT * FROM productos") == []
+    assert psql("SELECT * FROM eventos") == []
+
+
+def test_schema_never_changes_an_id(psql: Callable) -> None:
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+    with pytest.raises(psycopg2.IntegrityError):
+        psql("UPDATE productos SET id = DEFAULT")
+
+
+def test_version_moves_strictly_forward_in_whole_milliseconds(psql: Callable) -> None:
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+    versions = [psql("SELECT updated_at FROM productos")[0][0]]
+    for stock in range(1, 40):
+        versions += psql("UPDATE productos SET stock = %s RETURNING updated_at", [stock])[0]
+    assert all(later > earlier for earlier, later in pairwise(versions))
+    assert all(version.microsecond % 1000 == 0 for version in versions)
+
+
+def test_version_moves_forward_when_the_clock_is_behind_it(psql: Callable) -> None:
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+    psql("ALTER TABLE productos DISABLE TRIGGER productos_version")
+    ahead = psql(
+        "UPDATE productos SET updated_at = date_trunc('milliseconds', now() + interval '1 day') RETURNING updated_at"
+    )
+    psql("ALTER TABLE productos ENABLE TRIGGER productos_version")
+    later = psql("UPDATE productos SET stock = 5 RETURNING updated_at")
+    assert later[0][0] == ahead[0][0] + timedelta(milliseconds=1)
+
+
+def test_log_has_an_event_for_every_change_and_none_for_a_change_of_nothing(psql: Callable) -> None:
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1), ('Teclado', 2)")
+    psql("UPDATE productos SET precio = 1.00 WHERE nombre = 'Mouse'")
+    psql("UPDATE productos SET precio = 3 WHERE nombre = 'Mouse'")
+    psql("UPDATE productos SET precio = 3")
+    psql("DELETE FROM productos WHERE nombre = 'Mouse'")
+    assert psql("SELECT id, tipo, producto_id FROM eventos ORDER BY id") == [
+        (1, "PRODUCT_CREATED", 1),
+        (2, "PRODUCT_CREATED", 2),
+        (3, "PRODUCT_UPDATED", 1),
+        (4, "PRODUCT_UPDATED", 2),
+        (5, "PRODUCT_DELETED", 1),
+    ]
+
+
+def test_log_renders_the_message_of_the_guide(psql: Callable) -> None:
+    psql("INSERT INTO productos (nombre, descripcion, precio, stock) VALUES ('Laptop \"Dell\"', NULL, 1299.9, 10)")
+    psql("DELETE FROM productos")
+    moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+    (created,), (deleted,) = psql("SELECT mensaje::text FROM eventos ORDER BY id")
+    assert re.fullmatch(
+        r'\{"type":"PRODUCT_CREATED","id":1,"data":\{"id":1,"nombre":"Laptop \\"Dell\\"","descripcion":null,'
+        rf'"precio":1299\.90,"stock":10,"created_at":"{moment}","updated_at":"{moment}"\}},"timestamp":"{moment}"\}}',
+        created,
+    )
+    assert re.fullmatch(rf'\{{"type":"PRODUCT_DELETED","id":2,"data":\{{"id":1\}},"timestamp":"{moment}"\}}', deleted)
+
+
+def test_log_is_written_for_a_role_that_may_only_write_products(psql: Callable) -> None:
+    psql("CREATE ROLE vendedor")
+    try:
+        psql("GRANT SELECT, UPDATE, INSERT ON productos TO vendedor")
+        psql("SET ROLE vendedor")
+        psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+        psql("RESET ROLE")
+        assert psql("SELECT count(*) FROM eventos") == [(1,)]
+    finally:
+        psql("RESET ROLE")
+        psql("DROP OWNED BY vendedor")
+        psql("DROP ROLE vendedor")
+
+
+def test_truncate_begins_an_epoch_whatever_the_tables(psql: Callable) -> None:
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+    epochs = psql("SELECT epoca FROM eventos_epoca")
+    psql("TRUNCATE productos")
+    assert psql("SELECT desde FROM eventos_epoca") == [(1,)]
+    epochs += psql("SELECT epoca FROM eventos_epoca")
+    psql("TRUNCATE eventos")
+    epochs += psql("SELECT epoca FROM eventos_epoca")
+    assert len(set(epochs)) == 3
+
+
+def test_limit_is_unknown_while_a_commit_is_under_way(connect: Callable, psql: Callable) -> None:
+    slow = connect()
+    slow.autocommit = False
+    slow.cursor().execute("INSERT INTO productos (nombre, precio) VALUES ('slow', 1)")
+    psql("INSERT INTO productos (nombre, precio) VALUES ('fast', 1)")
+    assert psql("SELECT eventos_limite()") == [(1,)], "an open transaction draws no id before its commit"
+    slow.cursor().execute("SET CONSTRAINTS ALL IMMEDIATE")
+    assert psql("SELECT eventos_limite()") == [(None,)]
+    slow.commit()
+    assert psql("SELECT eventos_limite()") == [(2,)]

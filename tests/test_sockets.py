@@ -1,0 +1,196 @@
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from aiohttp.test_utils import TestClient
+
+from inventory_ws import create_app
+from inventory_ws.sockets import MAX_BUFFER, SOCKETS, frame
+
+from .conftest import create, receive, settled
+
+
+async def test_welcome_is_that_of_the_guide_with_a_position(client: TestClient) -> None:
+    await create(client)
+    ws = await client.ws_connect("/")
+    (welcome,) = await receive(ws, 1)
+    assert welcome == {
+        "type": "CONNECTION_ESTABLISHED",
+        "message": "Conectado al servidor WebSocket",
+        "last_event_id": welcome["last_event_id"],
+        "timestamp": welcome["timestamp"],
+    }
+    assert len(welcome["timestamp"]) == len("2024-01-30T10:00:00.000Z")
+
+
+async def test_position_of_the_welcome_has_no_gap_behind_it(client: TestClient) -> None:
+    """Sockets that open while changes are made are sent exactly what is above the position they were told."""
+    sockets: list[ClientWebSocketResponse] = []
+
+    async def open_sockets() -> None:
+        for _ in range(20):
+            sockets.append(await client.ws_connect("/ws"))
+
+    async def write() -> None:
+        for _ in range(60):
+            await create(client)
+
+    await asyncio.gather(open_sockets(), write(), write())
+    for ws in sockets:
+        (welcome,) = await receive(ws, 1)
+        expected = list(range(welcome["last_event_id"] + 1, 121))
+        assert [event["id"] for event in await receive(ws, len(expected))] == expected
+
+
+async def test_ping_is_answered_with_the_position(client: TestClient, listen: Callable) -> None:
+    ws = await listen()
+    await create(client)
+    await receive(ws, 1)
+    await ws.send_json({"type": "PING"})
+    (pong,) = await receive(ws, 1)
+    assert pong == {"type": "PONG", "last_event_id": 1, "timestamp": pong["timestamp"]}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", '"PING"', "{}", '{"type":null}', '{"type":"NADA"}', "[" * 4000])
+async def test_message_that_means_nothing_is_answered_and_the_socket_stays(listen: Callable, text: str) -> None:
+    ws = await listen()
+    await ws.send_str(text)
+    assert (await receive(ws, 1))[0]["type"] == "ERROR"
+    await ws.send_json({"type": "PING"})
+    assert (await receive(ws, 1))[0]["type"] == "PONG"
+
+
+async def closing(ws: ClientWebSocketResponse) -> int | None:
+    while (await ws.receive(timeout=5)).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR):
+        pass
+    return ws.close_code
+
+
+async def test_binary_message_closes_with_1003(listen: Callable) -> None:
+    ws = await listen()
+    await ws.send_bytes(b"PING")
+    assert await closing(ws) == 1003
+
+
+async def test_message_over_4_kib_closes_with_1009(listen: Callable) -> None:
+    ws = await listen()
+    await ws.send_str("x" * 5000)
+    assert await closing(ws) == 1009
+
+
+async def test_flood_closes_with_1008_and_disturbs_nobody(client: TestClient, listen: Callable) -> None:
+    ws, other = await listen(), await listen()
+    for _ in range(30):
+        await ws.send_json({"type": "PING"})
+    assert await closing(ws) == 1008
+    await create(client)
+    assert (await receive(other, 1))[0]["type"] == "PRODUCT_CREATED"
+
+
+async def test_socket_too_many_is_refused(dsn: str, aiohttp_client: Callable) -> None:
+    client = await aiohttp_client(create_app(dsn=dsn, max_sockets=2))
+    first, _ = await client.ws_connect("/ws"), await client.ws_connect("/ws")
+    with pytest.raises(WSServerHandshakeError) as caught:
+        await client.ws_connect("/ws")
+    assert caught.value.status == 503
+    await first.close()
+    async with asyncio.timeout(5):
+        while len(client.app[SOCKETS]) > 1:
+            await asyncio.sleep(0.01)
+    await client.ws_connect("/ws")
+
+
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+MANY = "INSERT INTO productos (nombre, descripcion, precio) SELECT 'p', repeat('x', 9000), n FROM generate_series(1, 1000) n"
+
+
+@pytest.fixture
+def stalled(client: TestClient) -> Iterator[socket.socket]:
+    """A client that opens a socket and never reads."""
+    with socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.connect(("127.0.0.1", client.port))
+        stalled.sendall(HANDSHAKE)
+        yield stalled
+
+
+async def test_client_that_does_not_read_is_cut_off_and_the_others_hear_everything(
+    client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inventory_ws.sockets.STALL_LIMIT", 1.0)
+    ws = await listen()
+    assert len(client.app[SOCKETS]) == 2
+    reading = asyncio.create_task(receive(ws, 1000))
+    psql(MANY)
+    assert [event["id"] for event in await reading] == list(range(1, 1001))
+    assert len(client.app[SOCKETS]) == 2, "it has a while to come back to its senses"
+    assert all(one.transport.get_write_buffer_size() < MAX_BUFFER + 10_000 for one in client.app[SOCKETS])
+    async with asyncio.timeout(5):
+        while len(client.app[SOCKETS]) > 1:
+            await asyncio.sleep(0.01)
+
+
+async def test_client_that_was_slow_misses_nothing_and_is_live_again(
+    client: TestClient, listen: Callable, psql: Callable
+) -> None:
+    ws = await listen()
+    ws._response.connection.transport.pause_reading()
+    psql(MANY)
+    await settled(client, 1000)
+    await create(client)
+    (one,) = client.app[SOCKETS]
+    assert one.cursor < 1000, "the client is behind"
+    ws._response.connection.transport.resume_reading()
+    assert [event["id"] for event in await receive(ws, 1001)] == list(range(1, 1002))
+    await create(client)
+    assert [event["id"] for event in await receive(ws, 1)] == [1002]
+    assert one._catching_up is None
+
+
+async def test_client_that_leaves_without_a_word_is_forgotten(client: TestClient, listen: Callable) -> None:
+    ws = await listen()
+    ws._response.connection.transport.abort()
+    async with asyncio.timeout(5):
+        while len(client.app[SOCKETS]):
+            await asyncio.sleep(0.01)
+
+
+async def test_shutdown_closes_with_1001_also_whoever_does_not_read(
+    client: TestClient, listen: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inventory_ws.sockets.CLOSE_LIMIT", 0.2)
+    ws = await listen()
+    sockets = list(client.app[SOCKETS])
+    leaving = asyncio.create_task(client.server.close())
+    assert await closing(ws) == 1001
+    async with asyncio.timeout(3):
+        await leaving
+    assert all(one.transport.is_closing() for one in sockets)
+
+
+@pytest.mark.parametrize(
+    ("size", "header"),
+    [
+        (0, b"\x81\x00"),
+        (125, b"\x81\x7d"),
+        (126, b"\x81\x7e\x00\x7e"),
+        (65535, b"\x81\x7e\xff\xff"),
+        (65536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+    ],
+)
+def test_frame_says_its_length_in_the_shortest_way(size: int, header: bytes) -> None:
+    assert frame(b"x" * size) == header + b"x" * size
+
+
+async def test_event_larger_than_a_short_frame_arrives_whole(
+    client: TestClient, listen: Callable, psql: Callable
+) -> None:
+    ws = await listen()
+    for size in (10, 200, 70_000):
+        psql("INSERT INTO productos (nombre, descripcion, precio) VALUES ('ñ', repeat('ñ', %s), 1)", [size])
+        assert len((await receive(ws, 1))[0]["data"]["descripcion"]) == size
