@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
         dsn=dsn, hosts=LOOPBACK | args.hosts | {args.host}, origins=args.origins, max_sockets=args.max_sockets
     )
     if args.demo:
-        app.on_startup.append(_load_demo)
+        app.cleanup_ctx.insert(-1, _demo)  # before the feed, which starts at the end of the log
     name = f"[{args.host}]" if ":" in args.host else args.host
     welcome = f"Página: http://{name}:{sock.getsockname()[1]}/\n"
     welcome += "" if args.database_url else f"Datos:  {args.data_dir}\n"
@@ -140,8 +141,9 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
             signal.signal(number, signal.SIG_IGN)  # the database is being stopped, which is what they ask for
 
 
-async def _load_demo(app: web.Application) -> None:
+async def _demo(app: web.Application) -> AsyncIterator[None]:
     await app[DATABASE].fetch(sql_file("demo.sql"))
+    yield
 
 
 def _line(exc: Exception) -> str:

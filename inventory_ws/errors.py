@@ -1,6 +1,5 @@
 """Every failure, aiohttp's own 404 and 405 too, gets the same JSON body."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +8,7 @@ from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
 from .database import Rejected, Unavailable
-from .product import explain
+from .product import encode, explain
 
 INVALID = "Datos inválidos"
 MESSAGES = {
@@ -37,8 +36,8 @@ class Failure(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
-        body = f'{{"success":false,"message":{json.dumps(message, ensure_ascii=False)}'
-        body += f',"errors":{json.dumps(errors, ensure_ascii=False)}' if errors else ""
+        body = f'{{"success":false,"message":{encode(message)}'
+        body += f',"errors":{encode(errors)}' if errors else ""
         body += f',"data":{data}' if data else ""
         self.response = web.Response(status=status, text=body + "}", content_type="application/json", headers=headers)
 

@@ -11,7 +11,7 @@ from . import repository
 from .database import DATABASE, Unavailable, data_folder
 from .errors import Failure
 from .feed import FEED
-from .product import INT4_MAX, EventPage, NewProduct, Page, ProductChange, StockMove, decode
+from .product import INT4_MAX, EventPage, NewProduct, Page, ProductChange, StockMove, decode, encode
 from .repository import Product, Versions
 from .sockets import SOCKETS, websocket
 
@@ -111,7 +111,7 @@ async def health(request: web.Request) -> web.Response:
         "sockets": len(state[SOCKETS]),
         "last_event_id": feed.head,
     }
-    return web.json_response({"success": well, "data": data}, status=200 if well else 503)
+    return _json(encode({"success": well, "data": data}), 200 if well else 503)
 
 
 async def index(request: web.Request) -> web.StreamResponse:

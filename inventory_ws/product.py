@@ -119,6 +119,11 @@ def decode(body: bytes) -> Any:
         raise ValueError("nested too deeply, or an exponent out of all range") from exc
 
 
+def encode(value: object) -> str:
+    """The JSON of a value as PostgreSQL writes its rows: without blanks."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
 def explain(error: ValidationError) -> list[dict[str, str]]:
     """What is wrong, field by field: `[{"field": "precio", "message": "es obligatorio"}]`."""
     return [

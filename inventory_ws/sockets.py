@@ -11,6 +11,7 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from .database import Unavailable
 from .errors import Failure
 from .feed import FEED, Feed
+from .product import encode
 from .repository import Event
 
 HEARTBEAT = 30.0  # seconds between pings; a peer that misses one is given half as long
@@ -37,7 +38,7 @@ def frame(payload: bytes, opcode: int = TEXT) -> bytes:
 def message(kind: str, **fields: object) -> bytes:
     """The frame of a message that is not in the log."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-    return frame(json.dumps({"type": kind, **fields, "timestamp": now}, ensure_ascii=False).encode())
+    return frame(encode({"type": kind, **fields, "timestamp": now}).encode())
 
 
 class Socket:

@@ -1,0 +1,248 @@
+"""The page in a real browser, two of them where it is about two people."""
+
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from inventory_ws import create_app
+
+from .conftest import create
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+QUIET = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+GUIDE = Path(__file__).parent / "guide_client.html"
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium, which is required where REQUIRE_BROWSER is set, as it is in CI."""
+    if CHROMIUM is None:
+        if os.environ.get("REQUIRE_BROWSER"):
+            pytest.fail("there is no Chromium")
+        pytest.skip("there is no Chromium: the page is not tested")
+    root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *root])
+        yield browser
+        await browser.close()
+
+
+Visit = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture
+async def visit(browser: Browser, client: TestClient) -> AsyncIterator[Visit]:
+    """Opens the page as another person would; at the end, none may have had an error but the answers it asked for."""
+    faults: list[str] = []
+
+    async def visit(url: str = "", **options: object) -> Page:
+        context = await browser.new_context(locale="es-ES", **{"viewport": {"width": 1280, "height": 800}, **options})
+        page = await context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and faults.append(said.text))
+        await page.goto(url or str(client.make_url("/")))
+        return page
+
+    yield visit
+    assert [fault for fault in faults if not re.search("status of 4(09|12)|ERR_CONNECTION", fault)] == []
+
+
+async def connected(page: Page) -> None:
+    await expect(page.locator("#connectionStatus")).to_have_text("Conectado", timeout=20_000)
+
+
+def card(page: Page, name: str) -> object:
+    return page.locator(".product-card:not(.leaving)").filter(has_text=name)
+
+
+async def fill(page: Page, **fields: str) -> None:
+    for label, text in fields.items():
+        await page.locator("#createForm").get_by_label(label).fill(text)
+
+
+async def test_product_created_in_one_browser_appears_in_the_other(visit: Visit) -> None:
+    juan, maria = await visit(), await visit()
+    for page in (juan, maria):
+        await connected(page)
+        await expect(page.locator("#productCount")).to_have_text("0")
+    await fill(juan, Nombre="Teclado", Descripción="Mecánico", Precio="89,90", Stock="5")
+    await juan.get_by_role("button", name="Crear producto").click()
+    for page in (juan, maria):
+        await expect(card(page, "Teclado")).to_contain_text("Mecánico")
+        await expect(card(page, "Teclado")).to_contain_text("$89,90")
+        await expect(page.locator("#productCount")).to_have_text("1")
+        await expect(page.locator("#eventsLog > *").first).to_contain_text("Producto creado: Teclado")
+    await expect(juan.locator(".toast")).to_contain_text("Producto creado exitosamente")
+    await expect(maria.locator(".toast")).to_contain_text("Nuevo producto: Teclado")
+    await expect(juan.locator("#nombre")).to_have_value("")
+
+
+async def test_change_of_psql_appears(visit: Visit, psql: Callable) -> None:
+    page = await visit()
+    await connected(page)
+    psql("INSERT INTO productos (nombre, precio, stock) VALUES ('Monitor', 379, 7)")
+    await expect(card(page, "Monitor")).to_contain_text("7 unidades")
+    psql("UPDATE productos SET stock = 0")
+    await expect(card(page, "Monitor")).to_contain_text("agotado")
+    psql("DELETE FROM productos")
+    await expect(card(page, "Monitor")).to_have_count(0)
+
+
+async def test_product_is_edited_and_deleted_everywhere(visit: Visit, client: TestClient) -> None:
+    await create(client, nombre="Teclado")
+    juan, maria = await visit(), await visit()
+    await juan.get_by_role("button", name="Editar Teclado").click()
+    await juan.locator("#editDialog").get_by_label("Nombre").fill("Teclado español")
+    await juan.get_by_role("button", name="Guardar cambios").click()
+    await expect(card(maria, "Teclado español")).to_be_visible()
+    await maria.get_by_role("button", name="Eliminar Teclado español").click()
+    await maria.locator("#confirmDelete").click()
+    await expect(card(juan, "Teclado")).to_have_count(0)
+    await expect(juan.locator("#productCount")).to_have_text("0")
+
+
+async def test_last_unit_is_sold_once_and_the_other_seller_is_told(visit: Visit, client: TestClient) -> None:
+    await create(client, nombre="Teclado", stock=1)
+    page = await visit()
+    take = page.get_by_role("button", name="−1 unidad de Teclado")
+    await take.click()
+    await expect(card(page, "Teclado")).to_contain_text("agotado")
+    await take.click()
+    await expect(page.locator(".toast.error")).to_contain_text("no queda ninguna unidad")
+
+
+async def test_edit_that_somebody_was_first_with_shows_both_versions(visit: Visit, client: TestClient) -> None:
+    await create(client, nombre="Teclado", precio=10)
+    page = await visit()
+    await page.get_by_role("button", name="Editar Teclado").click()
+    await page.locator("#editDialog").get_by_label("Precio").fill("20")
+    assert (await client.patch("/api/productos/1", json={"precio": 30})).status == 200
+    await expect(page.locator("#editNotice")).to_contain_text("Alguien lo cambió")
+    await page.get_by_role("button", name="Guardar cambios").click()
+    conflict = page.locator("#conflictDialog")
+    await expect(conflict).to_contain_text("$20,00")
+    await expect(conflict).to_contain_text("$30,00")
+    await page.locator("#overwrite").click()
+    await expect(card(page, "Teclado")).to_contain_text("$20,00")
+    assert (await (await client.get("/api/productos/1")).json())["data"]["precio"] == 20
+
+
+async def test_text_is_never_markup(visit: Visit, client: TestClient) -> None:
+    evil = "<img src=x onerror=\"document.title='broken'\"><script>document.title='broken'</script>"
+    page = await visit()
+    await connected(page)
+    await create(client, nombre=evil, descripcion=evil)
+    await expect(card(page, "onerror")).to_contain_text(evil)
+    await page.locator("#search").fill(evil)
+    await page.locator("#eventsLog summary").first.click()
+    await page.locator("[data-action=edit]").click()
+    await expect(page.locator("#editTitle")).to_contain_text("<img")
+    await page.locator("#editDialog [data-close]").click()
+    await page.locator("[data-action=delete]").click()
+    await expect(page.locator("#deleteText")).to_contain_text("<img")
+    assert await page.title() == "Inventario"
+    assert await page.locator("main img[src=x]").count() == 0
+
+
+async def test_fault_of_a_field_is_said_at_the_field_and_nothing_is_lost(visit: Visit, client: TestClient) -> None:
+    page = await visit()
+    await fill(page, Nombre="Teclado", Precio="1.299,999", Stock="x")
+    await page.get_by_role("button", name="Crear producto").click()
+    await expect(page.locator("#precio")).to_be_focused()
+    await expect(page.locator("#precioError")).not_to_be_empty()
+    await expect(page.locator("#stockError")).not_to_be_empty()
+    await expect(page.locator("#nombre")).to_have_value("Teclado")
+    await fill(page, Precio="12.5", Stock="3")
+    await page.get_by_role("button", name="Crear producto").click()
+    await expect(card(page, "Teclado")).to_contain_text("$12,50")
+
+
+async def test_page_says_that_it_reconnects_and_shows_what_it_missed(
+    browser: Browser, visit: Visit, dsn: str, psql: Callable, aiohttp_server: Callable
+) -> None:
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Teclado', 1), ('Mouse', 1)")
+    server: TestServer = await aiohttp_server(create_app(dsn=dsn))
+    page = await visit(str(server.make_url("/")))
+    await expect(page.locator("#productCount")).to_have_text("2")
+    port = server.port
+    await server.close()
+    await expect(page.locator("#connectionStatus")).to_have_text(re.compile(r"^Reconectando en \d+ s$"))
+    await expect(card(page, "Teclado")).to_be_visible()
+    psql("DELETE FROM productos WHERE nombre = 'Mouse'; UPDATE productos SET stock = 7")
+    await aiohttp_server(create_app(dsn=dsn), port=port)
+    await connected(page)
+    await expect(card(page, "Teclado")).to_contain_text("7 unidades")
+    await expect(card(page, "Mouse")).to_have_count(0)
+
+
+async def test_page_works_by_keyboard_alone(visit: Visit, client: TestClient) -> None:
+    page = await visit()
+    await expect(page.locator("#productCount")).to_have_text("0")
+    await page.locator("#nombre").focus()
+    for text in ("Teclado", "Mecánico", "10", "2"):
+        await page.keyboard.type(text)
+        await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(card(page, "Teclado")).to_be_visible()
+    await page.locator("[data-action=delete]").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#deleteDialog")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("[data-action=delete]")).to_be_focused()
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280, 1920])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_page_fits_every_width_in_light_and_dark(
+    visit: Visit, client: TestClient, width: int, scheme: str
+) -> None:
+    await create(
+        client, nombre="Palabralarguísima" * 14, descripcion="x" * 2000, precio=9999999999.99, stock=2147483647
+    )
+    page = await visit(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    await expect(page.locator("#productCount")).to_have_text("1")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    shade = await page.evaluate("getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (sum(shade[:3]) > 380) is (scheme == "light")
+
+
+async def test_client_of_the_guide_works_unchanged(
+    visit: Visit, dsn: str, aiohttp_server: Callable, psql: Callable
+) -> None:
+    """It is a page of another site, which the service allows; only the address in it is the test's."""
+    address: list[str] = []
+
+    async def guide(request: web.Request) -> web.Response:
+        return web.Response(text=GUIDE.read_text().replace("localhost:3000", address[0]), content_type="text/html")
+
+    async def icon(request: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    pages = web.Application()
+    pages.add_routes([web.get("/", guide), web.get("/favicon.ico", icon)])
+    site: TestServer = await aiohttp_server(pages)
+    origin = str(site.make_url("/")).rstrip("/")
+    service: TestServer = await aiohttp_server(create_app(dsn=dsn, origins={origin}))
+    address.append(f"{service.host}:{service.port}")
+    page = await visit(origin)
+    page.on("dialog", lambda dialog: dialog.accept())
+    await expect(page.locator("#connectionStatus")).to_have_text("✅ Conectado al WebSocket")
+    for field, text in {"nombre": "Mouse", "descripcion": "Óptico", "precio": "12.5", "stock": "3"}.items():
+        await page.locator(f"#{field}").fill(text)
+    await page.get_by_role("button", name="Crear").click()
+    await expect(page.locator(".product-card")).to_contain_text("Stock: 3 unidades")
+    await expect(page.locator(".product-card")).to_contain_text("$12.5")
+    await expect(page.locator("#eventsLog")).to_contain_text("Producto creado: Mouse")
+    psql("UPDATE productos SET stock = 2")
+    await expect(page.locator(".product-card")).to_contain_text("Stock: 2 unidades")
+    psql("DELETE FROM productos")
+    await expect(page.locator(".product-card")).to_have_count(0)
+    await expect(page.locator("#eventsLog")).to_contain_text("Producto eliminado (ID: 1)")
