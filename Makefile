@@ -23,6 +23,10 @@ lint: $(VENV)/test.stamp ## format, style and types
 	$(BIN)/ruff check $(RUFF_CHECK) .
 	$(BIN)/mypy
 
+.PHONY: bench
+bench: $(VENV)/test.stamp ## this service beside the broadcast of a first lesson, under a minute
+	$(BIN)/python -m tests.bench
+
 .PHONY: format
 format: $(VENV)/test.stamp ## writes the format
 	$(BIN)/ruff format $(RUFF_FORMAT) .
