@@ -13,11 +13,13 @@ from pathlib import Path
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
 
 from . import __version__, create_app, embedded
 from .database import DATABASE, Unavailable, sql_file
-from .security import LOOPBACK
+from .security import LOOPBACK, bearer
 
+QUERY_CANCELED = "57014"  # PostgreSQL: statement_timeout
 KEEPALIVE = 20.0  # seconds; also what a client has for its headers
 
 
@@ -28,6 +30,19 @@ class AccessLog(AbstractAccessLogger):
         path = request.rel_url.raw_path
         milliseconds = time * 1000
         self.logger.info("%s %s %s %d %.1f ms", request.remote, request.method, path, response.status, milliseconds)
+
+
+class Calm(logging.Filter):
+    """Leaves out the tracebacks that libraries log for what a client or the database did, not the program."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        exc = record.exc_info[1] if record.exc_info else None
+        if (
+            isinstance(exc, HttpProcessingError | web.RequestPayloadError)
+            or getattr(exc, "pgcode", None) == QUERY_CANCELED
+        ):
+            record.exc_info = None
+        return True
 
 
 def _words(text: str) -> frozenset[str]:
@@ -73,6 +88,27 @@ def parser() -> argparse.ArgumentParser:
         default=env("INVENTORY_WS_MAX_SOCKETS", "10000"),
         help="clientes conectados a la vez (INVENTORY_WS_MAX_SOCKETS; %(default)s)",
     )
+    flags.add_argument(
+        "--token", default=env("INVENTORY_WS_TOKEN"), help="clave que se pide a los clientes (INVENTORY_WS_TOKEN)"
+    )
+    flags.add_argument(
+        "--compress",
+        action="store_true",
+        default=bool(env("INVENTORY_WS_COMPRESS")),
+        help="permessage-deflate: menos bytes, algo más de trabajo (INVENTORY_WS_COMPRESS)",
+    )
+    flags.add_argument(
+        "--keep-days",
+        type=float,
+        default=env("INVENTORY_WS_KEEP_DAYS"),
+        help="borra del registro los eventos de más días (INVENTORY_WS_KEEP_DAYS; sin él, ninguno)",
+    )
+    flags.add_argument(
+        "--keep-events",
+        type=int,
+        default=env("INVENTORY_WS_KEEP_EVENTS"),
+        help="borra del registro los eventos que pasen de tantos (INVENTORY_WS_KEEP_EVENTS; sin él, ninguno)",
+    )
     flags.add_argument("--demo", action="store_true", help="pone un catálogo de muestra si el inventario está vacío")
     flags.add_argument("--version", action="version", version=__version__)
     return flags
@@ -85,6 +121,8 @@ def main(argv: list[str] | None = None) -> int:
         print(sql_file("schema.sql"), end="")
         return 0
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("aiohttp.server", "asyncio"):
+        logging.getLogger(name).addFilter(Calm())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until run_app takes over
     try:
         with ExitStack() as stack:
@@ -120,7 +158,14 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
             resource.RLIMIT_NOFILE, (files if hard == resource.RLIM_INFINITY else min(files, hard), hard)
         )
     app = create_app(
-        dsn=dsn, hosts=LOOPBACK | args.hosts | {args.host}, origins=args.origins, max_sockets=args.max_sockets
+        dsn=dsn,
+        hosts=LOOPBACK | args.hosts | {args.host},
+        origins=args.origins,
+        authenticate=bearer(args.token) if args.token else None,
+        max_sockets=args.max_sockets,
+        compress=args.compress,
+        keep_days=args.keep_days,
+        keep_events=args.keep_events,
     )
     if args.demo:
         app.cleanup_ctx.insert(-1, _demo)  # before the feed, which starts at the end of the log

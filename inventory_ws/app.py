@@ -1,6 +1,7 @@
 """The table of contents: what the service is made of, and every route it answers."""
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
 from weakref import WeakSet
 
 from aiohttp import web
@@ -9,8 +10,10 @@ from . import handlers, sockets
 from .database import DATABASE, Database, sql_file
 from .errors import errors
 from .feed import FEED, Feed
-from .security import security
-from .sockets import MAX_SOCKETS, SOCKETS
+from .retention import prune
+from .security import Authenticate, security
+from .sockets import COMPRESS, MAX_SOCKETS, SOCKETS
+from .stream import LOG_BEGAN_ANEW
 
 
 def create_app(
@@ -18,27 +21,39 @@ def create_app(
     dsn: str,
     hosts: Collection[str] | None = None,
     origins: Collection[str] = (),
+    authenticate: Authenticate | None = None,
     max_sockets: int = 10_000,
+    compress: bool = False,
+    keep_days: float | None = None,
+    keep_events: int | None = None,
 ) -> web.Application:
     """The inventory as an application of its own, or for `add_subapp` of another.
 
     `dsn`: PostgreSQL, as libpq takes it (`postgresql://user@host/name`). `hosts`: the names in `Host` it answers to
     (None: any; inside a host application they are the host's business). `origins`: pages of other sites that may
-    use it (`https://shop.example`, `null` for a page opened from a file). `max_sockets`: more are refused with 503.
+    use it (`https://shop.example`, `null` for a page opened from a file). `authenticate`: says of a request whether it
+    may (`security.bearer(token)` for one shared token); None lets everybody in. `max_sockets`: more are refused with
+    503. `compress`: permessage-deflate for clients that offer it. `keep_days`, `keep_events`: older events, and those
+    beyond so many, are deleted from the log (None: kept for ever).
     Start-up raises `database.Unavailable` where PostgreSQL does not answer, PermissionError where the schema is
     not there and the role may not create it.
     """
-    app = web.Application(middlewares=[security(hosts, origins), errors], client_max_size=handlers.MAX_BODY)
+    open_to_all = {handlers.index, handlers.client_file, handlers.health, sockets.websocket}
+    guard = security(hosts, origins, authenticate, open_to_all)
+    app = web.Application(middlewares=[guard, errors], client_max_size=handlers.MAX_BODY)
     app[DATABASE] = Database(dsn)
     app[SOCKETS] = WeakSet()
     app[MAX_SOCKETS] = max_sockets
+    app[COMPRESS] = compress
     app[FEED] = Feed(
         app[DATABASE],
         publish=lambda event: sockets.publish(app[SOCKETS], event),
-        reset=lambda: sockets.close_all(app[SOCKETS], 1012),
+        reset=lambda: sockets.close_all(app[SOCKETS], LOG_BEGAN_ANEW),
     )
     app.cleanup_ctx.append(_database)
     app.cleanup_ctx.append(_feed)
+    if keep_days is not None or keep_events is not None:
+        app.cleanup_ctx.append(_retention(keep_days, keep_events))
     app.on_shutdown.append(sockets.shutdown)
     app.add_routes(
         [
@@ -51,9 +66,11 @@ def create_app(
             web.post("/api/productos/{id:[1-9][0-9]{0,9}}/stock", handlers.move_stock),
             web.get("/api/eventos", handlers.list_events),
             web.get("/api/salud", handlers.health),
-            web.get("/ws", sockets.websocket),
+            web.get("/ws", sockets.websocket, allow_head=False),
             web.get("/", handlers.index),
-            web.get("/{file:app.js|inventario.js|style.css|favicon.svg}", handlers.client_file),
+            web.get(
+                "/{file:(?:app|dialogs|inventario|notices|words)[.]js|style[.]css|favicon[.]svg}", handlers.client_file
+            ),
         ]
     )
     return app
@@ -68,3 +85,13 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
 async def _feed(app: web.Application) -> AsyncIterator[None]:
     async with app[FEED]:
         yield
+
+
+def _retention(days: float | None, number: int | None) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(prune(app[DATABASE], days, number))
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    return context

@@ -59,7 +59,13 @@ def _translated() -> Iterator[None]:
     except (psycopg2.IntegrityError, psycopg2.DataError) as exc:
         raise Rejected(str(exc).splitlines()[0]) from exc
     # aiopg asserts where a pooled connection died in the same tick.
-    except (psycopg2.OperationalError, psycopg2.InterfaceError, AssertionError, TimeoutError) as exc:
+    except (
+        psycopg2.OperationalError,
+        psycopg2.InternalError,
+        psycopg2.InterfaceError,
+        AssertionError,
+        TimeoutError,
+    ) as exc:
         raise Unavailable(str(exc).strip() or type(exc).__name__) from exc
     except asyncio.CancelledError as exc:
         # aiopg reports a statement that the server cancelled (statement_timeout) as a cancellation of the task.
@@ -108,13 +114,16 @@ class Database:
         words["options"] = f"{words.get('options', '')} {settings}".strip()
         if words.get("host") == "localhost":
             words["hostaddr"] = "127.0.0.1"  # aiopg hangs where libpq goes on to a name's second address
-        defaults = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "connect_timeout": 3}
+        defaults = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
         self._dsn = make_dsn(**{"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words})
         self._pool: aiopg.Pool | None = None
+        # aiopg's own queue can't be left while somebody in it connects, which a black hole makes long.
+        self._slots = asyncio.Semaphore(POOL_SIZE)
 
     async def __aenter__(self) -> Self:
         with _translated():
-            self._pool = await aiopg.create_pool(self._dsn, minsize=POOL_SIZE, maxsize=POOL_SIZE, **self._options)
+            async with asyncio.timeout(2 * TIME_LIMIT):
+                self._pool = await aiopg.create_pool(self._dsn, minsize=POOL_SIZE, maxsize=POOL_SIZE, **self._options)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -126,30 +135,33 @@ class Database:
 
     @property
     def _options(self) -> dict[str, Any]:
-        # aiopg's own limit must never strike: on Python 3.11 it can leave the task marked as cancelled.
+        # Longer than any of ours: aiopg's own limit can leave the task marked as cancelled on Python 3.11.
         return {"timeout": 60.0, "enable_json": False, "enable_hstore": False, "enable_uuid": False}
 
     async def fetch(self, sql: str, params: Params | None = None, *, attempts: int = 1) -> list[Row]:
         """Runs one statement and returns its rows. Raises Unavailable and Rejected; only a SELECT may be tried twice."""
         assert self._pool is not None
-        try:
-            with _translated():
-                async with asyncio.timeout(TIME_LIMIT), self._pool.acquire() as conn:
-                    return await _run(conn, sql, params)
-        except Unavailable as exc:
-            log.warning("PostgreSQL: %s", exc)
-            # Releasing a dead connection wakes nobody who waits for one; clearing the pool does.
-            with suppress(TimeoutError, psycopg2.Error):
-                async with asyncio.timeout(0.1):
-                    await self._pool.clear()
-            if attempts < 2:
-                raise
-        return await self.fetch(sql, params, attempts=attempts - 1)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + TIME_LIMIT
+        while True:
+            try:
+                with _translated():
+                    async with asyncio.timeout_at(deadline), self._slots, self._pool.acquire() as conn:
+                        return await _run(conn, sql, params)
+            except Unavailable as exc:
+                log.warning("PostgreSQL: %s", exc)
+                # What befell this connection befell the idle ones; and releasing a dead one wakes nobody who waits.
+                with suppress(TimeoutError, psycopg2.Error):
+                    async with asyncio.timeout(0.1):
+                        await self._pool.clear()
+                attempts -= 1
+                if attempts < 1 or loop.time() > deadline:
+                    raise
 
     async def apply(self, script: str, *, unless_works: str | None = None) -> None:
         """Runs a script of several statements; a role that may not is forgiven where the query `unless_works` works.
 
-        Raises Unavailable and PermissionError.
+        Raises Unavailable, PermissionError, and ValueError where something else of the same name is in the way.
         """
         try:
             async with self._connect() as conn:
@@ -160,11 +172,14 @@ class Database:
                     await _run(conn, unless_works or script, None)
             except psycopg2.ProgrammingError:
                 raise PermissionError(str(exc).splitlines()[0]) from exc
+        except (Rejected, psycopg2.Error) as exc:
+            raise ValueError(f"el esquema no cabe en esta base de datos: {str(exc).splitlines()[0]}") from exc
 
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[aiopg.Connection]:
         with _translated():
-            conn = await aiopg.connect(self._dsn, **self._options)
+            async with asyncio.timeout(TIME_LIMIT):
+                conn = await aiopg.connect(self._dsn, **self._options)
             try:
                 yield conn
             finally:

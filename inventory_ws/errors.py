@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, LooseHeaders
 from pydantic import ValidationError
 
 from .database import Rejected, Unavailable
@@ -33,7 +33,7 @@ class Failure(Exception):
         *,
         errors: Sequence[Mapping[str, str]] = (),
         data: str | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: LooseHeaders | None = None,
     ) -> None:
         super().__init__(message)
         body = f'{{"success":false,"message":{encode(message)}'
@@ -55,10 +55,12 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return Failure(400, f"{INVALID}: {exc}").response
     except Unavailable:
         return Failure(503, MESSAGES[503], headers={hdrs.RETRY_AFTER: "1"}).response
+    except (web.RequestPayloadError, ConnectionError):  # a broken body; or a client that left, who won't read this
+        return Failure(400, MESSAGES[400]).response
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
-        headers = {str(name): exc.headers[name] for name in (hdrs.ALLOW, hdrs.RETRY_AFTER) if name in exc.headers}
+        headers = {name: exc.headers[name] for name in (hdrs.ALLOW, hdrs.RETRY_AFTER) if name in exc.headers}
         return Failure(exc.status, MESSAGES.get(exc.status, exc.reason), headers=headers).response
     except Exception:
         log.exception("%s %s failed", request.method, request.path)

@@ -2,41 +2,53 @@
 
 import asyncio
 import logging
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import islice
+from operator import attrgetter
 from typing import Self
 
 from aiohttp import web
 
 from . import repository
 from .database import Database, Listener, Unavailable
-from .product import EventPage
-from .repository import Event
+from .frames import Published, Slice, slices
 
 CHANNEL = "inventory_ws"
-BATCH = 500  # events
-REPLAYS = 4  # readers of the past at once, so that many who come back leave the pool to the others
+BATCH = 100  # events read at once: of the largest, some megabytes, which a slow link brings within our time limit
+RECENT = 1000  # events kept in memory, for those who come back soon
+REPLAYS = 4  # sockets that are sent the past at once, so that many who come back leave the loop to the others
 POLL = 2.0  # seconds: what a lost bell costs
 BUSY_PAUSE = 0.05  # seconds, behind a commit that does not let the reader know where the log ends
+BUSY_LIMIT = 10.0  # seconds of that before the feed counts as down
 START_LIMIT = 30.0  # seconds
 
 log = logging.getLogger(__name__)
 
 
+class Lost(Exception):
+    """The events after a position are not to be had: another epoch, pruned, or beyond the end of the log."""
+
+
 class Feed:
     """A cursor that follows the end of the log. Everything at or below `head` is visible for good."""
 
-    def __init__(self, db: Database, publish: Callable[[Event], None], reset: Callable[[], None]) -> None:
+    def __init__(self, db: Database, publish: Callable[[Slice], None], reset: Callable[[], None]) -> None:
         """`publish` gets each event once and in order; `reset` says that what came before means nothing any more."""
         self.head = 0
         self.epoch = ""
         self.following = asyncio.Event()
+        self.replays = asyncio.Semaphore(REPLAYS)
+        self.floor = 0  # as of the last look: what is at or below is gone from the log
+        self._recent: deque[Published] = deque(maxlen=RECENT)
+        self._recent_after = 0  # every event above it is in memory
         self._db = db
         self._publish = publish
         self._reset = reset
         self._bell = asyncio.Event()
         self._own = False
-        self._replays = asyncio.Semaphore(REPLAYS)
 
     def ring(self) -> None:
         """Something of ours was committed: read now, and tell the other instances afterwards."""
@@ -51,7 +63,7 @@ class Feed:
                 await self.following.wait()
         except TimeoutError:
             await self.__aexit__()
-            raise Unavailable("the end of the log is not to be had") from None
+            raise Unavailable("una transacción a medio confirmar oculta el final del registro") from None
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -60,30 +72,47 @@ class Feed:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=0.1)
 
-    async def after(self, cursor: int, limit: int) -> tuple[list[Event], int]:
-        """At most `limit` events above the cursor, and the head up to which they were looked for. Raises Unavailable."""
+    async def check(self, position: int, epoch: str | None) -> None:
+        """Raises Lost where a stream can't go on after `position` of the epoch (None: this one), and Unavailable."""
+        if epoch not in (None, self.epoch) or position < self.floor:
+            raise Lost
+        if position > self.head:  # another instance may have read further than this one: the database knows
+            found = await repository.get_log(self._db)
+            if found.epoch != self.epoch or found.limit is None or position > found.limit:
+                raise Lost
+
+    async def after(self, position: int, limit: int) -> tuple[list[Published], int]:
+        """At most `limit` events above the position, and the position that is reached with them. Raises Lost where
+        they are gone, and Unavailable."""
         head = self.head
-        async with self._replays:
-            return await repository.list_events(self._db, EventPage(after=cursor, limit=limit), head), head
+        if position >= self._recent_after:
+            start = bisect_right(self._recent, position, key=attrgetter("id"))
+            events = list(islice(self._recent, start, start + limit))
+        else:
+            rows = await repository.list_events(self._db, after=position, head=head, limit=limit)
+            events = [Published(event) for event in rows]
+            found = await repository.get_log(self._db, limit=False)  # after the events: what is pruned later was read
+            if found.epoch != self.epoch or found.floor > position:
+                raise Lost
+        return events, events[-1].id if len(events) == limit else max(head, position)
 
     async def _run(self) -> None:
         pause = 0.1
         while True:
             try:
                 async with self._db.listen(CHANNEL) as listener:
-                    pause = 0.1
                     await self._follow(listener)
             except Unavailable as exc:
                 log.warning("the feed lost PostgreSQL and tries again in %.1f s: %s", pause, exc)
             except Exception:
                 log.exception("the feed failed and tries again in %.1f s", pause)
-            finally:
-                self.following.clear()
             await asyncio.sleep(pause)
-            pause = min(pause * 2, 2.0)
+            pause = 0.1 if self.following.is_set() else min(pause * 2, 2.0)
+            self.following.clear()
 
     async def _follow(self, listener: Listener) -> None:
         ear = asyncio.create_task(self._hear(listener))
+        last_seen = asyncio.get_running_loop().time()
         try:
             while True:
                 own, self._own = self._own, False
@@ -91,11 +120,14 @@ class Feed:
                 caught_up = await self._read(listener)
                 if own:
                     await listener.fetch(f"NOTIFY {CHANNEL}")
-                if ear.done():
-                    await ear
+                now = asyncio.get_running_loop().time()
                 if not caught_up:  # whatever rings: while we ask, the other writers wait
+                    if now - last_seen > BUSY_LIMIT and self.following.is_set():
+                        log.warning("a transaction that does not end its commit keeps every later event back")
+                        self.following.clear()
                     await asyncio.sleep(BUSY_PAUSE)
                     continue
+                last_seen = now
                 self.following.set()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL):
@@ -114,20 +146,26 @@ class Feed:
 
     async def _read(self, listener: Listener) -> bool:
         """Publishes what is new. False where a commit under way hides the end of the log."""
-        limit, epoch = await repository.log_limit(listener)
+        limit, epoch, self.floor = await repository.get_log(listener)
         if limit is None:
             return False
         if epoch != self.epoch or limit < self.head:  # the start, a TRUNCATE, or another database in the place of ours
-            self.head, self.epoch = limit, epoch
+            self.head = self._recent_after = limit
+            self.epoch = epoch
+            self._recent.clear()
             self._reset()
         while self.head < limit:
-            events = await repository.list_events(listener, EventPage(after=self.head, limit=BATCH), limit)
-            for event in events:
-                self._publish(event)
-                self.head = event.id
-            if len(events) < BATCH:
+            rows = await repository.list_events(listener, after=self.head, head=limit, limit=BATCH)
+            for piece in slices(rows):
+                for event in piece.events:
+                    if len(self._recent) == RECENT:
+                        self._recent_after = self._recent[0].id
+                    self._recent.append(event)
+                self._publish(piece)
+                self.head = piece.events[-1].id
+                await asyncio.sleep(0)
+            if len(rows) < BATCH:
                 self.head = limit  # ids above the last event were drawn by transactions that were rolled back
-            await asyncio.sleep(0)
         return True
 
 

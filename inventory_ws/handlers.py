@@ -1,7 +1,8 @@
 """HTTP: read the request, call the repository, ring the bell, answer; always in this order."""
 
 import asyncio
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import NoReturn, TypeVar
 
 from aiohttp import ETag, hdrs, web
@@ -11,7 +12,7 @@ from . import repository
 from .database import DATABASE, Unavailable, data_folder
 from .errors import Failure
 from .feed import FEED
-from .product import INT4_MAX, EventPage, NewProduct, Page, ProductChange, StockMove, decode, encode
+from .product import EventPage, NewProduct, Page, ProductChange, StockMove, decode, encode
 from .repository import Product, Versions
 from .sockets import SOCKETS, websocket
 
@@ -26,9 +27,10 @@ async def list_products(request: web.Request) -> web.Response:
     """GET /api/productos?limit=&after=&q="""
     page = Page.model_validate(dict(request.query))
     known = [tag.value for tag in request.if_none_match or ()]
-    head = request.config_dict[FEED].head  # before the rows: a client may hear again what it has, and misses nothing
+    feed = request.config_dict[FEED]
+    head = feed.head  # before the rows: a client may hear again what it has, and misses nothing
     products = await repository.list_products(request.config_dict[DATABASE], page, known)
-    response = _json(f'{{"success":true,"data":{products.json},"last_event_id":{head}}}')
+    response = _json(f'{{"success":true,"data":{products.json},"last_event_id":{head},"epoch":"{feed.epoch}"}}')
     if products.etag in known:
         response = web.Response(status=304)
     elif products.length == page.limit:
@@ -91,8 +93,9 @@ async def move_stock(request: web.Request) -> web.Response:
 async def list_events(request: web.Request) -> web.Response:
     """GET /api/eventos?after=&limit="""
     page = EventPage.model_validate(dict(request.query))
-    head = request.config_dict[FEED].head
-    events = await repository.list_events(request.config_dict[DATABASE], page, head)
+    feed = request.config_dict[FEED]
+    after = max(page.after, feed.floor)  # what was before a TRUNCATE is no part of this history
+    events = await repository.list_events(request.config_dict[DATABASE], after=after, head=feed.head, limit=page.limit)
     return _json(f'{{"success":true,"data":[{",".join(event.message for event in events)}]}}')
 
 
@@ -100,7 +103,7 @@ async def health(request: web.Request) -> web.Response:
     """GET /api/salud: 200 while changes are stored and delivered, 503 otherwise."""
     state = request.config_dict
     try:
-        database = bool(await state[DATABASE].fetch("SELECT 1"))
+        ((database,),) = await state[DATABASE].fetch("SELECT current_setting('transaction_read_only') = 'off'")
     except Unavailable:
         database = False
     feed = state[FEED]
@@ -111,12 +114,14 @@ async def health(request: web.Request) -> web.Response:
         "sockets": len(state[SOCKETS]),
         "last_event_id": feed.head,
     }
-    return _json(encode({"success": well, "data": data}), 200 if well else 503)
+    if not well:
+        raise Failure(503, "El servicio no atiende", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
+    return _json(f'{{"success":true,"data":{encode(data)}}}')
 
 
 async def index(request: web.Request) -> web.StreamResponse:
     """GET /: the page, or the socket when the request is an upgrade."""
-    if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+    if request.method == "GET" and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return await websocket(request)
     return web.FileResponse(CLIENT / "index.html", headers={hdrs.CACHE_CONTROL: "no-cache"})
 
@@ -127,11 +132,8 @@ async def client_file(request: web.Request) -> web.StreamResponse:
 
 
 def _id(request: web.Request) -> int:
-    """The id in the path, which the route has found to be a number."""
-    number = int(request.match_info["id"])
-    if number > INT4_MAX:
-        raise Failure(404, "Producto no encontrado")
-    return number
+    """The id in the path, which the route has found to be a number that fits into a bigint."""
+    return int(request.match_info["id"])
 
 
 async def _body(request: web.Request, model: type[Model]) -> Model:
@@ -159,10 +161,8 @@ def _versions(request: web.Request) -> Versions:
         return None
     versions = []
     for tag in tags:
-        try:
-            versions.append(datetime.fromisoformat(tag.value))
-        except ValueError:
-            continue  # not a version of ours: it matches nothing
+        with suppress(ValueError):  # not a version of ours: it matches nothing
+            versions.append(datetime.strptime(tag.value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC))
     return versions
 
 

@@ -50,6 +50,11 @@ def _number(value: Any) -> Decimal:
     return Decimal(value)
 
 
+def _to_cents(price: Decimal) -> Decimal:
+    """The same number with two decimals: PostgreSQL takes none with an exponent of many digits, as 0e-100000."""
+    return price.quantize(Decimal("0.01"))
+
+
 def _moving(delta: int) -> int:
     if delta == 0:
         raise PydanticCustomError("zero", "no puede ser 0")
@@ -63,7 +68,12 @@ Nombre = Annotated[
     AfterValidator(_visible),
 ]
 Descripcion = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
-Precio = Annotated[Decimal, BeforeValidator(_number), Field(ge=0, max_digits=12, decimal_places=2, allow_inf_nan=False)]
+Precio = Annotated[
+    Decimal,
+    BeforeValidator(_number),
+    Field(ge=0, max_digits=12, decimal_places=2, allow_inf_nan=False),
+    AfterValidator(_to_cents),
+]
 Stock = Annotated[int, Field(ge=0, le=INT4_MAX)]
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from .database import Database, Listener, Params
-from .product import EventPage, NewProduct, Page, ProductChange
+from .product import NewProduct, Page, ProductChange
 
 Versions = Sequence[datetime] | None
 """The versions at which a change may be made; None: at any."""
@@ -30,10 +30,21 @@ class Products(NamedTuple):
 
 
 class Event(NamedTuple):
-    """One entry of the log; `message` is the text that the sockets are sent."""
+    """One entry of the log: its id, its type, the product's id, and the text that the sockets are sent."""
 
     id: int
+    type: str
+    product_id: int
     message: str
+
+
+class Log(NamedTuple):
+    """Where the log ends and begins: the id up to which every event is visible (None: not known just now), the epoch
+    in which ids mean something, and the id up to which events are gone (pruned, or of an earlier epoch)."""
+
+    limit: int | None
+    epoch: str
+    floor: int
 
 
 async def list_products(db: Database, page: Page, known: Sequence[str] = ()) -> Products:
@@ -128,18 +139,26 @@ async def _change(db: Database, sql: str, params: Params) -> Product | None:
     return Product(*rows[0]) if rows else None
 
 
-async def list_events(db: Database | Listener, page: EventPage, limit: int) -> list[Event]:
-    """The events above `page.after` up to `limit`, which is the feed's head: beyond it the log may have gaps."""
+async def list_events(db: Database | Listener, *, after: int, head: int, limit: int) -> list[Event]:
+    """At most `limit` events above `after` and up to the feed's `head`: beyond it the log may have gaps."""
     rows = await db.fetch(
         """
-        SELECT id, mensaje::text FROM eventos WHERE id > %(after)s AND id <= %(head)s ORDER BY id LIMIT %(limit)s
+        SELECT id, tipo, producto_id, mensaje::text FROM eventos
+        WHERE id > %(after)s AND id <= %(head)s ORDER BY id LIMIT %(limit)s
         """,
-        {**page.model_dump(), "head": limit},
+        {"after": after, "head": head, "limit": limit},
     )
     return [Event(*row) for row in rows]
 
 
-async def log_limit(db: Database | Listener) -> tuple[int | None, str]:
-    """The id up to which every event is visible (None: not known just now), and the epoch of the log."""
-    rows = await db.fetch("SELECT eventos_limite(), epoca::text FROM eventos_epoca")
-    return rows[0][0], rows[0][1]
+async def get_log(db: Database | Listener, *, limit: bool = True) -> Log:
+    """The state of the log; without `limit` nobody has to wait for it to be found."""
+    sql = f"SELECT {'eventos_limite()' if limit else 'NULL'}, epoca::text, desde FROM eventos_epoca"
+    return Log(*(await db.fetch(sql))[0])
+
+
+async def prune_events(db: Database, days: float | None, number: int | None) -> int:
+    """Deletes a batch of the oldest events: those over `days` old, and those beyond the newest `number`. Returns how
+    many were deleted: 0 when there is nothing left to do."""
+    rows = await db.fetch("SELECT eventos_podar(%(days)s, %(number)s)", {"days": days, "number": number})
+    return int(rows[0][0])

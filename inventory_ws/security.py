@@ -1,12 +1,19 @@
-"""Who may speak to a server on localhost: Host, Origin, CORS, and the headers that keep the page to itself."""
+"""Who may speak to the service: Host, Origin, CORS, the token, and the headers that keep the page to itself."""
 
-from collections.abc import Collection
-from urllib.parse import urlsplit
+import hmac
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from .errors import Failure
+
+Authenticate = Callable[[web.Request], Awaitable[bool]]
+"""Whether the request comes from somebody who may use the service."""
+
+STRANGER = web.RequestKey("STRANGER", bool)
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -23,18 +30,26 @@ PREFLIGHT = {
 }
 
 
-def security(hosts: Collection[str] | None, origins: Collection[str]) -> Middleware:
-    """The guard before every handler. `hosts`: names this server goes by (None: not checked); `origins`: pages of
-    other sites that may use it, as browsers write them (`https://shop.example`, or `null` for a page from a file)."""
+def security(
+    hosts: Collection[str] | None,
+    origins: Collection[str],
+    authenticate: Authenticate | None,
+    open_to_all: Collection[Handler],
+) -> Middleware:
+    """The guard before every handler.
+
+    `hosts`: names this server goes by (None: not checked). `origins`: pages of other sites that may use it, as browsers
+    write them (`https://shop.example`, or `null` for a page from a file). `authenticate`: None lets everybody in.
+    `open_to_all`: handlers that need nobody's name, or see to it themselves: `STRANGER in request`.
+    """
+    if isinstance(hosts, str) or isinstance(origins, str):
+        raise TypeError("hosts and origins are collections of names, not one text")
+    names = None if hosts is None else {name.lower() for name in hosts}
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get(hdrs.ORIGIN, "")
-        response = _refusal(request, origin)
-        if response is None and origin in origins and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
-            response = web.Response(status=204, headers=PREFLIGHT)
-        if response is None:
-            response = await handler(request)
+        response = await answer(request, handler, origin)
         if not response.prepared:  # a socket's answer has gone out long ago
             response.headers.update(HEADERS)
             if origins:
@@ -44,22 +59,54 @@ def security(hosts: Collection[str] | None, origins: Collection[str]) -> Middlew
                 response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = "ETag, Link, Location, Retry-After"
         return response
 
-    def _refusal(request: web.Request, origin: str) -> web.StreamResponse | None:
+    async def answer(request: web.Request, handler: Handler, origin: str) -> web.StreamResponse:
         host = request.headers.get(hdrs.HOST, "")
         # A page of an attacker whose name resolves to 127.0.0.1 is same-origin to the browser; its Host tells.
-        if hosts is not None and _name(host) not in hosts:
+        if names is not None and _name(host) not in names:
             return Failure(421, "Este servidor no atiende ese nombre (Host); véase --hosts").response
         guarded = request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers
         if guarded and origin and origin not in origins and origin.partition("://")[2].lower() != host.lower():
             return Failure(403, "Ese origen (Origin) no está permitido; véase --origins").response
-        return None
+        if request.method == "OPTIONS" and origin in origins and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
+            return web.Response(status=204, headers=PREFLIGHT)
+        if authenticate and not await authenticate(request):
+            request[STRANGER] = True
+            if request.match_info.handler not in open_to_all:
+                headers = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="inventario"'}
+                return Failure(401, "Hace falta una clave de acceso", headers=headers).response
+        return await handler(request)
 
     return guard
 
 
+def bearer(token: str) -> Authenticate:
+    """The check of one shared token: `Authorization: Bearer`, or the subprotocol `bearer.<base64url>` of a browser's
+    socket, which can send no header."""
+    expected = token.encode()
+
+    async def authenticate(request: web.Request) -> bool:
+        scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        if scheme.lower() == "bearer" and _same(given.strip().encode(errors="surrogateescape"), expected):
+            return True
+        offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")
+        tokens = [name.strip().removeprefix("bearer.") for name in offered if name.strip().startswith("bearer.")]
+        return any(_same(_decoded(text), expected) for text in tokens)
+
+    return authenticate
+
+
+def _same(given: bytes, expected: bytes) -> bool:
+    return hmac.compare_digest(given, expected)
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return b""
+
+
 def _name(authority: str) -> str | None:
     """The name in `name:port` or `[::1]:port`, in lower case; None where it is neither."""
-    try:
-        return urlsplit(f"//{authority}").hostname
-    except ValueError:
-        return None
+    found = re.fullmatch(r"\[([0-9a-f:.]+)\]|([a-z0-9._-]+)", re.sub(r":\d*$", "", authority.lower()))
+    return found and (found[1] or found[2])

@@ -8,7 +8,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 CREATE TABLE IF NOT EXISTS productos (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     nombre varchar(255) NOT NULL CHECK (nombre ~ '[^[:space:]]'),
-    descripcion text,
+    descripcion text CHECK (length(descripcion) <= 10000),
     precio numeric(12, 2) NOT NULL CHECK (precio >= 0 AND precio <= 9999999999.99), -- NaN passes the first alone
     stock integer NOT NULL DEFAULT 0 CHECK (stock >= 0),
     created_at timestamptz NOT NULL DEFAULT date_trunc('milliseconds', now()) CHECK (isfinite(created_at)),
@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS eventos (
     mensaje json NOT NULL
 );
 
--- One row: positions in the log mean something only within one epoch. Events up to `desde` belong to earlier ones.
+-- One row: positions in the log mean something only within one epoch, and not below `desde`: the events up to there
+-- belong to earlier epochs or were pruned.
 CREATE TABLE IF NOT EXISTS eventos_epoca (
     unica boolean PRIMARY KEY DEFAULT true CHECK (unica),
     epoca uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -111,6 +112,25 @@ BEGIN
         desde = (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM eventos_id_seq);
     PERFORM pg_notify('inventory_ws', '');
     RETURN NULL;
+END $$;
+
+-- Deletes at most 1,000 of the oldest events: those over so many days old, and those beyond the newest so many.
+CREATE OR REPLACE FUNCTION eventos_podar(dias double precision, cuantos bigint) RETURNS integer LANGUAGE plpgsql
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    podados integer;
+    ultimo bigint;
+BEGIN
+    WITH viejos AS (
+        SELECT id FROM (SELECT id, mensaje FROM eventos ORDER BY id LIMIT 1000) AS primeros
+        WHERE (mensaje->>'timestamp')::timestamptz < now() - dias * interval '1 day'
+           OR cuantos IS NOT NULL AND id <= (SELECT id FROM eventos ORDER BY id DESC OFFSET cuantos LIMIT 1)
+    ), borrados AS (
+        DELETE FROM eventos WHERE id <= (SELECT max(id) FROM viejos) RETURNING id
+    )
+    SELECT count(*), max(id) INTO podados, ultimo FROM borrados;
+    UPDATE eventos_epoca SET desde = ultimo WHERE desde < ultimo;
+    RETURN podados;
 END $$;
 
 DO $$

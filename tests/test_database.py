@@ -1,14 +1,16 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
+from typing import Self
 
 import psycopg2
 import pytest
 from aiohttp.test_utils import TestClient
-from psycopg2.extensions import make_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from inventory_ws import create_app
-from inventory_ws.database import DATABASE, POOL_SIZE, Database, Rejected, Unavailable
+from inventory_ws.database import DATABASE, POOL_SIZE, Database, Rejected, Unavailable, sql_file
 
 from .conftest import create, error
 
@@ -48,6 +50,30 @@ async def test_row_locked_by_somebody_is_503_within_four_seconds(client: TestCli
     began = time.monotonic()
     answers = await asyncio.gather(*(client.patch("/api/productos/1", json={"stock": 2}) for _ in range(POOL_SIZE)))
     assert [resp.status for resp in answers] == [200] * POOL_SIZE
+
+
+async def test_row_locked_is_told_before_the_statement_would_time_out(client: TestClient, connect: Callable) -> None:
+    await create(client)
+    session = connect()
+    session.autocommit = False
+    session.cursor().execute("UPDATE productos SET stock = 1")
+    began = time.monotonic()
+    await error(await client.delete("/api/productos/1"), 503)
+    assert 1.9 < time.monotonic() - began < 3
+    session.rollback()
+
+
+async def test_select_whose_connection_is_cut_is_tried_once_more(client: TestClient, psql: Callable) -> None:
+    db = client.app[DATABASE]
+    reads = [db.fetch("SELECT pg_sleep(0.5), 1", attempts=2), db.fetch("SELECT pg_sleep(0.5), 1")]
+    tasks = [asyncio.create_task(read) for read in reads]
+    await asyncio.sleep(0.2)
+    psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(0.5), 1' AND state = 'active'"
+    )
+    assert (await tasks[0])[0][1] == 1
+    with pytest.raises(Unavailable):
+        await tasks[1]
 
 
 async def test_pool_whose_connections_were_cut_heals(client: TestClient, psql: Callable) -> None:
@@ -117,3 +143,101 @@ async def test_role_without_ddl_and_no_schema_is_told(empty_dsn: str, server: st
 async def test_server_that_is_not_there_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         await Database("host=127.0.0.1 port=1 dbname=x user=x").__aenter__()
+
+
+class Proxy:
+    """A TCP proxy before PostgreSQL that can swallow everything, as a network does that is gone."""
+
+    def __init__(self, dsn: str) -> None:
+        words = parse_dsn(dsn)
+        self.target = words
+        self.open = asyncio.Event()
+        self.open.set()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self.server = await asyncio.start_server(self.connected, "127.0.0.1", 0)
+        self.dsn = make_dsn(**{**self.target, "host": "127.0.0.1", "port": self.server.sockets[0].getsockname()[1]})
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.sleep(0.05)  # the aborted transports close their sockets
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.tasks.add(asyncio.current_task())
+        host, port = self.target.get("host", ""), self.target.get("port", "5432")
+        if host.startswith("/"):
+            inside = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        else:
+            inside = await asyncio.open_connection(host, int(port))
+        pumps = [asyncio.create_task(self.pump(*way)) for way in ((reader, inside[1]), (inside[0], writer))]
+        try:
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            for one in (writer, inside[1]):
+                one.transport.abort()
+
+    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                await self.open.wait()
+                writer.write(data)
+
+
+async def test_network_that_is_gone_is_503_for_everybody_and_heals(dsn: str, aiohttp_client: Callable) -> None:
+    async with Proxy(dsn) as proxy:
+        client = await aiohttp_client(create_app(dsn=proxy.dsn))
+        await create(client)
+        proxy.open.clear()
+        began = time.monotonic()
+        answers = await asyncio.gather(*(client.get("/api/productos") for _ in range(40)))
+        assert time.monotonic() - began < 4.5
+        assert {resp.status for resp in answers} == {503}
+        proxy.open.set()
+        began = time.monotonic()
+        async with asyncio.timeout(5):
+            while (await client.get("/api/salud")).status != 200:
+                await asyncio.sleep(0.05)
+        began = time.monotonic()
+        answers = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
+        assert {resp.status for resp in answers} == {200}
+        assert time.monotonic() - began < 1
+        await client.close()
+
+
+async def test_start_before_a_network_that_is_gone_is_given_up(dsn: str) -> None:
+    async with Proxy(dsn) as proxy:
+        proxy.open.clear()
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            await Database(proxy.dsn).apply("SELECT 1")
+        assert time.monotonic() - began < 4.5
+
+
+async def test_database_that_may_only_be_read_is_503_for_writers(client: TestClient, psql: Callable) -> None:
+    await create(client)
+    psql(f"ALTER DATABASE {psql('SELECT current_database()')[0][0]} SET default_transaction_read_only = on")
+    psql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await asyncio.sleep(0.2)
+    await error(await client.delete("/api/productos/1"), 503)
+    assert (await client.get("/api/productos/1")).status == 200
+    resp = await client.get("/api/salud")
+    body = await error(resp, 503)
+    assert body["data"]["database"] is False
+    assert resp.headers["Retry-After"] == "1"
+
+
+async def test_table_of_somebody_else_in_the_way_is_told_at_the_start(empty_dsn: str) -> None:
+    with closing(psycopg2.connect(empty_dsn)) as conn, conn, conn.cursor() as cursor:
+        cursor.execute("CREATE TABLE productos (codigo text)")
+    with pytest.raises(ValueError, match="el esquema no cabe"):
+        await Database(empty_dsn).apply(sql_file("schema.sql"))

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from .conftest import error
 async def test_path_that_is_not_there_has_the_error_body(client: TestClient) -> None:
     await error(await client.get("/nada"), 404)
     await error(await client.get("/api/productos/"), 404)
+    await error(await client.get("/appXjs"), 404)
 
 
 async def test_method_that_is_not_there_says_which_are(client: TestClient) -> None:
@@ -35,4 +37,20 @@ async def test_fault_of_ours_is_logged_and_tells_nothing(
 async def test_value_that_only_the_database_refuses_is_the_clients_fault(client: TestClient, psql: Callable) -> None:
     psql("ALTER TABLE productos ADD CHECK (nombre <> 'prohibido')")
     await error(await client.post("/api/productos", json={"nombre": "prohibido", "precio": 1}), 400)
+    assert (await client.get("/api/salud")).status == 200
+
+
+async def test_body_that_is_broken_on_the_way_is_the_clients_fault(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    await error(await client.post("/api/productos", data=b"no gzip at all", headers=headers), 400)
+    for _ in range(20):
+        _, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        writer.write(b"POST /api/productos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+        writer.write(b"Content-Length: 100\r\n\r\n{")
+        await writer.drain()
+        writer.transport.abort()
+    await asyncio.sleep(0.3)
+    assert [record for record in caplog.records if record.name.startswith("inventory_ws")] == []
     assert (await client.get("/api/salud")).status == 200

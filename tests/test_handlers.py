@@ -6,6 +6,8 @@ import pytest
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
+from inventory_ws.database import data_folder
+
 from .conftest import PRODUCT, create, error, settled
 
 
@@ -33,7 +35,8 @@ async def test_list_is_ordered_by_id_and_says_up_to_where(client: TestClient) ->
 
 
 async def test_list_of_nothing_is_an_empty_list(client: TestClient) -> None:
-    assert await (await client.get("/api/productos")).json() == {"success": True, "data": [], "last_event_id": 0}
+    body = await (await client.get("/api/productos")).json()
+    assert body == {"success": True, "data": [], "last_event_id": 0, "epoch": body["epoch"]}
 
 
 async def test_list_pages_by_key_until_the_last(client: TestClient) -> None:
@@ -123,7 +126,18 @@ async def test_change_is_refused_when_somebody_was_first(client: TestClient, met
     assert again.status == 200, await again.text()
 
 
-@pytest.mark.parametrize("tags", ['"x"', '""', "x", 'W/"2024-01-30T10:00:00.000Z"', '"2024-13-45T10:00:00.000Z"'])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        '"x"',
+        '""',
+        "x",
+        'W/"2024-01-30T10:00:00.000Z"',
+        '"2024-13-45T10:00:00.000Z"',
+        '"2024-01-01T00:00:00+00:00:30.123456"',
+        '"0001-01-01T00:00:00.000+23:59"',
+    ],
+)
 async def test_change_with_a_version_that_never_was_is_refused(client: TestClient, tags: str) -> None:
     await create(client)
     await error(await client.patch("/api/productos/1", json={"stock": 4}, headers={"If-Match": tags}), 412)
@@ -276,7 +290,13 @@ async def test_page_and_its_files_are_served(client: TestClient) -> None:
     page = await client.get("/")
     assert page.status == 200
     assert page.content_type == "text/html"
-    for name in ("app.js", "inventario.js", "style.css", "favicon.svg"):
-        assert (await client.get(f"/{name}")).status == 200, name
+    for file in data_folder("client").glob("*.[!h]*"):
+        assert (await client.get(f"/{file.name}")).status == 200, file
     await error(await client.get("/schema.sql"), 404)
     await error(await client.get("/..%2fsetup.cfg"), 404)
+
+
+async def test_create_takes_a_zero_written_with_a_very_small_exponent(client: TestClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    resp = await client.post("/api/productos", data='{"nombre":"x","precio":0e-1000000}', headers=headers)
+    assert resp.status == 201, await resp.text()

@@ -20,7 +20,7 @@ def test_product_keeps_its_price_exact() -> None:
     assert product.stock == 0
 
 
-@pytest.mark.parametrize("number", ["0", "-0.0", "12.5", "12.50", "12.500", "1e2", "1E+2"])
+@pytest.mark.parametrize("number", ["0", "-0.0", "0e-1000000", "12.5", "12.50", "12.500", "1e2", "1E+2"])
 def test_product_takes_every_way_to_write_a_price(number: str) -> None:
     assert NewProduct.model_validate(decode(f'{{"nombre":"x","precio":{number}}}'.encode())).precio == Decimal(number)
 

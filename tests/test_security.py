@@ -1,11 +1,12 @@
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 
 import pytest
-from aiohttp import WSServerHandshakeError
+from aiohttp import WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
-from inventory_ws.security import LOOPBACK
+from inventory_ws.security import LOOPBACK, bearer
 
 from .conftest import PRODUCT, create, error
 
@@ -103,3 +104,108 @@ async def test_answer_carries_the_headers_that_keep_the_page_to_itself(client: T
     assert "unsafe" not in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_one_text_is_no_collection_of_names(dsn: str) -> None:
+    """`"shop" in "https://shop.example"` would be true."""
+    for wrong in ({"origins": "https://shop.example"}, {"hosts": "localhost,127.0.0.1"}):
+        with pytest.raises(TypeError):
+            create_app(dsn=dsn, **wrong)
+
+
+async def test_host_is_compared_without_case(dsn: str, aiohttp_client: Callable) -> None:
+    client = await aiohttp_client(create_app(dsn=dsn, hosts={"Tienda.LAN"}))
+    assert (await client.get("/", headers={"Host": "tienda.lan:3000"})).status == 200
+    for host in ("evil@tienda.lan", "tienda.lan/evil", "tienda.lan:80:80"):
+        await error(await client.get("/", headers={"Host": host}), 421)
+
+
+async def test_preflight_header_turns_no_write_into_a_preflight(guarded: TestClient) -> None:
+    headers = {"Origin": SHOP, "Access-Control-Request-Method": "POST"}
+    assert (await guarded.post("/api/productos", json=PRODUCT, headers=headers)).status == 201
+
+
+TOKEN = "clave ñ/+ secreta"
+
+
+@pytest.fixture
+async def locked(dsn: str, aiohttp_client: Callable) -> TestClient:
+    """The service with a token."""
+    return await aiohttp_client(create_app(dsn=dsn, authenticate=bearer(TOKEN), origins={SHOP}))
+
+
+def subprotocol(token: str) -> str:
+    return "bearer." + urlsafe_b64encode(token.encode()).decode().rstrip("=")
+
+
+REQUESTS = [
+    ("GET", "/api/productos"),
+    ("POST", "/api/productos"),
+    ("GET", "/api/productos/1"),
+    ("PUT", "/api/productos/1"),
+    ("PATCH", "/api/productos/1"),
+    ("DELETE", "/api/productos/1"),
+    ("POST", "/api/productos/1/stock"),
+    ("GET", "/api/eventos"),
+    ("GET", "/nada"),
+]
+
+
+@pytest.mark.parametrize("given", [None, "Bearer wrong", "Bearer", "Basic " + TOKEN, f"Bearer {TOKEN}x", "Bearer \xff"])
+async def test_token_that_is_wrong_is_401_for_everything_that_tells_or_changes(
+    locked: TestClient, psql: Callable, given: str | None
+) -> None:
+    headers = {"Authorization": given} if given else {}
+    for method, path in REQUESTS:
+        for upgrade in ({}, {"Upgrade": "websocket", "Connection": "Upgrade"}):
+            resp = await locked.request(method, path, json=PRODUCT, headers={**headers, **upgrade})
+            await error(resp, 401)
+            assert resp.headers["WWW-Authenticate"].startswith("Bearer")
+    assert psql("SELECT * FROM productos") == []
+
+
+async def test_token_that_is_right_lets_in(locked: TestClient) -> None:
+    headers = {"Authorization": f"bearer {TOKEN}"}
+    assert (await locked.post("/api/productos", json=PRODUCT, headers=headers)).status == 201
+    assert (await locked.get("/api/productos", headers=headers)).status == 200
+    ws = await locked.ws_connect("/ws", headers=headers)
+    assert (await ws.receive_json(timeout=5))["type"] == "CONNECTION_ESTABLISHED"
+
+
+async def test_page_and_health_need_no_token(locked: TestClient) -> None:
+    for path in ("/", "/app.js", "/api/salud"):
+        assert (await locked.get(path)).status == 200, path
+
+
+async def test_socket_shows_its_token_as_a_subprotocol_and_hears_only_the_name_back(locked: TestClient) -> None:
+    ws = await locked.ws_connect("/ws", protocols=("inventario.v1", subprotocol(TOKEN)))
+    assert ws.protocol == "inventario.v1"
+    assert TOKEN not in str(ws._response.headers)
+    assert (await ws.receive_json(timeout=5))["type"] == "CONNECTION_ESTABLISHED"
+
+
+@pytest.mark.parametrize("protocols", [(), ("inventario.v1",), ("inventario.v1", subprotocol("wrong"), "bearer.%%")])
+async def test_socket_without_the_token_is_closed_with_4401_after_the_handshake(
+    locked: TestClient, protocols: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in ("/", "/ws"):
+        ws = await locked.ws_connect(path, protocols=protocols)
+        await ws.receive(timeout=5)
+        assert ws.close_code == 4401
+
+
+async def test_token_offered_alone_is_refused_and_not_logged(
+    locked: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(WSServerHandshakeError):
+        await locked.ws_connect("/ws", protocols=(subprotocol(TOKEN),))
+    assert subprotocol(TOKEN) not in caplog.text
+
+
+async def test_check_of_a_host_app_is_asked_instead(dsn: str, aiohttp_client: Callable) -> None:
+    async def check(request: web.Request) -> bool:
+        return request.headers.get("X-User") == "juan"
+
+    client = await aiohttp_client(create_app(dsn=dsn, authenticate=check))
+    await error(await client.get("/api/productos"), 401)
+    assert (await client.get("/api/productos", headers={"X-User": "juan"})).status == 200

