@@ -1,360 +1,66 @@
+import { attach, followKey, keptKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
 import { Inventario } from './inventario.js';
+import { $, changeKey, isOwn, log, notifyOfOther, say, stamp, toast, working } from './notices.js';
+import { FIELDS, clock, differing, eventInWords, folded, plural, short, shown, whole } from './words.js';
 
-const LOG_LIMIT = 200;
 const PAGE = 500; // cards drawn at first; search looks at all the products
-const CALM = 5; // changes of others in a second; above it they share one notification
-const FIELDS = { nombre: 'Nombre', descripcion: 'Descripción', precio: 'Precio', stock: 'Stock' };
 
-const $ = (id) => document.getElementById(id);
-const stamp = (template) => $(template).content.firstElementChild.cloneNode(true);
 const inventory = new Inventario(document.baseURI);
+const here = inventory.api.pathname; // one origin may have several inventories
+inventory.token = keptKey(`inventario-clave ${here}`);
 
-// ---- words
+// ---- following
 
-const money = new Intl.NumberFormat('es', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-const whole = new Intl.NumberFormat('es');
-const clock = new Intl.DateTimeFormat('es', { timeStyle: 'medium' });
-const plural = (n, one, many) => `${whole.format(n)} ${n === 1 ? one : many}`;
-const short = (text, limit = 80) => (text.length > limit ? `${text.slice(0, limit - 1)}…` : text);
-const folded = (text) => text.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
-const differing = (a, b) => Object.keys(FIELDS).filter((field) => a[field] !== b[field]);
+const followedName = `inventario-siguiendo ${here}`;
+let followed = keptFollowed(new Set()); // ids; some may not exist any more
+let onlyFollowed = false;
 
-function shown(field, row) {
-  if (field === 'precio') return `$${money.format(row.precio)}`;
-  if (field === 'stock') return whole.format(row.stock);
-  return row[field] ?? 'Sin descripción';
-}
-
-function changeInWords(before, after) {
-  return differing(before, after).map((field) => {
-    if (field === 'nombre') return `ahora se llama «${short(after.nombre)}»`;
-    if (field === 'descripcion') return 'otra descripción';
-    return `${FIELDS[field].toLowerCase()} ${shown(field, before)} → ${shown(field, after)}`;
-  }).join(', ');
-}
-
-function stateInWords(before, after) {
-  return differing(before, after).map((field) => {
-    const value = short(shown(field, after));
-    return `${FIELDS[field].toLowerCase()} ${typeof after[field] === 'string' ? `«${value}»` : value}`;
-  }).join(', ') || 'está otra vez como lo ves aquí';
-}
-
-function eventInWords({ type, data }, before) {
-  const name = short(before?.nombre ?? data.nombre ?? '');
-  if (type === 'PRODUCT_CREATED') return { log: `Producto creado: ${name}`, toast: `Nuevo producto: ${name}` };
-  if (type === 'PRODUCT_DELETED') {
-    const text = name ? `Producto eliminado: ${name}` : 'Producto eliminado';
-    return { log: `${text} (ID: ${data.id})`, toast: text };
-  }
-  const change = before ? changeInWords(before, data) : '';
-  return { log: `Producto actualizado: ${name}${change && ` (${change})`}`, toast: `${name}: ${change || 'actualizado'}` };
-}
-
-// ---- notifications
-
-const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
-
-/** A toast with the `key` of one that is still there takes its place. */
-function toast(text, { kind = 'info', key = '' } = {}) {
-  toastOf(key)?.remove();
-  const item = stamp('toastTemplate');
-  item.dataset.key = key;
-  item.classList.add(kind);
-  if (kind === 'error') item.setAttribute('role', 'alert');
-  item.querySelector('p').textContent = text;
-  let timer;
-  const hold = () => clearTimeout(timer);
-  const release = () => { timer = setTimeout(() => item.remove(), kind === 'error' ? 12_000 : 5_000); };
-  item.onpointerenter = item.onfocusin = hold;
-  item.onpointerleave = item.onfocusout = () => { hold(); release(); };
-  item.querySelector('button').onclick = () => item.remove();
-  $('toasts').append(item);
-  if ($('toasts').childElementCount > 4) $('toasts').firstElementChild.remove();
-  release();
-}
-
-const succeeded = ({ message, data }) => toast(`${message}: ${short(data.nombre)}`, { kind: 'success' });
-
-const own = new Set(); // changes made here and not yet heard of
-const others = { waiting: [], times: [], flood: 0, timer: null };
-const changeKey = ({ type, data }) => `${data.id} ${type === 'PRODUCT_DELETED' ? 'deleted' : data.updated_at}`;
-let ownRequests = 0;
-
-function notifyOfOther(entry) {
-  if (entry) others.waiting.push(entry);
-  others.timer ??= setTimeout(() => {
-    others.timer = null;
-    // An own change's event often arrives before its answer: only the answer tells whose it is.
-    if (ownRequests) return notifyOfOther();
-    const entries = others.waiting.filter(({ key }) => !own.delete(key));
-    const now = performance.now();
-    others.waiting = [];
-    others.times = others.times.filter((time) => now - time < 1000).concat(entries.map(() => now));
-    if (others.times.length <= CALM) {
-      for (const { text, product } of entries) toast(text, { key: `product ${product}` });
-    } else if (entries.length) {
-      others.flood = (toastOf('flood') ? others.flood : 0) + entries.length;
-      toast(plural(others.flood, 'cambio', 'cambios'), { key: 'flood' });
-    }
-  }, others.times.length > CALM ? 900 : 150);
-}
-
-/** Runs one request for a button, which is disabled meanwhile; null when it already was. */
-async function working(button, request, deletes = false) {
-  if (button.disabled) return null;
-  const focused = document.activeElement === button;
-  button.disabled = true;
-  ownRequests += 1;
+/** The ids in storage, where other tabs of this page change them too; `otherwise` where storage is forbidden. */
+function keptFollowed(otherwise) {
   try {
-    const answer = await request();
-    if (own.size > 500) own.clear();
-    own.add(changeKey({ type: deletes && 'PRODUCT_DELETED', data: answer.data }));
-    if (inventory.state === 'reconectando') inventory.connect(); // it answers again: no reason to wait
-    return answer;
-  } finally {
-    ownRequests -= 1;
-    button.disabled = false;
-    if (focused && document.activeElement === document.body) button.focus(); // being disabled took the focus
+    const ids = JSON.parse(localStorage.getItem(followedName) ?? '[]');
+    return new Set(Array.isArray(ids) ? ids.filter((id) => Number.isInteger(id) && id > 0 && id < 2 ** 31) : []);
+  } catch {
+    return otherwise;
   }
 }
 
-// ---- forms
-
-class Problem extends Error {}
-
-function need(right, message) {
-  if (!right) throw new Problem(message);
+function follow(ids, yes) {
+  followed = keptFollowed(followed);
+  for (const id of ids) {
+    if (yes) followed.add(id);
+    else followed.delete(id);
+  }
+  try {
+    localStorage.setItem(followedName, JSON.stringify([...followed]));
+  } catch { /* as above */ }
+  listen();
 }
 
-function withinLimit(text, limit) {
-  const length = [...text].length; // the service counts characters, not UTF-16 units
-  need(length <= limit, `${whole.format(limit)} caracteres como mucho; hay ${whole.format(length)}.`);
-  return text;
+function listen() {
+  inventory.only(onlyFollowed ? followed : null);
+  schedule();
 }
 
-const PARSERS = {
-  nombre(typed) {
-    need(typed, 'Escribe un nombre.');
-    return withinLimit(typed, 255);
-  },
-  descripcion: (typed) => withinLimit(typed, 10_000) || null,
-  precio(typed) {
-    const text = typed.replace(/^\$\s*/, '');
-    need(text, 'Escribe un precio.');
-    need(!/^[-−]/.test(text), 'El precio no puede ser negativo.');
-    need(/^\d[\d.,\s]*$/.test(text), 'Escribe un número, por ejemplo 12,50.');
-    // 1.299 is a thousand to some and one to others: no guess.
-    need(/^\d+([.,]\d{1,2})?$/.test(text), 'Sin separador de miles y con dos decimales como mucho: 1299,99.');
-    const price = Number(text.replace(',', '.'));
-    need(price <= 9999999999.99, 'El precio máximo es 9999999999,99.');
-    return price;
-  },
-  stock(typed) {
-    need(typed, 'Escribe cuántas unidades hay.');
-    need(!/^[-−]/.test(typed), 'El stock no puede ser negativo.');
-    need(/^\d+$/.test(typed), 'Escribe un número entero, sin puntos ni comas.');
-    need(Number(typed) <= 2147483647, 'El stock máximo es 2147483647.');
-    return Number(typed);
-  },
+function showOnlyFollowed(yes) {
+  onlyFollowed = yes;
+  limit = PAGE;
+  $('onlyFollowed').ariaPressed = String(yes);
+  listen();
+}
+
+$('onlyFollowed').onclick = () => showOnlyFollowed(!onlyFollowed);
+$('showAll').onclick = () => {
+  showOnlyFollowed(false);
+  $('onlyFollowed').focus();
 };
-
-/** The values of `fields`, or null after saying at each field what is wrong with it. */
-function readForm(form, fields = Object.keys(FIELDS)) {
-  const values = {};
-  const errors = [];
-  for (const field of fields) {
-    try {
-      values[field] = PARSERS[field](form.elements[field].value.trim());
-    } catch (problem) {
-      if (!(problem instanceof Problem)) throw problem;
-      errors.push({ field, message: problem.message });
-    }
-  }
-  showErrors(form, { errors });
-  return errors.length ? null : values;
-}
-
-function showErrors(form, { errors = [], message = '' }) {
-  const text = (of) => errors.filter(of).map((error) => error.message).join(' ');
-  let first = null;
-  for (const field of Object.keys(FIELDS)) {
-    const input = form.elements[field];
-    const problem = text((error) => error.field === field);
-    $(`${input.id}Error`).textContent = problem;
-    input.ariaInvalid = problem ? 'true' : null;
-    if (problem) first ??= input;
-  }
-  form.querySelector('.form-error').textContent = text(({ field }) => !(field in FIELDS)) || (first ? '' : message);
-  first?.focus();
-}
-
-for (const form of [$('createForm'), $('editForm')]) {
-  form.addEventListener('input', ({ target }) => {
-    target.ariaInvalid = null;
-    $(`${target.id}Error`).textContent = '';
-  });
-}
-
-$('createForm').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  const form = event.currentTarget;
-  const values = readForm(form);
-  if (!values) return;
-  try {
-    const answer = await working(form.querySelector('[type=submit]'), () => inventory.create(values));
-    if (!answer) return;
-    form.reset();
-    form.elements.nombre.focus();
-    succeeded(answer);
-  } catch (error) {
-    showErrors(form, error);
-  }
+addEventListener('storage', ({ key }) => {
+  if (key !== followedName && key !== null) return;
+  followed = keptFollowed(followed);
+  listen();
 });
 
-// ---- dialogs
-
-let editing = null; // {base: the row it began from, initial: the fields as first shown, gone: deleted meanwhile}
-let conflict = null; // {values, theirs}
-let deleting = null; // the row as last seen in the dialog
-
-function open(dialog, opener) {
-  const card = opener.closest('.product-card');
-  const neighbour = card.nextElementSibling ?? card.previousElementSibling;
-  dialog.addEventListener('close', () => {
-    const stays = views.get(Number(card.dataset.id))?.card === card;
-    (stays ? opener : neighbour?.isConnected ? neighbour : $('listTitle')).focus();
-  }, { once: true });
-  dialog.showModal();
-}
-
-for (const button of document.querySelectorAll('[data-close]')) {
-  button.onclick = () => button.closest('dialog').close();
-}
-
-function openEdit(base, opener) {
-  const form = $('editForm');
-  editing = { base, initial: {}, gone: false };
-  $('editTitle').textContent = `Editar «${short(base.nombre)}»`;
-  for (const field of Object.keys(FIELDS)) {
-    const input = form.elements[field];
-    input.value = field === 'precio' ? base.precio.toFixed(2).replace('.', ',') : base[field] ?? '';
-    editing.initial[field] = input.value; // read back: an input changes line ends
-  }
-  $('editNotice').textContent = '';
-  $('saveEdit').textContent = 'Guardar cambios';
-  showErrors(form, {});
-  open($('editDialog'), opener);
-  form.elements.nombre.select();
-}
-
-$('editForm').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  const form = event.currentTarget;
-  const { base, initial, gone } = editing;
-  const touched = Object.keys(FIELDS).filter((field) => gone || form.elements[field].value !== initial[field]);
-  if (!touched.length) return $('editDialog').close();
-  const values = readForm(form, touched);
-  if (!values) return;
-  const save = () => (gone ? inventory.create(values) : inventory.update(base.id, values, base.updated_at));
-  try {
-    const answer = await working($('saveEdit'), save);
-    if (!answer) return;
-    $('editDialog').close();
-    succeeded(answer);
-  } catch (error) {
-    if (error.status === 404) tellDialogs(base.id, null);
-    else if (error.status !== 412 || !error.data) showErrors(form, error);
-    else {
-      tellDialogs(base.id, error.data);
-      showConflict(values, error.data);
-    }
-  }
-});
-
-function showConflict(values, theirs) {
-  const mine = { ...editing.base, ...values };
-  const names = Object.keys(values).map((field) => FIELDS[field].toLowerCase()).join(', ');
-  conflict = { values, theirs };
-  $('conflictText').textContent = `Mientras editabas «${short(editing.base.nombre)}» se guardaron otros cambios. Guardar tu versión cambia solo: ${names}.`;
-  $('conflictRows').replaceChildren(...Object.keys(FIELDS).map((field) => {
-    const [head, left, right] = ['th', 'td', 'td'].map((tag) => document.createElement(tag));
-    head.scope = 'row';
-    head.textContent = FIELDS[field];
-    left.textContent = shown(field, mine);
-    right.textContent = shown(field, theirs);
-    left.classList.toggle('changed', field in values);
-    right.classList.toggle('changed', theirs[field] !== editing.base[field]);
-    const line = document.createElement('tr');
-    line.append(head, left, right);
-    return line;
-  }));
-  $('conflictError').textContent = '';
-  if (!$('conflictDialog').open) $('conflictDialog').showModal();
-}
-
-function closeBoth() {
-  $('conflictDialog').close();
-  $('editDialog').close();
-}
-
-$('keepTheirs').onclick = closeBoth;
-
-$('overwrite').onclick = async () => {
-  const { values, theirs } = conflict;
-  try {
-    const answer = await working($('overwrite'), () => inventory.update(theirs.id, values, theirs.updated_at));
-    if (!answer) return;
-    closeBoth();
-    succeeded(answer);
-  } catch (error) {
-    if (error.status === 404) tellDialogs(theirs.id, null);
-    if (error.status === 412 && error.data) showConflict(values, error.data);
-    $('conflictError').textContent = error.status === 412 ? 'Ha vuelto a cambiar: mira otra vez.' : error.message;
-  }
-};
-
-function openDelete(row, opener) {
-  deleting = row;
-  $('deleteText').textContent = `«${short(row.nombre)}» (${shown('precio', row)}, stock ${shown('stock', row)}) desaparecerá de todas las pantallas. No se puede deshacer.`;
-  $('deleteNotice').textContent = $('deleteError').textContent = '';
-  $('confirmDelete').textContent = 'Eliminar';
-  open($('deleteDialog'), opener);
-}
-
-$('confirmDelete').onclick = async () => {
-  const row = deleting;
-  try {
-    const answer = await working($('confirmDelete'), () => inventory.delete(row.id, row.updated_at), true);
-    if (!answer) return;
-    $('deleteDialog').close();
-    succeeded(answer);
-  } catch (error) {
-    if (error.status === 404) tellDialogs(row.id, null);
-    else if (error.status !== 412 || !error.data) $('deleteError').textContent = error.message;
-    else {
-      $('deleteNotice').textContent = `Alguien lo cambió antes: ahora ${stateInWords(row, error.data)}.`;
-      $('confirmDelete').textContent = 'Eliminar de todos modos';
-      deleting = error.data;
-    }
-  }
-};
-
-/** Says in an open dialog what somebody else just did to its product; `row` is null when it was deleted. */
-function tellDialogs(id, row) {
-  if ($('editDialog').open && editing.base.id === id && !$('saveEdit').disabled && !$('overwrite').disabled) {
-    editing.gone = !row;
-    $('editNotice').textContent = row
-      ? `Alguien lo cambió: ahora ${stateInWords(editing.base, row)}.`
-      : 'Alguien lo eliminó. Lo que ves aquí se puede crear de nuevo.';
-    $('saveEdit').textContent = row ? 'Guardar cambios' : 'Crear de nuevo';
-    if (!row) $('conflictDialog').close();
-  }
-  if ($('deleteDialog').open && deleting.id === id && !$('confirmDelete').disabled) {
-    if (row) $('deleteNotice').textContent = `Alguien lo cambió: ahora ${stateInWords(deleting, row)}.`;
-    else $('deleteDialog').close();
-  }
-}
+attach(inventory, ({ id }) => onlyFollowed && follow([id], true)); // or it would vanish from the eyes of its maker
 
 // ---- cards
 
@@ -362,7 +68,8 @@ $('productList').addEventListener('click', ({ target }) => {
   const button = target.closest('button');
   const row = button && inventory.products.get(Number(button.closest('.product-card').dataset.id));
   if (!row) return;
-  if (button.dataset.action === 'edit') openEdit(row, button);
+  if (button.dataset.action === 'follow') follow([row.id], !followed.has(row.id));
+  else if (button.dataset.action === 'edit') openEdit(row, button);
   else if (button.dataset.action === 'delete') openDelete(row, button);
   else moveStock(row, button, button.dataset.action === 'add' ? 1 : -1);
 });
@@ -379,8 +86,8 @@ async function moveStock(row, button, delta) {
   }
 }
 
-const PARTS = ['name', 'number', 'description', 'price', 'units', 'units-label', 'stepper', 'take', 'add', 'edit', 'delete'];
-const views = new Map(); // id -> {card, part, row} of each card on the page
+const PARTS = ['name', 'number', 'description', 'price', 'units', 'units-label', 'stepper', 'take', 'add', 'edit', 'delete', 'follow'];
+const views = new Map(); // id -> {card, part, row, followed} of each card on the page
 const arriving = new Set(); // ids that slide in
 const wordsOf = new WeakMap(); // row -> its searchable text
 let terms = [];
@@ -396,7 +103,9 @@ function schedule() {
 
 function render() {
   scheduled = false;
-  const rows = [...inventory.products.values()].filter(matches).sort((a, b) => b.id - a.id); // the newest first
+  const { products } = inventory;
+  const all = onlyFollowed ? [...followed].filter((id) => products.has(id)).map((id) => products.get(id)) : [...products.values()];
+  const rows = all.filter(matches).sort((a, b) => b.id - a.id); // the newest first
   const onPage = rows.slice(0, limit);
   const staying = new Set(onPage.map(({ id }) => id));
   for (const [id, view] of views) if (!staying.has(id)) removeCard(id, view);
@@ -405,12 +114,11 @@ function render() {
     while (next?.classList.contains('leaving')) next = next.nextElementSibling;
     const view = views.get(row.id);
     if (!view) addCard(row, next);
-    else if (view.row !== row) updateCard(view, row);
+    else if (view.row !== row || view.followed !== followed.has(row.id)) updateCard(view, row);
     if (view) next = next.nextElementSibling;
   }
   arriving.clear();
-  drawLog();
-  drawCounts(rows.length, rows.length - onPage.length);
+  drawCounts(all.length, rows.length, rows.length - onPage.length);
 }
 
 function matches(row) {
@@ -422,7 +130,7 @@ function matches(row) {
 function addCard(row, next) {
   const card = stamp('cardTemplate');
   const part = Object.fromEntries(PARTS.map((name) => [name, card.querySelector(`.${name}, [data-action=${name}]`)]));
-  const view = { card, part, row: null };
+  const view = { card, part, row: null, followed: null };
   card.dataset.id = row.id;
   part.number.textContent = `#${row.id}`;
   updateCard(view, row);
@@ -442,6 +150,11 @@ function updateCard(view, row) {
     part.add.ariaLabel = `+1 unidad de ${row.nombre}`;
     part.edit.ariaLabel = `Editar ${row.nombre}`;
     part.delete.ariaLabel = `Eliminar ${row.nombre}`;
+  }
+  if (changed.includes('nombre') || view.followed !== followed.has(row.id)) {
+    view.followed = followed.has(row.id);
+    part.follow.ariaLabel = part.follow.title = `${view.followed ? 'Dejar de seguir' : 'Seguir'} ${row.nombre}`;
+    part.follow.ariaPressed = String(view.followed);
   }
   part.description.textContent = short(shown('descripcion', row), 400);
   part.description.classList.toggle('none', row.descripcion === null);
@@ -469,22 +182,36 @@ function removeCard(id, { card }) {
   card.animate({ opacity: [1, 0], scale: [1, 0.97] }, 160).onfinish = () => card.remove();
 }
 
-function say(id, text) {
-  if ($(id).textContent !== text) $(id).textContent = text; // a live region repeats what is set again
-}
-
-function drawCounts(matching, more) {
-  const total = inventory.products.size;
+function drawCounts(total, matching, more) {
+  const typed = short($('search').value.trim());
+  const none = onlyFollowed && !total; // followed, of all there are
   say('productCount', loaded ? whole.format(total) : '…');
   say('matchCount', terms.length ? ` · ${plural(matching, 'coincide', 'coinciden')}` : '');
   say('more', `Mostrar más (quedan ${whole.format(more)})`);
-  say('emptyTitle', total ? 'Nada coincide' : 'Todavía no hay productos');
-  say('emptyText', total ? `Ningún producto contiene «${short($('search').value.trim())}».` : 'Crea el primero: aparecerá aquí y en todas las pantallas abiertas.');
+  if (none) {
+    say('emptyTitle', 'Todavía no sigues ningún producto');
+    say('emptyText', 'Pulsa la estrella de un producto para seguirlo: aquí verás solo los que elijas.');
+  } else {
+    say('emptyTitle', total ? 'Nada coincide' : 'Todavía no hay productos');
+    say('emptyText', total
+      ? `Ninguno de los ${onlyFollowed ? 'que sigues' : 'productos'} contiene «${typed}».`
+      : 'Crea el primero: aparecerá aquí y en todas las pantallas abiertas.');
+  }
   $('more').hidden = !more;
   $('empty').hidden = !loaded || matching > 0;
   $('clearSearch').hidden = !total;
-  $('loading').hidden = loaded;
+  $('showAll').hidden = !none;
+  $('loading').hidden = loaded || inventory.state === 'detenido';
   $('productList').ariaBusy = String(!loaded);
+  drawHint();
+}
+
+// What is not listened to may have changed: the page says so.
+function drawHint() {
+  const catchingUp = loaded && inventory.state === 'conectado' && !inventory.covered;
+  say('followHint', catchingUp ? 'Poniendo la lista al día…'
+    : inventory.limited ? 'Mientras este filtro esté puesto no llega nada de los demás productos, ni de los nuevos.'
+      : '');
 }
 
 $('search').addEventListener('input', () => {
@@ -507,31 +234,6 @@ function showMore() {
 $('more').onclick = showMore;
 new IntersectionObserver(([end]) => end.isIntersecting && showMore(), { rootMargin: '600px' }).observe($('more'));
 
-// ---- the log
-
-const logQueue = [];
-
-function log(text, kind, message = null) {
-  logQueue.push({ text, kind, message, time: clock.format() });
-  if (logQueue.length > LOG_LIMIT) logQueue.shift(); // a hidden tab draws nothing
-  schedule();
-}
-
-function drawLog() {
-  const list = $('eventsLog');
-  for (const { text, kind, message, time } of logQueue.splice(0)) {
-    const item = stamp('eventTemplate');
-    item.classList.add(kind);
-    item.querySelector('.event-type').textContent = text;
-    item.querySelector('.event-timestamp').textContent = time;
-    item.querySelector('code').textContent = [message?.type, message?.id].filter(Boolean).join(' ');
-    if (message) item.firstElementChild.ontoggle = () => { item.querySelector('pre').textContent = JSON.stringify(message, null, 2); };
-    else item.replaceChildren(...item.querySelector('summary').childNodes);
-    list.prepend(item);
-  }
-  while (list.childElementCount > LOG_LIMIT) list.lastElementChild.remove();
-}
-
 // ---- what comes from the service
 
 inventory.addEventListener('lista', ({ detail: { before } }) => {
@@ -539,18 +241,38 @@ inventory.addEventListener('lista', ({ detail: { before } }) => {
   const changed = [...new Set([...now.keys(), ...before.keys()])].filter((id) => before.get(id)?.updated_at !== now.get(id)?.updated_at);
   for (const id of changed) tellDialogs(id, now.get(id) ?? null);
   log(`Lista cargada: ${plural(now.size, 'producto', 'productos')}`, 'info');
-  if (loaded && changed.length) toast(`${plural(changed.length, 'producto cambió', 'productos cambiaron')} mientras no había conexión`);
+  const news = changed.filter((id) => !isOwn(changeKey(now.has(id) ? { data: now.get(id) } : { type: 'PRODUCT_DELETED', data: { id } })) && isShown(id));
+  if (loaded && news.length) {
+    toast(`${plural(news.length, 'producto cambió', 'productos cambiaron')} mientras no ${lostAt ? 'había conexión' : 'se seguían todos'}`);
+  }
+  // One that is followed and was never seen here may be so new that this list had not got it yet.
+  const gone = [...followed].filter((id) => !now.has(id) && (before.has(id) || !loaded));
   loaded = true;
+  if (gone.length) follow(gone, false);
+  schedule();
 });
 
-inventory.addEventListener('evento', ({ detail: { message, before, applied } }) => {
+const isShown = (id) => !onlyFollowed || followed.has(id);
+let ownMissed = 0;
+
+inventory.addEventListener('evento', ({ detail: { message, before, applied, missed } }) => {
   const { type, data } = message;
   const words = eventInWords(message, applied ? before : undefined);
   log(words.log, type.slice('PRODUCT_'.length).toLowerCase(), message);
+  schedule();
   if (!applied) return;
   if (!before) arriving.add(data.id);
-  notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message) });
+  if (missed) ownMissed += isOwn(changeKey(message));
+  else if (isShown(data.id)) notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message) });
   tellDialogs(data.id, inventory.products.get(data.id) ?? null);
+  if (type === 'PRODUCT_DELETED' && followed.has(data.id)) follow([data.id], false);
+});
+
+inventory.addEventListener('reanudado', ({ detail: { changes } }) => {
+  const text = `${plural(changes - ownMissed, 'cambio', 'cambios')} mientras no estabas`;
+  if (changes > ownMissed) toast(text);
+  log(changes > ownMissed ? text : 'Ningún cambio mientras no estabas', 'info');
+  ownMissed = 0;
 });
 
 inventory.addEventListener('mensaje', ({ detail: { message } }) => {
@@ -561,7 +283,8 @@ inventory.addEventListener('mensaje', ({ detail: { message } }) => {
 let lostAt = '';
 let announced = 'conectando';
 
-inventory.addEventListener('estado', ({ detail: { state, seconds, reason } }) => {
+inventory.addEventListener('estado', ({ detail }) => {
+  const { state, seconds, reason, unauthorized } = detail;
   const connected = state === 'conectado';
   const words = { conectando: 'Conectando…', conectado: 'Conectado', reconectando: `Reconectando en ${seconds} s`, detenido: `Detenido: ${reason}` }[state];
   $('connectionStatus').textContent = words;
@@ -570,7 +293,7 @@ inventory.addEventListener('estado', ({ detail: { state, seconds, reason } }) =>
   if (connected) lostAt = '';
   else if (state !== 'conectando' && !lostAt) {
     lostAt = clock.format();
-    log('Conexión perdida', 'error');
+    log(unauthorized ? 'Hace falta una clave de acceso' : 'Conexión perdida', 'error');
   }
   document.body.classList.toggle('stale', lostAt !== '');
   $('offline').hidden = !lostAt;
@@ -578,6 +301,10 @@ inventory.addEventListener('estado', ({ detail: { state, seconds, reason } }) =>
   $('offlineText').textContent = loaded
     ? `Ves lo último que llegó, a las ${lostAt}. Puedes leer y buscar; lo que guardes ahora puede no llegar.`
     : 'La lista no se ha podido cargar todavía.';
+  const warning = lostAt ? 'Sin conexión: si guardas ahora puede no llegar. Lo que has escrito no se pierde.' : '';
+  for (const id of ['createOffline', 'editOffline', 'conflictOffline', 'deleteOffline']) say(id, warning);
+  followKey(detail);
+  schedule();
   // The countdown is for the eyes; ears hear only what is new.
   if (state === announced || state === 'conectando') return;
   announced = state;

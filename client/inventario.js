@@ -6,6 +6,16 @@ const SOCKET_REFUSALS = {
 };
 const isFinal = (code) => code in SOCKET_REFUSALS || (code >= 4400 && code < 4500);
 const PRODUCT_EVENT = /^PRODUCT_(CREATED|UPDATED|DELETED)$/;
+const ROOM_LIMIT = 300; // ids of ten digits in a frame of 4 KiB and in a URL
+
+// What is listened to is a Set of product ids, or null for all of them.
+const covers = (a, b) => a === null || (b !== null && [...b].every((id) => a.has(id)));
+const same = (a, b) => covers(a, b) && covers(b, a);
+const both = (a, b) => (a === null ? b : b === null ? a : new Set([...a].filter((id) => b.has(id))));
+
+/** UTF-8 as a string of one character a byte: what a header holds and btoa takes. */
+const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
+const base64url = (text) => btoa(bytes(text)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 
 /** What the service answered instead of doing it; `status` is 0 when nothing came back. */
 export class ServiceError extends Error {
@@ -18,26 +28,42 @@ export class ServiceError extends Error {
 /**
  * The products of the service at `base`, kept current. No DOM.
  *
- * `products` is a Map from id to row. Events, each with a `detail`:
- *   'estado'   {state, seconds, reason}: conectando, conectado, reconectando (seconds left), detenido (reason)
- *   'lista'    {before}: `products` was loaded anew; `before` is the Map it replaces
- *   'evento'   {message, before, applied}: one change as it came, the row before it, whether it was news
- *   'mensaje'  {message}: CONNECTION_ESTABLISHED or ERROR
+ * `products` is a Map from id to row. `token` is the access key, '' where the service needs none.
+ * Events, each with a `detail`:
+ *   'estado'    {state, seconds, reason, unauthorized}: conectando, conectado, reconectando (seconds left),
+ *               detenido (reason; unauthorized: for want of the right `token`)
+ *   'lista'     {before}: `products` was loaded anew; `before` is the Map it replaces
+ *   'evento'    {message, before, applied, missed}: one change as it came, the row before it, whether it was news,
+ *               whether it is (or may be) from the time without a connection
+ *   'reanudado' {changes}: a connection went on where the last one ended, and this many changes had been missed
+ *   'mensaje'   {message}: CONNECTION_ESTABLISHED or ERROR
  */
 export class Inventario extends EventTarget {
   products = new Map();
-  lastEventId = 0; // a resuming connection asks for what comes after it
+  // Of the products in #heard, `products` holds all that happened up to this position. Both mean something within one
+  // epoch of the log; null before the first list, and of a service that has no positions.
+  lastEventId = 0;
+  epoch = null;
+  #heard = null;
   state = 'conectando';
+  #wanted = null; // what to listen to
+  #asked = null; // what the socket was last told to listen to
+  #asking = false; // and has not confirmed yet
+  #resuming = false;
+  #early = null; // what arrives before the list or, resuming, before the welcome
+  #catchUp = null; // {changes, until} while what was missed comes in
   #socket = null;
-  #early = null; // what arrives while the list is under way
   #retryTimer;
   #pingTimer;
   #deadline;
+  #calmTimer;
+  #quietTimer;
   #ceiling;
 
-  constructor(base, { pingEvery = 30_000, patience = 10_000, firstDelay = 1_000, maxDelay = 30_000, answerWithin = 15_000 } = {}) {
+  constructor(base, { token = '', pingEvery = 30_000, patience = 10_000, firstDelay = 1_000, maxDelay = 30_000, goodAfter = 5_000, answerWithin = 15_000 } = {}) {
     super();
-    this.times = { pingEvery, patience, firstDelay, maxDelay, answerWithin };
+    this.token = token;
+    this.times = { pingEvery, patience, firstDelay, maxDelay, goodAfter, answerWithin };
     this.api = new URL('api/productos', base);
     this.socketUrl = new URL('ws', base);
     this.socketUrl.protocol = this.socketUrl.protocol.replace('http', 'ws');
@@ -54,53 +80,54 @@ export class Inventario extends EventTarget {
   delete = (id, version) => this.#request('DELETE', `/${id}`, { version });
   moveStock = (id, delta) => this.#request('POST', `/${id}/stock`, { body: { delta } });
 
+  /** Listens only to the products with these ids; to all with null, with none of them (nobody means that), and with very many. */
+  only(ids) {
+    const few = ids && ids.size > 0 && ids.size <= ROOM_LIMIT;
+    this.#wanted = few ? new Set(ids) : null;
+    this.#subscribe();
+  }
+
+  /** Whether only some products are listened to. */
+  get limited() {
+    return this.#wanted !== null;
+  }
+
+  /** Whether `products` is, or when connected again will be, current in all that is listened to without a new list. */
+  get covered() {
+    return covers(this.#heard, this.#wanted);
+  }
+
   /** Connects; when it is waiting to reconnect or has stopped, connects now. */
   connect() {
     this.#drop();
     this.#setState('conectando');
     this.#early = [];
-    const socket = (this.#socket = new WebSocket(this.socketUrl));
+    this.#asked = this.#wanted;
+    this.#resuming = this.epoch !== null && this.covered;
+    const url = new URL(this.socketUrl);
+    if (this.#resuming) {
+      url.searchParams.set('last_event_id', this.lastEventId);
+      url.searchParams.set('epoch', this.epoch);
+    }
+    if (this.#asked) url.searchParams.set('productos', [...this.#asked].join());
+    const socket = (this.#socket = new WebSocket(url, this.token ? ['inventario.v1', `bearer.${base64url(this.token)}`] : []));
     this.#deadline = setTimeout(() => this.#retry(), this.times.patience);
     socket.onopen = () => {
-      this.#signOfLife();
       this.#pingTimer = setInterval(() => this.#ping(), this.times.pingEvery);
-      this.#load(socket);
     };
     socket.onmessage = ({ data }) => {
-      this.#signOfLife();
+      clearTimeout(this.#deadline); // a sign of life
       this.#receive(data);
     };
     socket.onclose = ({ code, reason }) => {
-      if (isFinal(code)) this.stop(reason || SOCKET_REFUSALS[code] || `código ${code}`);
+      if (isFinal(code)) this.stop(reason || SOCKET_REFUSALS[code] || `código ${code}`, code === 4401);
       else this.#retry();
     };
   }
 
-  stop(reason = 'se pidió parar') {
+  stop(reason = 'se pidió parar', unauthorized = false) {
     this.#drop();
-    this.#setState('detenido', { reason });
-  }
-
-  async #load(socket) {
-    let answer;
-    try {
-      answer = await this.list();
-    } catch (error) {
-      if (socket !== this.#socket) return;
-      if (error.status === 401 || error.status === 403) return this.stop(error.message);
-      // A socket without its list is worth nothing: one way to fail, one backoff.
-      return this.#retry(error.retryAfter * 1000);
-    }
-    if (socket !== this.#socket) return; // a newer connection took over meanwhile
-    const before = this.products;
-    this.products = new Map(answer.data.map((row) => [row.id, row]));
-    this.lastEventId = answer.last_event_id ?? 0;
-    this.#emit('lista', { before });
-    const early = this.#early;
-    this.#early = null;
-    for (const message of early) this.#apply(message);
-    this.#ceiling = this.times.firstDelay;
-    this.#setState('conectado');
+    this.#setState('detenido', { reason, unauthorized });
   }
 
   #receive(text) {
@@ -112,9 +139,78 @@ export class Inventario extends EventTarget {
     }
     const { type } = message ?? {};
     if (type === 'CONNECTION_ESTABLISHED' || type === 'ERROR') this.#emit('mensaje', { message });
-    else if (!PRODUCT_EVENT.test(type)) return;
-    else if (this.#early) this.#early.push(message);
+    if (type === 'CONNECTION_ESTABLISHED') this.#begin(message);
+    else if (type === 'SUBSCRIBED') this.#subscribed();
+    else if (type === 'ERROR' && this.#asking) {
+      this.#wanted = null; // it does not know rooms: everything, then
+      this.connect();
+    }
+    else if (type === 'PONG') this.#moveOn(message.last_event_id);
+    if (!PRODUCT_EVENT.test(type)) return;
+    if (this.#early) this.#early.push(message);
     else this.#apply(message);
+  }
+
+  #begin({ recovered, epoch = null, last_event_id: position = 0 }) {
+    // Only now the list: read before this position was taken, it could lack what lies between.
+    if (!recovered || !this.#resuming || epoch !== this.epoch) return this.#load(epoch, position);
+    this.#heard = this.#asked; // from here on the position moves for these alone
+    this.#catchUp = { changes: 0, until: performance.now() + 5_000 };
+    this.#awaitQuiet();
+    this.#goOn();
+  }
+
+  /** Loads the list on a socket that hears all the service does after `position`. */
+  async #load(epoch, position) {
+    const socket = this.#socket;
+    this.#early ??= [];
+    let answer;
+    try {
+      answer = await this.list();
+    } catch (error) {
+      if (socket !== this.#socket) return;
+      if (error.status === 403) return this.stop(error.message);
+      // A socket without its list is worth nothing: one way to fail, one backoff.
+      return this.#retry(error.retryAfter * 1000);
+    }
+    if (socket !== this.#socket) return; // a newer connection took over meanwhile
+    if ((answer.epoch ?? null) !== epoch) return this.#retry(); // the log began anew between the two
+    const before = this.products;
+    this.products = new Map(answer.data.map((row) => [row.id, row]));
+    // Of two instances of the service, that of the list may be the one behind: the list still holds what the socket told of.
+    this.lastEventId = Math.max(answer.last_event_id ?? 0, position);
+    this.epoch = epoch;
+    this.#heard = this.#asked;
+    this.#emit('lista', { before });
+    this.#goOn();
+  }
+
+  #goOn() {
+    const early = this.#early;
+    this.#early = null;
+    for (const message of early) this.#apply(message);
+    if (this.state !== 'conectado') {
+      this.#calmTimer = setTimeout(() => { this.#ceiling = this.times.firstDelay; }, this.times.goodAfter);
+      this.#setState('conectado');
+    }
+    this.#subscribe();
+  }
+
+  /** Tells the socket what to listen to, if that has changed and nothing is under way; whatever is, comes back here. */
+  #subscribe() {
+    if (this.state !== 'conectado' || this.#early || this.#asking || same(this.#asked, this.#wanted)) return;
+    this.#asking = true;
+    this.#asked = this.#wanted;
+    // What it hears no more ends here; what it hears anew begins with the list.
+    this.#heard = both(this.#heard, this.#asked);
+    this.#send(this.#asked ? { type: 'SUBSCRIBE', productos: [...this.#asked] } : { type: 'UNSUBSCRIBE' });
+  }
+
+  #subscribed() {
+    if (!this.#asking) return;
+    this.#asking = false;
+    if (covers(this.#heard, this.#asked)) this.#subscribe();
+    else this.#load(this.epoch, this.lastEventId);
   }
 
   #apply(message) {
@@ -129,17 +225,40 @@ export class Inventario extends EventTarget {
       if (type === 'PRODUCT_DELETED') applied = this.products.delete(data.id);
       else if ((applied = !before || data.updated_at > before.updated_at)) this.products.set(data.id, data);
     }
-    this.#emit('evento', { message, before, applied });
+    if (this.#catchUp) {
+      this.#catchUp.changes += applied;
+      this.#awaitQuiet();
+    }
+    this.#emit('evento', { message, before, applied, missed: this.#catchUp !== null });
+  }
+
+  /** The socket has been sent all up to `position`, even if nothing of it was for this client. */
+  #moveOn(position) {
+    if (!this.#early && !this.#catchUp && position > this.lastEventId) this.lastEventId = position;
+  }
+
+  // Nothing on the wire says where the missed ends: a moment without events does, or five seconds.
+  #awaitQuiet() {
+    clearTimeout(this.#quietTimer);
+    this.#quietTimer = setTimeout(() => this.#caughtUp(), Math.min(300, this.#catchUp.until - performance.now()));
+  }
+
+  #caughtUp() {
+    clearTimeout(this.#quietTimer);
+    if (!this.#catchUp) return;
+    const { changes } = this.#catchUp;
+    this.#catchUp = null;
+    this.#emit('reanudado', { changes });
+  }
+
+  #send(message) {
+    this.#socket.send(JSON.stringify(message));
   }
 
   #ping() {
-    this.#socket.send('{"type":"PING"}');
+    this.#send({ type: 'PING' });
     clearTimeout(this.#deadline);
     this.#deadline = setTimeout(() => this.#retry(), this.times.patience);
-  }
-
-  #signOfLife() {
-    clearTimeout(this.#deadline);
   }
 
   #wake() {
@@ -163,7 +282,10 @@ export class Inventario extends EventTarget {
   #drop() {
     clearTimeout(this.#retryTimer);
     clearTimeout(this.#deadline);
+    clearTimeout(this.#calmTimer);
     clearInterval(this.#pingTimer);
+    this.#caughtUp();
+    this.#asking = false;
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
@@ -184,6 +306,8 @@ export class Inventario extends EventTarget {
   async #request(method, path, { body, version } = {}) {
     const headers = method === 'GET' ? {} : { 'Content-Type': 'application/json' };
     if (version) headers['If-Match'] = `"${version}"`;
+    const { token } = this;
+    if (token) headers.Authorization = `Bearer ${bytes(token)}`;
     const signal = AbortSignal.timeout(this.times.answerWithin);
     let response;
     try {
@@ -194,8 +318,13 @@ export class Inventario extends EventTarget {
         : 'No se pudo llegar al servidor.');
     }
     const answer = await response.json().catch(() => null); // a proxy's error page is not JSON
-    if (response.ok && answer?.success) return answer;
-    throw new ServiceError(response.status, answer?.message || `El servidor contestó con un error (${response.status}).`, {
+    if (response.ok && answer?.success) {
+      if (this.state === 'reconectando') this.connect(); // it answers again: no reason to wait
+      return answer;
+    }
+    const message = answer?.message || `El servidor contestó con un error (${response.status}).`;
+    if (response.status === 401 && token === this.token) this.stop(message, true);
+    throw new ServiceError(response.status, message, {
       errors: answer?.errors,
       data: answer?.data,
       retryAfter: Number(response.headers.get('Retry-After')) || 0,

@@ -1,0 +1,311 @@
+import { $, say, succeeded, working } from './notices.js';
+import { FIELDS, shown, short, stateInWords, whole } from './words.js';
+
+let inventory; // the service the forms write to
+let created; // is told of each product created here
+
+/** Connects the forms and dialogs to the service; `onCreated` is given the row of each product they create. */
+export function attach(service, onCreated) {
+  inventory = service;
+  created = onCreated;
+}
+
+// ---- forms
+
+class Problem extends Error {}
+
+function need(right, message) {
+  if (!right) throw new Problem(message);
+}
+
+function withinLimit(text, limit) {
+  const length = [...text].length; // the service counts characters, not UTF-16 units
+  need(length <= limit, `${whole.format(limit)} caracteres como mucho; hay ${whole.format(length)}.`);
+  return text;
+}
+
+const PARSERS = {
+  nombre(typed) {
+    need(typed, 'Escribe un nombre.');
+    return withinLimit(typed, 255);
+  },
+  descripcion: (typed) => withinLimit(typed, 10_000) || null,
+  precio(typed) {
+    const text = typed.replace(/^\$\s*/, '');
+    need(text, 'Escribe un precio.');
+    need(!/^[-−]/.test(text), 'El precio no puede ser negativo.');
+    need(/^\d[\d.,\s]*$/.test(text), 'Escribe un número, por ejemplo 12,50.');
+    // 1.299 is a thousand to some and one to others: no guess.
+    need(/^\d+([.,]\d{1,2})?$/.test(text), 'Sin separador de miles y con dos decimales como mucho: 1299,99.');
+    const price = Number(text.replace(',', '.'));
+    need(price <= 9999999999.99, 'El precio máximo es 9999999999,99.');
+    return price;
+  },
+  stock(typed) {
+    need(typed, 'Escribe cuántas unidades hay.');
+    need(!/^[-−]/.test(typed), 'El stock no puede ser negativo.');
+    need(/^\d+$/.test(typed), 'Escribe un número entero, sin puntos ni comas.');
+    need(Number(typed) <= 2147483647, 'El stock máximo es 2147483647.');
+    return Number(typed);
+  },
+};
+
+/** The values of `fields`, or null after saying at each field what is wrong with it. */
+function readForm(form, fields = Object.keys(FIELDS)) {
+  const values = {};
+  const errors = [];
+  for (const field of fields) {
+    try {
+      values[field] = PARSERS[field](form.elements[field].value.trim());
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      errors.push({ field, message: problem.message });
+    }
+  }
+  showErrors(form, { errors });
+  return errors.length ? null : values;
+}
+
+function showErrors(form, { errors = [], message = '' }) {
+  const text = (of) => errors.filter(of).map((error) => error.message).join(' ');
+  let first = null;
+  for (const field of Object.keys(FIELDS)) {
+    const input = form.elements[field];
+    const problem = text((error) => error.field === field);
+    $(`${input.id}Error`).textContent = problem;
+    input.ariaInvalid = problem ? 'true' : null;
+    if (problem) first ??= input;
+  }
+  form.querySelector('.form-error').textContent = text(({ field }) => !(field in FIELDS)) || (first ? '' : message);
+  first?.focus();
+}
+
+for (const form of [$('createForm'), $('editForm')]) {
+  form.addEventListener('input', ({ target }) => {
+    target.ariaInvalid = null;
+    $(`${target.id}Error`).textContent = '';
+  });
+}
+
+$('createForm').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const form = event.currentTarget;
+  const values = readForm(form);
+  if (!values) return;
+  try {
+    const answer = await working(form.querySelector('[type=submit]'), () => inventory.create(values));
+    if (!answer) return;
+    created(answer.data);
+    form.reset();
+    form.elements.nombre.focus();
+    succeeded(answer);
+  } catch (error) {
+    showErrors(form, error);
+  }
+});
+
+// ---- dialogs
+
+let editing = null; // {base: the row it began from, initial: the fields as first shown, gone: deleted meanwhile}
+let conflict = null; // {values, theirs}
+let deleting = null; // the row as last seen in the dialog
+
+function open(dialog, opener) {
+  const card = opener.closest('.product-card');
+  const neighbour = card.nextElementSibling ?? card.previousElementSibling;
+  dialog.addEventListener('close', () => {
+    const stays = card.isConnected && !card.classList.contains('leaving');
+    (stays ? opener : neighbour?.isConnected ? neighbour : $('listTitle')).focus();
+  }, { once: true });
+  dialog.showModal();
+}
+
+for (const button of document.querySelectorAll('[data-close]')) {
+  button.onclick = () => button.closest('dialog').close();
+}
+
+export function openEdit(base, opener) {
+  const form = $('editForm');
+  editing = { base, initial: {}, gone: false };
+  $('editTitle').textContent = `Editar «${short(base.nombre)}»`;
+  for (const field of Object.keys(FIELDS)) {
+    const input = form.elements[field];
+    input.value = field === 'precio' ? base.precio.toFixed(2).replace('.', ',') : base[field] ?? '';
+    editing.initial[field] = input.value; // read back: an input changes line ends
+  }
+  $('editNotice').textContent = '';
+  $('saveEdit').textContent = 'Guardar cambios';
+  showErrors(form, {});
+  open($('editDialog'), opener);
+  form.elements.nombre.select();
+}
+
+$('editForm').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const form = event.currentTarget;
+  const { base, initial, gone } = editing;
+  const touched = Object.keys(FIELDS).filter((field) => gone || form.elements[field].value !== initial[field]);
+  if (!touched.length) return $('editDialog').close();
+  const values = readForm(form, touched);
+  if (!values) return;
+  const save = () => (gone ? inventory.create(values) : inventory.update(base.id, values, base.updated_at));
+  try {
+    const answer = await working($('saveEdit'), save);
+    if (!answer) return;
+    if (gone) created(answer.data);
+    $('editDialog').close();
+    succeeded(answer);
+  } catch (error) {
+    if (error.status === 404) tellDialogs(base.id, null);
+    else if (error.status !== 412 || !error.data) showErrors(form, error);
+    else {
+      tellDialogs(base.id, error.data);
+      showConflict(values, error.data);
+    }
+  }
+});
+
+function showConflict(values, theirs) {
+  const mine = { ...editing.base, ...values };
+  const names = Object.keys(values).map((field) => FIELDS[field].toLowerCase()).join(', ');
+  conflict = { values, theirs };
+  $('conflictText').textContent = `Mientras editabas «${short(editing.base.nombre)}» se guardaron otros cambios. Guardar tu versión cambia solo: ${names}.`;
+  $('conflictRows').replaceChildren(...Object.keys(FIELDS).map((field) => {
+    const [head, left, right] = ['th', 'td', 'td'].map((tag) => document.createElement(tag));
+    head.scope = 'row';
+    head.textContent = FIELDS[field];
+    left.textContent = shown(field, mine);
+    right.textContent = shown(field, theirs);
+    left.classList.toggle('changed', field in values);
+    right.classList.toggle('changed', theirs[field] !== editing.base[field]);
+    const line = document.createElement('tr');
+    line.append(head, left, right);
+    return line;
+  }));
+  $('conflictError').textContent = '';
+  if (!$('conflictDialog').open) $('conflictDialog').showModal();
+}
+
+function closeBoth() {
+  $('conflictDialog').close();
+  $('editDialog').close();
+}
+
+$('keepTheirs').onclick = closeBoth;
+
+$('overwrite').onclick = async () => {
+  const { values, theirs } = conflict;
+  try {
+    const answer = await working($('overwrite'), () => inventory.update(theirs.id, values, theirs.updated_at));
+    if (!answer) return;
+    closeBoth();
+    succeeded(answer);
+  } catch (error) {
+    if (error.status === 404) tellDialogs(theirs.id, null);
+    if (error.status === 412 && error.data) showConflict(values, error.data);
+    $('conflictError').textContent = error.status === 412 ? 'Ha vuelto a cambiar: mira otra vez.' : error.message;
+  }
+};
+
+export function openDelete(row, opener) {
+  deleting = row;
+  $('deleteText').textContent = `«${short(row.nombre)}» (${shown('precio', row)}, stock ${shown('stock', row)}) desaparecerá de todas las pantallas. No se puede deshacer.`;
+  $('deleteNotice').textContent = $('deleteError').textContent = '';
+  $('confirmDelete').textContent = 'Eliminar';
+  open($('deleteDialog'), opener);
+}
+
+$('confirmDelete').onclick = async () => {
+  const row = deleting;
+  try {
+    const answer = await working($('confirmDelete'), () => inventory.delete(row.id, row.updated_at), true);
+    if (!answer) return;
+    $('deleteDialog').close();
+    succeeded(answer);
+  } catch (error) {
+    if (error.status === 404) tellDialogs(row.id, null);
+    else if (error.status !== 412 || !error.data) $('deleteError').textContent = error.message;
+    else {
+      $('deleteNotice').textContent = `Alguien lo cambió antes: ahora ${stateInWords(row, error.data)}.`;
+      $('confirmDelete').textContent = 'Eliminar de todos modos';
+      deleting = error.data;
+    }
+  }
+};
+
+/** Says in an open dialog what somebody else just did to its product; `row` is null when it was deleted. */
+export function tellDialogs(id, row) {
+  if ($('editDialog').open && editing.base.id === id && !$('saveEdit').disabled && !$('overwrite').disabled) {
+    editing.gone = !row;
+    $('editNotice').textContent = row
+      ? `Alguien lo cambió: ahora ${stateInWords(editing.base, row)}.`
+      : 'Alguien lo eliminó. Lo que ves aquí se puede crear de nuevo.';
+    $('saveEdit').textContent = row ? 'Guardar cambios' : 'Crear de nuevo';
+    if (!row) $('conflictDialog').close();
+  }
+  if ($('deleteDialog').open && deleting.id === id && !$('confirmDelete').disabled) {
+    if (row) $('deleteNotice').textContent = `Alguien lo cambió: ahora ${stateInWords(deleting, row)}.`;
+    else $('deleteDialog').close();
+  }
+}
+
+// ---- the access key
+
+let keyName; // where this tab keeps it
+
+/** The access key that this tab was given before. */
+export function keptKey(name) {
+  keyName = name;
+  try {
+    return sessionStorage.getItem(keyName) ?? '';
+  } catch {
+    return ''; // storage may be forbidden
+  }
+}
+
+function useKey(key) {
+  inventory.token = key;
+  try {
+    if (key) sessionStorage.setItem(keyName, key);
+    else sessionStorage.removeItem(keyName);
+  } catch { /* as above */ }
+}
+
+function checkingKey(yes) {
+  $('enterKey').disabled = yes;
+  $('enterKey').textContent = yes ? 'Comprobando…' : 'Entrar';
+}
+
+/** Asks for the access key; follows what becomes of the connection that is made with it. */
+export function followKey({ state, unauthorized }) {
+  if (unauthorized) {
+    say('keyError', inventory.token ? 'Esa clave no es válida. Escríbela otra vez.' : '');
+    useKey('');
+    checkingKey(false);
+    $('keyDialog').returnValue = '';
+    if (!$('keyDialog').open) $('keyDialog').showModal();
+    $('accessKey').select();
+  } else if (state !== 'conectando') $('keyDialog').close('tried');
+}
+
+$('keyForm').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const key = $('accessKey').value.trim();
+  if (!key) {
+    say('keyError', 'Escribe la clave.');
+    return $('accessKey').focus();
+  }
+  if ($('enterKey').disabled) return;
+  say('keyError', '');
+  checkingKey(true);
+  useKey(key);
+  inventory.connect();
+});
+
+$('keyDialog').addEventListener('close', () => {
+  $('accessKey').value = '';
+  checkingKey(false);
+  if ($('keyDialog').returnValue === 'tried') return;
+  useKey('');
+  inventory.stop('falta la clave de acceso');
+});

@@ -1,0 +1,111 @@
+import { clock, plural, short } from './words.js';
+
+const LOG_LIMIT = 200;
+const CALM = 5; // changes of others in a second; above it they share one notification
+
+export const $ = (id) => document.getElementById(id);
+export const stamp = (template) => $(template).content.firstElementChild.cloneNode(true);
+
+/** Sets what a live region says, which would repeat what is set again. */
+export function say(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
+// ---- notifications
+
+const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
+
+/** A toast with the `key` of one that is still there takes its place. */
+export function toast(text, { kind = 'info', key = '' } = {}) {
+  toastOf(key)?.remove();
+  const item = stamp('toastTemplate');
+  item.dataset.key = key;
+  item.classList.add(kind);
+  if (kind === 'error') item.setAttribute('role', 'alert');
+  item.querySelector('p').textContent = text;
+  let timer;
+  const hold = () => clearTimeout(timer);
+  const release = () => { timer = setTimeout(() => item.remove(), kind === 'error' ? 12_000 : 5_000); };
+  item.onpointerenter = item.onfocusin = hold;
+  item.onpointerleave = item.onfocusout = () => { hold(); release(); };
+  item.querySelector('button').onclick = () => item.remove();
+  $('toasts').append(item);
+  if ($('toasts').childElementCount > 4) $('toasts').firstElementChild.remove();
+  release();
+}
+
+export const succeeded = ({ message, data }) => toast(`${message}: ${short(data.nombre)}`, { kind: 'success' });
+
+const own = new Set(); // changes made here and not yet heard of
+const others = { waiting: [], times: [], flood: 0, timer: null };
+export const changeKey = ({ type, data }) => `${data.id} ${type === 'PRODUCT_DELETED' ? 'deleted' : data.updated_at}`;
+let ownRequests = 0;
+
+/** Whether the change was made here; asked once for each. */
+export const isOwn = (key) => own.delete(key);
+
+/** Tells of a change, {text, product, key}, unless it turns out to have been made here. */
+export function notifyOfOther(entry) {
+  if (entry) others.waiting.push(entry);
+  others.timer ??= setTimeout(() => {
+    others.timer = null;
+    // An own change's event often arrives before its answer: only the answer tells whose it is.
+    if (ownRequests) return notifyOfOther();
+    const entries = others.waiting.filter(({ key }) => !isOwn(key));
+    const now = performance.now();
+    others.waiting = [];
+    others.times = others.times.filter((time) => now - time < 1000).concat(entries.map(() => now));
+    if (others.times.length <= CALM) {
+      for (const { text, product } of entries) toast(text, { key: `product ${product}` });
+    } else if (entries.length) {
+      others.flood = (toastOf('flood') ? others.flood : 0) + entries.length;
+      toast(plural(others.flood, 'cambio', 'cambios'), { key: 'flood' });
+    }
+  }, others.times.length > CALM ? 900 : 150);
+}
+
+/** Runs one request for a button, which is disabled meanwhile; null when it already was. */
+export async function working(button, request, deletes = false) {
+  if (button.disabled) return null;
+  const focused = document.activeElement === button;
+  button.disabled = true;
+  ownRequests += 1;
+  try {
+    const answer = await request();
+    if (own.size > 500) own.clear();
+    own.add(changeKey({ type: deletes && 'PRODUCT_DELETED', data: answer.data }));
+    return answer;
+  } finally {
+    ownRequests -= 1;
+    button.disabled = false;
+    if (focused && document.activeElement === document.body) button.focus(); // being disabled took the focus
+  }
+}
+
+// ---- the log
+
+const logQueue = [];
+let scheduled = false;
+
+export function log(text, kind, message = null) {
+  logQueue.push({ text, kind, message, time: clock.format() });
+  if (logQueue.length > LOG_LIMIT) logQueue.shift(); // a hidden tab draws nothing
+  if (!scheduled) requestAnimationFrame(drawLog);
+  scheduled = true;
+}
+
+function drawLog() {
+  scheduled = false;
+  const list = $('eventsLog');
+  for (const { text, kind, message, time } of logQueue.splice(0)) {
+    const item = stamp('eventTemplate');
+    item.classList.add(kind);
+    item.querySelector('.event-type').textContent = text;
+    item.querySelector('.event-timestamp').textContent = time;
+    item.querySelector('code').textContent = [message?.type, message?.id].filter(Boolean).join(' ');
+    if (message) item.firstElementChild.ontoggle = () => { item.querySelector('pre').textContent = JSON.stringify(message, null, 2); };
+    else item.replaceChildren(...item.querySelector('summary').childNodes);
+    list.prepend(item);
+  }
+  while (list.childElementCount > LOG_LIMIT) list.lastElementChild.remove();
+}

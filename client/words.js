@@ -1,0 +1,41 @@
+export const FIELDS = { nombre: 'Nombre', descripcion: 'Descripción', precio: 'Precio', stock: 'Stock' };
+
+const money = new Intl.NumberFormat('es', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+export const whole = new Intl.NumberFormat('es');
+export const clock = new Intl.DateTimeFormat('es', { timeStyle: 'medium' });
+export const plural = (n, one, many) => `${whole.format(n)} ${n === 1 ? one : many}`;
+export const short = (text, limit = 80) => (text.length > limit ? `${text.slice(0, limit - 1)}…` : text);
+export const folded = (text) => text.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
+export const differing = (a, b) => Object.keys(FIELDS).filter((field) => a[field] !== b[field]);
+
+export function shown(field, row) {
+  if (field === 'precio') return `$${money.format(row.precio)}`;
+  if (field === 'stock') return whole.format(row.stock);
+  return row[field] ?? 'Sin descripción';
+}
+
+function changeInWords(before, after) {
+  return differing(before, after).map((field) => {
+    if (field === 'nombre') return `ahora se llama «${short(after.nombre)}»`;
+    if (field === 'descripcion') return 'otra descripción';
+    return `${FIELDS[field].toLowerCase()} ${shown(field, before)} → ${shown(field, after)}`;
+  }).join(', ');
+}
+
+export function stateInWords(before, after) {
+  return differing(before, after).map((field) => {
+    const value = short(shown(field, after));
+    return `${FIELDS[field].toLowerCase()} ${typeof after[field] === 'string' ? `«${value}»` : value}`;
+  }).join(', ') || 'está otra vez como lo ves aquí';
+}
+
+export function eventInWords({ type, data }, before) {
+  const name = short(before?.nombre ?? data.nombre ?? '');
+  if (type === 'PRODUCT_CREATED') return { log: `Producto creado: ${name}`, toast: `Nuevo producto: ${name}` };
+  if (type === 'PRODUCT_DELETED') {
+    const text = name ? `Producto eliminado: ${name}` : 'Producto eliminado';
+    return { log: `${text} (ID: ${data.id})`, toast: text };
+  }
+  const change = before ? changeInWords(before, data) : '';
+  return { log: `Producto actualizado: ${name}${change && ` (${change})`}`, toast: `${name}: ${change || 'actualizado'}` };
+}
