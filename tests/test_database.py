@@ -12,7 +12,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from inventory_ws import create_app
 from inventory_ws.database import DATABASE, POOL_SIZE, Database, Rejected, Unavailable, sql_file
 
-from .conftest import create, error
+from .conftest import PRODUCT, create, error
 
 
 async def test_statement_that_takes_too_long_is_unavailable_and_no_cancellation(client: TestClient) -> None:
@@ -169,12 +169,13 @@ class Proxy:
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.tasks.add(asyncio.current_task())
+        passing = self.open
         host, port = self.target.get("host", ""), self.target.get("port", "5432")
         if host.startswith("/"):
             inside = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
         else:
             inside = await asyncio.open_connection(host, int(port))
-        pumps = [asyncio.create_task(self.pump(*way)) for way in ((reader, inside[1]), (inside[0], writer))]
+        pumps = [asyncio.create_task(self.pump(*way, passing)) for way in ((reader, inside[1]), (inside[0], writer))]
         try:
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -183,10 +184,10 @@ class Proxy:
             for one in (writer, inside[1]):
                 one.transport.abort()
 
-    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                await self.open.wait()
+                await passing.wait()
                 writer.write(data)
 
 
@@ -195,15 +196,33 @@ async def test_network_that_is_gone_is_503_for_everybody_and_heals(dsn: str, aio
         client = await aiohttp_client(create_app(dsn=proxy.dsn))
         await create(client)
         proxy.open.clear()
-        began = time.monotonic()
-        answers = await asyncio.gather(*(client.get("/api/productos") for _ in range(40)))
-        assert time.monotonic() - began < 4.5
-        assert {resp.status for resp in answers} == {503}
+        for _ in ("on connections that were open", "on connections that have to be made"):
+            began = time.monotonic()
+            answers = await asyncio.gather(*(client.get("/api/productos") for _ in range(60)))
+            assert time.monotonic() - began < 4.5
+            assert {resp.status for resp in answers} == {503}
         proxy.open.set()
         began = time.monotonic()
         async with asyncio.timeout(5):
             while (await client.get("/api/salud")).status != 200:
                 await asyncio.sleep(0.05)
+        began = time.monotonic()
+        answers = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
+        assert {resp.status for resp in answers} == {200}
+        assert time.monotonic() - began < 1
+        await client.close()
+
+
+async def test_connections_that_died_unheard_trouble_one_request_and_not_each(
+    dsn: str, aiohttp_client: Callable
+) -> None:
+    async with Proxy(dsn) as proxy:
+        client = await aiohttp_client(create_app(dsn=proxy.dsn))
+        await create(client)
+        dead, proxy.open = proxy.open, asyncio.Event()
+        dead.clear()
+        proxy.open.set()
+        await error(await client.post("/api/productos", json=PRODUCT), 503)
         began = time.monotonic()
         answers = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
         assert {resp.status for resp in answers} == {200}

@@ -206,3 +206,17 @@ async def test_event_larger_than_a_short_frame_arrives_whole(
     for size in (10, 200, 10_000):
         psql("INSERT INTO productos (nombre, descripcion, precio) VALUES ('ñ', repeat('ñ', %s), 1)", [size])
         assert len((await receive(ws, 1))[0]["data"]["descripcion"]) == size
+
+
+async def test_send_of_aiohttp_that_is_given_up_disturbs_no_other_socket(
+    client: TestClient, listen: Callable, stalled: socket.socket
+) -> None:
+    """Since aiohttp 3.14 a cancelled send poisons the next one on its connection: the broadcast must not use it."""
+    ws = await listen()
+    for stream in client.app[SOCKETS]:
+        if stream.transport.get_extra_info("peername") == stalled.getsockname():
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(stream.ws.send_str("x" * 20_000_000), 0.2)
+    for _ in range(3):
+        await create(client)
+    assert [event["id"] for event in await receive(ws, 3)] == [1, 2, 3]
