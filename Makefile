@@ -27,6 +27,10 @@ lint: $(VENV)/test.stamp ## format, style and types
 bench: $(VENV)/test.stamp ## this service beside the broadcast of a first lesson, under a minute
 	$(BIN)/python -m tests.bench
 
+.PHONY: stress
+stress: $(VENV)/test.stamp ## resume, slow and dead clients, compression, by the thousand: four minutes
+	$(BIN)/python -m tests.stress
+
 .PHONY: format
 format: $(VENV)/test.stamp ## writes the format
 	$(BIN)/ruff format $(RUFF_FORMAT) .

@@ -1,6 +1,7 @@
 """The command line: flags and environment, then `web.run_app`."""
 
 import argparse
+import gc
 import logging
 import os
 import resource
@@ -169,6 +170,8 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
     )
     if args.demo:
         app.cleanup_ctx.insert(-1, _demo)  # before the feed, which starts at the end of the log
+    gc.freeze()  # what is here now stays; and with thousands of sockets each look at all of them is a pause
+    gc.set_threshold(100_000, 50, 1000)
     name = f"[{args.host}]" if ":" in args.host else args.host
     welcome = f"Página: http://{name}:{sock.getsockname()[1]}/\n"
     welcome += "" if args.database_url else f"Datos:  {args.data_dir}\n"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from weakref import WeakSet
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
@@ -23,14 +24,14 @@ UNAUTHORIZED = 4401  # a close code; RFC 6455 leaves 4000 to 4999 to application
 SOCKETS = web.AppKey("SOCKETS", WeakSet[Stream])
 MAX_SOCKETS = web.AppKey("MAX_SOCKETS", int)
 COMPRESS = web.AppKey("COMPRESS", bool)
+HANDSHAKES = web.AppKey("HANDSHAKES", asyncio.Semaphore)
+"""So few at a time that thousands who come back at once leave the loop to the others."""
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
     """One client's socket, from the handshake to the close."""
     state = request.config_dict
-    sockets, feed = state[SOCKETS], state[FEED]
-    if len(sockets) >= state[MAX_SOCKETS]:
-        raise Failure(503, "Hay demasiados clientes conectados", headers={hdrs.RETRY_AFTER: "5"})
+    sockets = state[SOCKETS]
     offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
     if offered and PROTOCOL not in [name.strip() for name in offered.split(",")]:
         raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")  # aiohttp would log what was offered
@@ -38,13 +39,35 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     ws = web.WebSocketResponse(
         heartbeat=HEARTBEAT, max_msg_size=MAX_FRAME + 1, compress=state[COMPRESS], timeout=2.0, protocols=(PROTOCOL,)
     )
+    if STRANGER in request:  # accepted first, so that a browser can see the code
+        await ws.prepare(request)
+        await _end(ws, UNAUTHORIZED, "hace falta una clave de acceso")
+        if request.transport:
+            request.transport.abort()
+        return ws
+    async with state[HANDSHAKES]:
+        await asyncio.sleep(0)
+        if len(sockets) >= state[MAX_SOCKETS]:
+            raise Failure(503, "Hay demasiados clientes conectados", headers={hdrs.RETRY_AFTER: "5"})
+        stream = await _open(request, ws, room)
+    if stream is None:
+        return ws
+    try:
+        await _listen(stream)
+    finally:
+        sockets.discard(stream)
+        # aiohttp closes when the buffer is written, which a peer that is gone puts off for ever.
+        asyncio.get_running_loop().call_later(CLOSE_LIMIT, abort, stream.transport)
+    return ws
+
+
+async def _open(request: web.Request, ws: web.WebSocketResponse, room: Room) -> Stream | None:
+    """Shakes hands and begins the stream; None where the client is gone already."""
+    feed, sockets = request.config_dict[FEED], request.config_dict[SOCKETS]
     await ws.prepare(request)
     transport = request.transport
-    if not isinstance(transport, asyncio.Transport):  # gone during the handshake
-        return ws
-    if STRANGER in request:  # only now, so that a browser can see the code
-        await _end(ws, transport, UNAUTHORIZED, "hace falta una clave de acceso")
-        return ws
+    if not isinstance(transport, asyncio.Transport):
+        return None
     position = await _position(request, feed)
     stream = Stream(ws, transport, feed, room)
     # From this tick on it is sent every event above the cursor that it is told: no gap and no duplicate.
@@ -55,13 +78,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     sockets.add(stream)
     if stream.cursor < feed.head:
         stream.catch_up()
-    try:
-        await _listen(stream)
-    finally:
-        sockets.discard(stream)
-        # aiohttp closes when the buffer is written, which a peer that is gone puts off for ever.
-        asyncio.get_running_loop().call_later(CLOSE_LIMIT, abort, transport)
-    return ws
+    return stream
 
 
 async def _position(request: web.Request, feed: Feed) -> int | None:
@@ -84,24 +101,22 @@ async def _listen(stream: Stream) -> None:
     loop = asyncio.get_running_loop()
     async for received in stream.ws:
         if received.type is WSMsgType.BINARY:
-            await _end(stream.ws, stream.transport, WSCloseCode.UNSUPPORTED_DATA, "solo texto")
+            await _end(stream.ws, WSCloseCode.UNSUPPORTED_DATA, "solo texto")
         elif received.type is WSMsgType.ERROR:  # which does not end the loop by itself
             break
         elif stream.transport.get_write_buffer_size() > 4 * MAX_BUFFER:  # it talks and does not listen
             stream.transport.abort()
         elif stream.flooding(loop.time()):
-            await _end(stream.ws, stream.transport, WSCloseCode.POLICY_VIOLATION, "demasiados mensajes")
+            await _end(stream.ws, WSCloseCode.POLICY_VIOLATION, "demasiados mensajes")
         else:
             stream.send(_answer(received.data, stream))
 
 
-async def _end(ws: web.WebSocketResponse, transport: asyncio.Transport, code: int, reason: str) -> None:
+async def _end(ws: web.WebSocketResponse, code: int, reason: str) -> None:
     """Closes in order, within a bound: aiohttp's own close never returns while a peer does not read."""
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_LIMIT):
             await ws.close(code=code, message=reason.encode())
-    except TimeoutError:
-        transport.abort()
 
 
 def _answer(text: str, stream: Stream) -> bytes:
