@@ -13,37 +13,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from aiohttp import web
-from aiohttp.abc import AbstractAccessLogger
-from aiohttp.http_exceptions import HttpProcessingError
 
 from . import __version__, create_app, embedded
 from .database import DATABASE, Unavailable, sql_file
+from .logs import AccessLog, Calm
 from .security import LOOPBACK, bearer
 
-QUERY_CANCELED = "57014"  # PostgreSQL: statement_timeout
+ACCEPTS = 2  # connections accepted at a turn of the loop: thousands that come at once leave room for others
+QUEUE = 4096  # connections that may wait for that
 KEEPALIVE = 20.0  # seconds; also what a client has for its headers
-
-
-class AccessLog(AbstractAccessLogger):
-    """One line a request, without its query: what people look for is their own business."""
-
-    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        path = request.rel_url.raw_path
-        milliseconds = time * 1000
-        self.logger.info("%s %s %s %d %.1f ms", request.remote, request.method, path, response.status, milliseconds)
-
-
-class Calm(logging.Filter):
-    """Leaves out the tracebacks that libraries log for what a client or the database did, not the program."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        exc = record.exc_info[1] if record.exc_info else None
-        if (
-            isinstance(exc, HttpProcessingError | web.RequestPayloadError)
-            or getattr(exc, "pgcode", None) == QUERY_CANCELED
-        ):
-            record.exc_info = None
-        return True
 
 
 def _words(text: str) -> frozenset[str]:
@@ -146,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=1024)
+        return socket.create_server((host, port), family=family, backlog=QUEUE)
     except (OSError, OverflowError) as exc:
         raise ValueError(f"no se puede escuchar en {host}, puerto {port} ({exc}); véanse --host y --port") from exc
 
@@ -170,16 +148,22 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
     )
     if args.demo:
         app.cleanup_ctx.insert(-1, _demo)  # before the feed, which starts at the end of the log
-    gc.freeze()  # what is here now stays; and with thousands of sockets each look at all of them is a pause
-    gc.set_threshold(100_000, 50, 1000)
+    gc.freeze()  # what is here now stays; and each look at all of thousands of sockets is a pause for everybody
+    gc.set_threshold(10_000, 100, 100)
     name = f"[{args.host}]" if ":" in args.host else args.host
     welcome = f"Página: http://{name}:{sock.getsockname()[1]}/\n"
     welcome += "" if args.database_url else f"Datos:  {args.data_dir}\n"
+
+    def started(_: str) -> None:
+        sock.listen(QUEUE)  # asyncio has made it as short as the number it accepts at a turn
+        print(f"{welcome}Para parar: Ctrl+C", flush=True)
+
     try:
         web.run_app(
             app,
             sock=sock,
-            print=lambda _: print(f"{welcome}Para parar: Ctrl+C", flush=True),
+            print=started,
+            backlog=ACCEPTS,
             access_log_class=AccessLog,
             keepalive_timeout=KEEPALIVE,
             shutdown_timeout=5,

@@ -12,7 +12,7 @@ from .errors import errors
 from .feed import FEED, Feed
 from .retention import prune
 from .security import Authenticate, security
-from .sockets import COMPRESS, HANDSHAKES, MAX_SOCKETS, SOCKETS
+from .sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
 from .stream import LOG_BEGAN_ANEW
 
 
@@ -45,7 +45,7 @@ def create_app(
     app[SOCKETS] = WeakSet()
     app[MAX_SOCKETS] = max_sockets
     app[COMPRESS] = compress
-    app[HANDSHAKES] = asyncio.Semaphore(8)
+    app[HANDSHAKE] = asyncio.Lock()
     app[FEED] = Feed(
         app[DATABASE],
         publish=lambda event: sockets.publish(app[SOCKETS], event),

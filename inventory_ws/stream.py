@@ -88,10 +88,12 @@ class Stream:
         try:
             # Between the look at the head and the end of this task there is no await: no event falls in between.
             while await self._drained() and self.cursor < self._feed.head:
-                async with self._feed.replays:
-                    events, reached = await self._feed.after(self.cursor, PAGE)
-                    if self._write(events):
-                        self.cursor = reached
+                known = self._feed.remembers(self.cursor)
+                page = None if known else await self._feed.past(self.cursor, PAGE)
+                async with self._feed.turn:
+                    page = page or self._feed.recent(self.cursor, PAGE)
+                    if page and self._write(page[0]):
+                        self.cursor = page[1]
                     await asyncio.sleep(0)
             self._catching_up = None
         except Lost:

@@ -220,14 +220,15 @@ async def test_page_fits_every_width_in_light_and_dark(
     assert (sum(shade[:3]) > 380) is (scheme == "light")
 
 
+@pytest.mark.parametrize("home", ["site", "file"])
 async def test_client_of_the_guide_works_unchanged(
-    visit: Visit, dsn: str, aiohttp_server: Callable, psql: Callable
+    visit: Visit, dsn: str, aiohttp_server: Callable, psql: Callable, tmp_path: Path, home: str
 ) -> None:
-    """It is a page of another site, which the service allows; only the address in it is the test's."""
-    address: list[str] = []
+    """It is a page of another site, or of a file, which the service allows; only the address in it is the test's."""
+    text: list[str] = []
 
     async def guide(request: web.Request) -> web.Response:
-        return web.Response(text=GUIDE.read_text().replace("localhost:3000", address[0]), content_type="text/html")
+        return web.Response(text=text[0], content_type="text/html")
 
     async def icon(request: web.Request) -> web.Response:
         return web.Response(status=204)
@@ -236,9 +237,11 @@ async def test_client_of_the_guide_works_unchanged(
     pages.add_routes([web.get("/", guide), web.get("/favicon.ico", icon)])
     site: TestServer = await aiohttp_server(pages)
     origin = str(site.make_url("/")).rstrip("/")
-    service: TestServer = await aiohttp_server(create_app(dsn=dsn, origins={origin}))
-    address.append(f"{service.host}:{service.port}")
-    page = await visit(origin)
+    allowed = {"site": origin, "file": "null"}[home]
+    service: TestServer = await aiohttp_server(create_app(dsn=dsn, origins={allowed}))
+    text.append(GUIDE.read_text().replace("localhost:3000", f"{service.host}:{service.port}"))
+    (tmp_path / "guia.html").write_text(text[0])
+    page = await visit({"site": origin, "file": (tmp_path / "guia.html").as_uri()}[home])
     page.on("dialog", lambda dialog: dialog.accept())
     await expect(page.locator("#connectionStatus")).to_have_text("✅ Conectado al WebSocket")
     for field, text in {"nombre": "Mouse", "descripcion": "Óptico", "precio": "12.5", "stock": "3"}.items():

@@ -355,7 +355,7 @@ async def test_replay_that_fails_ends_the_connection_instead_of_leaving_a_gap(
     async def broken(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(client.app[FEED], "after", broken)
+    monkeypatch.setattr(client.app[FEED], "past", broken)
     ws, welcome = await resume(client, 1)
     assert welcome["recovered"] is True
     await create(client)

@@ -2,6 +2,8 @@
 // for where there is no C compiler. It opens COUNT connections to 127.0.0.1:PORT, without the upgrade, then does what
 // the lines on its stdin say, and answers each with one line of JSON: what was counted so far.
 //   go TARGET [deflate]  sends the upgrade on all connections at once
+//   leave                drops all connections
+//   again TARGET         makes new ones, all at once, and sends the upgrade on each as it is made
 //   stall                reads nothing any more
 //   expect AFTER UNTIL   the events to come are AFTER+1, AFTER+2, ...; a socket that heard UNTIL has reached it
 //   time                 from now on an event tells by "descripcion":"@<microseconds>" when it was made
@@ -36,7 +38,7 @@ static int count, welcomed, recovered, deflating, lost, stalled, timing, lazy, e
 static long until, frames, bytes, gaps, repeats, samples;
 static double began;
 static float *delays; // milliseconds
-static char room[ROOM + 1];
+static char room[ROOM + 1], request[1024];
 
 static double now(clockid_t clock) {
     struct timespec t;
@@ -54,13 +56,18 @@ static void die(const char *why) {
     exit(2);
 }
 
-static int dial(int port) {
+static int dial(int port, int flags) {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0 || connect(fd, (void *)&to, sizeof to)) die("connect");
+    int on = 1, fd = socket(AF_INET, SOCK_STREAM | flags, 0);
+    if (fd < 0 || (connect(fd, (void *)&to, sizeof to) && errno != EINPROGRESS)) die("connect");
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     fcntl(fd, F_SETFL, O_NONBLOCK);
     return fd;
+}
+
+static void watch(int number, int operation, int events) {
+    struct epoll_event event = {.events = events, .data.u32 = number};
+    epoll_ctl(epoll, operation, number == count ? 0 : clients[number].fd, &event);
 }
 
 static void drop(Client *c) {
@@ -132,15 +139,30 @@ static void hear(Client *c) {
     if (c->kept) memcpy(c->rest = realloc(c->rest, c->kept), room + used, c->kept);
 }
 
-static void go(int port, char *target, int deflate) {
-    char request[1024];
-    int size = snprintf(request, sizeof request,
+static void upgrade(Client *c) {
+    int size = strlen(request);
+    if (c->fd >= 0 && write(c->fd, request, size) != size) drop(c);
+}
+
+static void ask(int port, char *target, int deflate) {
+    snprintf(request, sizeof request,
         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n%s"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n", target, port,
         deflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
-    for (int i = 0; i < count; i++)
-        if (clients[i].fd >= 0 && write(clients[i].fd, request, size) != size) drop(clients + i);
     began = now(CLOCK_MONOTONIC);
+}
+
+static void go(void) {
+    for (int i = 0; i < count; i++) upgrade(clients + i);
+}
+
+static void again(int port) {
+    for (int i = 0; i < count; i++) {
+        clients[i].kept = clients[i].upgraded = 0;
+        clients[i].fd = dial(port, SOCK_NONBLOCK);
+        watch(i, EPOLL_CTL_ADD, EPOLLOUT);
+    }
+    lost = 0;
 }
 
 static void report(void) {
@@ -162,7 +184,10 @@ static void report(void) {
 static void obey(char *line, int port) {
     char target[512], option[16] = "";
     long after;
-    if (sscanf(line, "go %500s %15s", target, option) >= 1) go(port, target, !strcmp(option, "deflate"));
+    if (sscanf(line, "go %500s %15s", target, option) >= 1) ask(port, target, !strcmp(option, "deflate")), go();
+    else if (!strncmp(line, "leave", 5))
+        for (int i = 0; i < count; i++) drop(clients + i);
+    else if (sscanf(line, "again %500s", target) == 1) ask(port, target, 0), again(port);
     else if (!strncmp(line, "stall", 5)) stalled = 1;
     else if (!strncmp(line, "time", 4)) timing = 1;
     else if (!strncmp(line, "lazily", 6)) lazy = 1;
@@ -185,12 +210,11 @@ int main(int argc, char **argv) {
     clients = calloc(count, sizeof *clients);
     delays = malloc(SAMPLES * sizeof *delays);
     epoll = epoll_create1(0);
-    struct epoll_event ready[256], in = {.events = EPOLLIN, .data.u32 = count};
-    epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &in);
+    struct epoll_event ready[256];
+    watch(count, EPOLL_CTL_ADD, EPOLLIN);
     for (int i = 0; i < count; i++) {
-        clients[i].fd = dial(port);
-        in.data.u32 = i;
-        epoll_ctl(epoll, EPOLL_CTL_ADD, clients[i].fd, &in);
+        clients[i].fd = dial(port, 0);
+        watch(i, EPOLL_CTL_ADD, EPOLLIN);
         usleep(100); // a full queue of the listener would cost a second
     }
     report();
@@ -204,6 +228,9 @@ int main(int argc, char **argv) {
                 if (got <= 0) return 0;
                 line[got] = 0;
                 obey(line, port);
+            } else if (ready[i].events & EPOLLOUT) {
+                watch(ready[i].data.u32, EPOLL_CTL_MOD, EPOLLIN);
+                upgrade(clients + ready[i].data.u32);
             } else if (stalled) {
                 epoll_ctl(epoll, EPOLL_CTL_DEL, clients[ready[i].data.u32].fd, NULL);
             } else if (clients[ready[i].data.u32].fd >= 0) hear(clients + ready[i].data.u32);

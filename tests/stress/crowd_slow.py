@@ -20,12 +20,17 @@ class Crowd:
         self.reached: dict[int, float] = {}
         self.counts = dict.fromkeys(("welcomed", "recovered", "frames", "gaps", "repeats"), 0)
         self.delays: list[float] = []
+        self.tasks: list[asyncio.Task[None]] = []
         self.began, self.until, self.forgotten, self.timing = 0.0, 0, 0, False
 
     async def open(self, count: int) -> None:
         for number in range(count):
             self.clients.append(await dial(self.port, lambda *heard, number=number: self.hear(number, *heard)))
         self.expected = [0] * count
+
+    async def again(self, number: int, target: str) -> None:
+        self.clients[number] = await dial(self.port, lambda *heard: self.hear(number, *heard))
+        self.clients[number].upgrade(self.port, target)
 
     def hear(self, number: int, first: int, payload: bytes) -> None:
         counts = self.counts
@@ -50,6 +55,13 @@ class Crowd:
             self.began = time.monotonic()
             for client in self.clients:
                 client.upgrade(self.port, words[0], DEFLATE if words[1:] else "")
+        elif command == "leave":
+            for client in self.clients:
+                client.transport.abort()
+        elif command == "again":
+            self.began = time.monotonic()
+            for number in range(len(self.clients)):
+                self.tasks.append(asyncio.create_task(self.again(number, words[0])))
         elif command == "stall":
             for client in self.clients:
                 client.transport.pause_reading()
