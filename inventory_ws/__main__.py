@@ -28,6 +28,18 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(word.strip() for word in text.split(",") if word.strip())
 
 
+def _number(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text}: no puede ser menor que 0")
+    return number
+
+
+def _days(text: str) -> float:
+    if not 0 <= (days := float(text)) < 1e6:
+        raise argparse.ArgumentTypeError(f"{text}: no es un número de días")
+    return days
+
+
 def parser() -> argparse.ArgumentParser:
     """The flags; each has an environment variable, and the flag wins."""
     env = os.environ.get
@@ -63,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument(
         "--max-sockets",
-        type=int,
+        type=_number,
         default=env("INVENTORY_WS_MAX_SOCKETS", "10000"),
         help="clientes conectados a la vez (INVENTORY_WS_MAX_SOCKETS; %(default)s)",
     )
@@ -78,13 +90,13 @@ def parser() -> argparse.ArgumentParser:
     )
     flags.add_argument(
         "--keep-days",
-        type=float,
+        type=_days,
         default=env("INVENTORY_WS_KEEP_DAYS"),
         help="borra del registro los eventos de más días (INVENTORY_WS_KEEP_DAYS; sin él, ninguno)",
     )
     flags.add_argument(
         "--keep-events",
-        type=int,
+        type=_number,
         default=env("INVENTORY_WS_KEEP_EVENTS"),
         help="borra del registro los eventos que pasen de tantos (INVENTORY_WS_KEEP_EVENTS; sin él, ninguno)",
     )

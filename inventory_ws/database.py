@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -43,6 +44,7 @@ def sql_file(name: str) -> str:
     return (data_folder("sql") / name).read_text("utf-8")
 
 
+@cache
 def data_folder(name: str) -> Path:
     """The folder sql/ or client/: inside the package (a wheel) or beside it (a checkout)."""
     package = Path(__file__).parent

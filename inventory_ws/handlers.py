@@ -18,7 +18,6 @@ from .sockets import SOCKETS, websocket
 
 MAX_BODY = 64 * 1024  # bytes
 BODY_LIMIT = 10.0  # seconds
-CLIENT = data_folder("client")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -123,12 +122,14 @@ async def index(request: web.Request) -> web.StreamResponse:
     """GET /: the page, or the socket when the request is an upgrade."""
     if request.method == "GET" and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return await websocket(request)
-    return web.FileResponse(CLIENT / "index.html", headers={hdrs.CACHE_CONTROL: "no-cache"})
+    return web.FileResponse(data_folder("client") / "index.html", headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 
 async def client_file(request: web.Request) -> web.StreamResponse:
     """GET /app.js and the other files of the page."""
-    return web.FileResponse(CLIENT / request.match_info["file"], headers={hdrs.CACHE_CONTROL: "no-cache"})
+    return web.FileResponse(
+        data_folder("client") / request.match_info["file"], headers={hdrs.CACHE_CONTROL: "no-cache"}
+    )
 
 
 def _id(request: web.Request) -> int:

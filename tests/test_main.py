@@ -118,6 +118,8 @@ def test_environment_is_taken_and_the_flag_wins(dsn: str) -> None:
         assert env["PORT"] in one_line(run(env=env))
         assert "99998" in one_line(run("--port", "99998", env=env))
     assert "invalid int value" in run(env={"PORT": "abc"}).stderr
+    for flag, wrong in (("--keep-days", "nan"), ("--keep-events", "-1"), ("--max-sockets", "-1")):
+        assert flag in run(flag, wrong).stderr
 
 
 def test_service_ends_with_status_0_on_sigterm_and_ctrl_c(service: Callable) -> None:
