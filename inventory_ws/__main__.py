@@ -159,7 +159,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
         keep_events=args.keep_events,
     )
     if args.demo:
-        app.cleanup_ctx.insert(-1, _demo)  # before the feed, which starts at the end of the log
+        app.cleanup_ctx.insert(1, _demo)  # after the database, before the feed, which starts at the end of the log
     gc.freeze()  # what is here now stays; and each look at all of thousands of sockets is a pause for everybody
     gc.set_threshold(10_000, 100, 100)
     name = f"[{args.host}]" if ":" in args.host else args.host

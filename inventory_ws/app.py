@@ -7,7 +7,7 @@ from weakref import WeakSet
 from aiohttp import web
 
 from . import handlers, sockets
-from .database import DATABASE, Database, sql_file
+from .database import DATABASE, Database, end, sql_file
 from .errors import errors
 from .feed import FEED, Feed
 from .retention import prune
@@ -48,7 +48,7 @@ def create_app(
     app[HANDSHAKE] = asyncio.Lock()
     app[FEED] = Feed(
         app[DATABASE],
-        publish=lambda event: sockets.publish(app[SOCKETS], event),
+        publish=lambda piece: sockets.publish(app[SOCKETS], piece),
         reset=lambda: sockets.close_all(app[SOCKETS], LOG_BEGAN_ANEW),
     )
     app.cleanup_ctx.append(_database)
@@ -92,7 +92,6 @@ def _retention(days: float | None, number: int | None) -> Callable[[web.Applicat
     async def context(app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(prune(app[DATABASE], days, number))
         yield
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
 
     return context

@@ -82,6 +82,14 @@ async def _run(conn: aiopg.Connection, sql: str, params: Params | None) -> list[
         return await cursor.fetchall() if cursor.description else []
 
 
+async def end(task: asyncio.Task[None]) -> None:
+    """Cancels a task that uses the database, and waits for its end."""
+    # More than once: aiopg waits by asyncio.wait_for, which on Python 3.11 can swallow a cancellation.
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.1)
+
+
 class Listener:
     """A connection of its own that hears a channel and runs statements; after any error it is of no more use."""
 

@@ -13,7 +13,7 @@ from typing import Self
 from aiohttp import web
 
 from . import repository
-from .database import Database, Listener, Unavailable
+from .database import Database, Listener, Unavailable, end
 from .frames import Published, Slice, slices
 
 CHANNEL = "inventory_ws"
@@ -76,10 +76,7 @@ class Feed:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # More than once: aiopg waits by asyncio.wait_for, which on Python 3.11 can swallow a cancellation.
-        while not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=0.1)
+        await end(self._task)
 
     async def check(self, position: int, epoch: str | None) -> None:
         """Raises Lost where a stream can't go on after `position` of the epoch (None: this one), and Unavailable."""

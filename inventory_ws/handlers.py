@@ -106,14 +106,9 @@ async def health(request: web.Request) -> web.Response:
     except Unavailable:
         database = False
     feed = state[FEED]
-    well = database and feed.following.is_set()
-    data = {
-        "database": database,
-        "feed": feed.following.is_set(),
-        "sockets": len(state[SOCKETS]),
-        "last_event_id": feed.head,
-    }
-    if not well:
+    following = feed.following.is_set()
+    data = {"database": database, "feed": following, "sockets": len(state[SOCKETS]), "last_event_id": feed.head}
+    if not (database and following):
         raise Failure(503, "El servicio no atiende", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
     return _json(f'{{"success":true,"data":{encode(data)}}}')
 
@@ -122,14 +117,13 @@ async def index(request: web.Request) -> web.StreamResponse:
     """GET /: the page, or the socket when the request is an upgrade."""
     if request.method == "GET" and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return await websocket(request)
-    return web.FileResponse(data_folder("client") / "index.html", headers={hdrs.CACHE_CONTROL: "no-cache"})
+    return await client_file(request)
 
 
 async def client_file(request: web.Request) -> web.StreamResponse:
     """GET /app.js and the other files of the page."""
-    return web.FileResponse(
-        data_folder("client") / request.match_info["file"], headers={hdrs.CACHE_CONTROL: "no-cache"}
-    )
+    name = request.match_info.get("file", "index.html")
+    return web.FileResponse(data_folder("client") / name, headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 
 def _id(request: web.Request) -> int:

@@ -5,7 +5,6 @@ import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,14 @@ import psycopg2
 import pytest
 from aiohttp import ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
-from psycopg2.extensions import connection, make_dsn
+from psycopg2.extensions import connection
 
 from inventory_ws import create_app, embedded
 from inventory_ws.database import sql_file
 
+from .databases import empty_database
+
 PRODUCT = {"nombre": "Laptop Dell", "descripcion": "Laptop potente", "precio": 1299.99, "stock": 10}
-NUMBERS = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -44,13 +44,8 @@ def server(folder: Path) -> Iterator[str]:
 @pytest.fixture
 def empty_dsn(server: str) -> Iterator[str]:
     """A database with nothing in it."""
-    name = f"inventario_test_{os.getpid()}_{next(NUMBERS)}"
-    with closing(psycopg2.connect(server)) as admin:
-        admin.autocommit = True
-        with admin.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name}")
-            yield make_dsn(server, dbname=name)
-            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with empty_database(server, "inventario_test") as dsn:
+        yield dsn
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from typing import Self
 import psycopg2
 import pytest
 from aiohttp.test_utils import TestClient
-from psycopg2.extensions import make_dsn, parse_dsn
+from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from inventory_ws import create_app
-from inventory_ws.database import DATABASE, POOL_SIZE, Database, Rejected, Unavailable, sql_file
+from inventory_ws.database import DATABASE, POOL_SIZE, Database, Rejected, Unavailable, end, sql_file
 
 from .conftest import PRODUCT, create, error
 
@@ -28,6 +28,19 @@ async def test_task_that_is_cancelled_is_cancelled(client: TestClient) -> None:
         await task
 
 
+async def test_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
+    async def stubborn() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await end(task)
+    assert task.cancelled()
+
+
 async def test_value_out_of_range_is_rejected_and_the_pool_is_whole(client: TestClient) -> None:
     for _ in range(2 * POOL_SIZE):
         with pytest.raises(Rejected):
@@ -35,32 +48,34 @@ async def test_value_out_of_range_is_rejected_and_the_pool_is_whole(client: Test
     assert await client.app[DATABASE].fetch("SELECT 1") == [(1,)]
 
 
-async def test_row_locked_by_somebody_is_503_within_four_seconds(client: TestClient, connect: Callable) -> None:
+@pytest.fixture
+async def locker(client: TestClient, connect: Callable) -> connection:
+    """A session of somebody else that holds the row of product 1 in an open transaction."""
     await create(client)
     session = connect()
     session.autocommit = False
     session.cursor().execute("UPDATE productos SET stock = 1")
+    return session
+
+
+async def test_row_locked_by_somebody_is_503_within_four_seconds(client: TestClient, locker: connection) -> None:
     began = time.monotonic()
     answers = await asyncio.gather(*(client.patch("/api/productos/1", json={"stock": 2}) for _ in range(20)))
     assert time.monotonic() - began < 4.5
     for resp in answers:
         await error(resp, 503)
         assert resp.headers["Retry-After"] == "1"
-    session.rollback()
+    locker.rollback()
     began = time.monotonic()
     answers = await asyncio.gather(*(client.patch("/api/productos/1", json={"stock": 2}) for _ in range(POOL_SIZE)))
     assert [resp.status for resp in answers] == [200] * POOL_SIZE
 
 
-async def test_row_locked_is_told_before_the_statement_would_time_out(client: TestClient, connect: Callable) -> None:
-    await create(client)
-    session = connect()
-    session.autocommit = False
-    session.cursor().execute("UPDATE productos SET stock = 1")
+async def test_row_locked_is_told_before_the_statement_would_time_out(client: TestClient, locker: connection) -> None:
     began = time.monotonic()
     await error(await client.delete("/api/productos/1"), 503)
     assert 1.9 < time.monotonic() - began < 3
-    session.rollback()
+    locker.rollback()
 
 
 async def test_select_whose_connection_is_cut_is_tried_once_more(client: TestClient, psql: Callable) -> None:

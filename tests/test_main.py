@@ -198,9 +198,10 @@ def test_kill_9_loses_nothing_and_leaves_nothing_running_after_the_next_end(fold
 
 
 def test_demo_is_loaded_only_into_an_empty_inventory(service: Callable, psql: Callable) -> None:
-    one = service("--demo")
-    products = one.get("/api/productos")["data"]
-    assert len(products) >= 10
+    one = service("--demo", "--keep-events", "1000")
+    answer = one.get("/api/productos")
+    assert len(answer["data"]) >= 10
+    assert answer["last_event_id"] == len(answer["data"]), "it is loaded before the feed takes its position"
     one.stop()
     psql("DELETE FROM productos WHERE id > 1")
     one = service("--demo")

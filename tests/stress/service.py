@@ -11,17 +11,17 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from functools import cache
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
 import psycopg2
-from psycopg2.extensions import connection, make_dsn
+from psycopg2.extensions import connection
 
 from inventory_ws.database import sql_file
 
-NUMBERS = count(1)
+from ..databases import empty_database
+
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -46,18 +46,10 @@ def temporary() -> Path:
 @contextmanager
 def database(server: str) -> Iterator[str]:
     """A database of its own with the schema; yields its DSN."""
-    name = f"stress_{os.getpid()}_{next(NUMBERS)}"
-    with closing(psycopg2.connect(server)) as admin:
-        admin.autocommit = True
-        with admin.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name}")
-            try:
-                dsn = make_dsn(server, dbname=name)
-                with closing(writer(dsn)) as conn, conn.cursor() as other:
-                    other.execute(sql_file("schema.sql"))
-                yield dsn
-            finally:
-                cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with empty_database(server, "stress") as dsn:
+        with closing(writer(dsn)) as conn, conn.cursor() as cursor:
+            cursor.execute(sql_file("schema.sql"))
+        yield dsn
 
 
 def writer(dsn: str) -> connection:
