@@ -17,7 +17,7 @@ from psycopg2.extensions import connection
 from inventory_ws import create_app, embedded
 from inventory_ws.database import sql_file
 
-from .databases import empty_database
+from .tools.databases import empty_database
 
 PRODUCT = {"nombre": "Laptop Dell", "descripcion": "Laptop potente", "precio": 1299.99, "stock": 10}
 

@@ -9,9 +9,9 @@ from statistics import median
 
 from inventory_ws.product import encode
 
-from .client import DEFLATE, RSV1, dial
-from .crowd import QUICK, Crowd, crowd
-from .service import Figure, Service, database, free_port, insert, inventory, running, writer
+from ..tools.client import DEFLATE, RSV1, dial
+from ..tools.crowd import QUICK, Crowd, crowd
+from ..tools.service import Figure, Service, database, free_port, insert, inventory, running, writer
 
 SOCKETS, ROUNDS, EACH = (2_000 if QUICK else 1_000), 10, 20  # 200 events, in turns of 20
 TEXT = "Pantalla de 13 pulgadas, 16 GB de memoria, 512 GB de disco, teclado en español"

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from itertools import chain
 
-from .client import dial
-from .service import Figure, database, insert, inventory, percentile, steadily, writer
+from ..tools.client import dial
+from ..tools.service import Figure, database, insert, inventory, percentile, steadily, writer
 
 SOCKETS = 20
 LIMIT = 30.0 + 15.0 + 3.0  # seconds: a ping of the service, half as long for its answer, and slack

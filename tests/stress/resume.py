@@ -6,9 +6,9 @@ import time
 from collections.abc import Collection
 from contextlib import closing
 
-from .client import dial
-from .crowd import QUICK, crowd
-from .service import Figure, Service, database, insert, inventory, percentile, writer
+from ..tools.client import dial
+from ..tools.crowd import QUICK, crowd
+from ..tools.service import Figure, Service, database, insert, inventory, percentile, writer
 
 SOCKETS, MISSED = (5_000 if QUICK else 500), 1_000
 RATE, IDLE = 50, 6.0  # GETs a second; seconds of them before

@@ -6,8 +6,8 @@ from statistics import median
 
 from inventory_ws.product import encode
 
-from .crowd import QUICK, Crowd, Report, crowd
-from .service import Figure, Service, database, inventory, steadily
+from ..tools.crowd import QUICK, Crowd, Report, crowd
+from ..tools.service import Figure, Service, database, inventory, steadily
 
 READERS, STALLED = 100, 20
 WINDOW = 2_000  # events; the figures are medians of windows, since the machine has other work

@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from typing import Any
 
-from .client import dial
-from .service import Figure, Service, database, inventory
+from ..tools.client import dial
+from ..tools.service import Figure, Service, database, inventory
 
 SOCKETS, CUTS, RATE = 50, 20, 50
 PRODUCT = {"nombre": "Laptop Dell", "descripcion": "Laptop potente", "precio": 1299.99, "stock": 10}

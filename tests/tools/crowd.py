@@ -20,7 +20,7 @@ QUICK = shutil.which("cc") is not None
 def command() -> list[str]:
     """How a crowd is started."""
     if not QUICK:
-        return [sys.executable, "-m", "tests.stress.crowd_slow"]
+        return [sys.executable, "-m", "tests.tools.crowd_slow"]
     program = temporary() / "crowd"
     subprocess.run(["cc", "-O2", "-o", program, Path(__file__).with_name("crowd.c")], check=True)
     return [str(program)]

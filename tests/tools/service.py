@@ -20,7 +20,7 @@ from psycopg2.extensions import connection
 
 from inventory_ws.database import sql_file
 
-from ..databases import empty_database
+from .databases import empty_database
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
