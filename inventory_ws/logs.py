@@ -1,6 +1,9 @@
 """What the command line logs, and what it leaves out."""
 
 import logging
+import sys
+import time
+from contextlib import suppress
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -10,12 +13,19 @@ QUERY_CANCELED = "57014"  # PostgreSQL: statement_timeout
 
 
 class AccessLog(AbstractAccessLogger):
-    """One line a request, without its query: what people look for is their own business."""
+    """One line a request on stderr, without its query: what people look for is their own business.
 
-    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+    It writes them itself: a record of `logging` takes as long as a third of a request.
+    """
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time_taken: float) -> None:
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
         path = request.rel_url.raw_path
-        milliseconds = time * 1000
-        self.logger.info("%s %s %s %d %.1f ms", request.remote, request.method, path, response.status, milliseconds)
+        line = f"{now} {request.remote} {request.method} {path} {response.status} {time_taken * 1000:.1f} ms\n"
+        with suppress(
+            OSError, AttributeError
+        ):  # a full disk, a reader that left, no stderr: no reason to stop answering
+            sys.stderr.write(line)
 
 
 class Calm(logging.Filter):
