@@ -10,6 +10,7 @@ from . import handlers, sockets
 from .database import DATABASE, Database, end, sql_file
 from .errors import errors
 from .feed import FEED, Feed
+from .handlers import LAST_LIST
 from .retention import prune
 from .security import Authenticate, security
 from .sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
@@ -46,6 +47,7 @@ def create_app(
     app[MAX_SOCKETS] = max_sockets
     app[COMPRESS] = compress
     app[HANDSHAKE] = asyncio.Lock()
+    app[LAST_LIST] = {}
     app[FEED] = Feed(
         app[DATABASE],
         publish=lambda piece: sockets.publish(app[SOCKETS], piece),

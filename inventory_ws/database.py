@@ -1,9 +1,10 @@
-"""The only module that knows aiopg: a pool that runs one statement, and a connection that listens."""
+"""The only module that knows aiopg: connections that run prepared statements, and one that listens."""
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +27,7 @@ SERVER_SETTINGS = {
     "client_connection_check_interval": "1000",
     "default_transaction_isolation": r"read\ committed",
     "inventory_ws.bell": "local",
+    "jit": "off",  # no statement of ours runs long enough to be worth compiling
 }
 
 log = logging.getLogger(__name__)
@@ -54,32 +56,22 @@ def data_folder(name: str) -> Path:
 @contextmanager
 def _translated() -> Iterator[None]:
     """Turns what aiopg and psycopg2 raise into the two exceptions of this module."""
-    task = asyncio.current_task()
-    cancelled = task.cancelling() if task else 0
     try:
         yield
     except (psycopg2.IntegrityError, psycopg2.DataError) as exc:
         raise Rejected(str(exc).splitlines()[0]) from exc
-    # aiopg asserts where a pooled connection died in the same tick.
-    except (
-        psycopg2.OperationalError,
-        psycopg2.InternalError,
-        psycopg2.InterfaceError,
-        AssertionError,
-        TimeoutError,
-    ) as exc:
+    except (psycopg2.OperationalError, psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError) as exc:
         raise Unavailable(str(exc).strip() or type(exc).__name__) from exc
-    except asyncio.CancelledError as exc:
-        # aiopg reports a statement that the server cancelled (statement_timeout) as a cancellation of the task.
-        if task and task.cancelling() > cancelled:
-            raise
-        raise Unavailable("the server cancelled the statement") from exc
 
 
-async def _run(conn: aiopg.Connection, sql: str, params: Params | None) -> list[Row]:
-    async with conn.cursor() as cursor:
-        await cursor.execute(sql, params)
-        return await cursor.fetchall() if cursor.description else []
+@cache
+def _statement(sql: str) -> tuple[str, str, str]:
+    """The name of a statement, the PREPARE that makes it known to a connection, and the EXECUTE with its parameters."""
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", sql)))
+    numbered = re.sub(r"%\((\w+)\)s", lambda name: f"${names.index(name[1]) + 1}", sql)
+    name = f"s{abs(hash(sql))}"
+    given = f"({', '.join(f'%({name})s' for name in names)})" if names else ""
+    return name, f"PREPARE {name} AS {numbered}", f"EXECUTE {name}{given}"
 
 
 async def end(task: asyncio.Task[None]) -> None:
@@ -90,26 +82,60 @@ async def end(task: asyncio.Task[None]) -> None:
         await asyncio.wait([task], timeout=0.1)
 
 
-class Listener:
-    """A connection of its own that hears a channel and runs statements; after any error it is of no more use."""
+class Connection:
+    """One connection: it runs one statement at a time, and hears a channel."""
 
     def __init__(self, conn: aiopg.Connection) -> None:
         self._conn = conn
+        self._prepared: set[str] = set()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is of no more use."""
+        return bool(self._conn.closed)
 
     async def fetch(self, sql: str, params: Params | None = None) -> list[Row]:
-        """Runs one statement and returns its rows. Raises Unavailable and Rejected."""
+        """Runs one statement, prepared at its first time, and returns its rows. Raises Unavailable and Rejected."""
         with _translated():
             async with asyncio.timeout(TIME_LIMIT):
-                rows = await _run(self._conn, sql, params)
+                rows = await self.run(sql, params)
         # A notification that came in one packet with the rows wakes nobody: aiopg looks only when the socket is readable.
         self._conn._ready(self._conn._weakref)
         return rows
+
+    async def run(self, sql: str, params: Params | None = None) -> list[Row]:
+        """The same without a time limit; raises what psycopg2 raises."""
+        name, prepare, execute = _statement(sql)
+        if name not in self._prepared:
+            await self.execute(prepare)
+            self._prepared.add(name)
+        return await self.execute(execute, params)
+
+    async def execute(self, sql: str, params: Params | None = None) -> list[Row]:
+        """Sends the text to PostgreSQL as it is, which may be a script, and returns the rows of its last statement."""
+        conn = self._conn
+        cursor = conn.raw.cursor()
+        waiter = conn._create_waiter("execute")
+        try:
+            cursor.execute(sql, params)
+            conn._ready(conn._weakref)
+            await waiter
+        except asyncio.CancelledError:
+            self.close()  # it is still busy with a statement that nobody waits for
+            raise
+        finally:
+            conn._waiter = None
+        return cursor.fetchall() if cursor.description else []
 
     async def heard(self) -> None:
         """Returns when somebody else has notified. Raises Unavailable when the connection can't hear any more."""
         with _translated():
             while (await self._conn.notifies.get()).pid == self._conn.raw.get_backend_pid():
                 pass
+
+    def close(self) -> None:
+        """Ends it at once."""
+        self._conn.close()
 
 
 class Database:
@@ -126,44 +152,53 @@ class Database:
             words["hostaddr"] = "127.0.0.1"  # aiopg hangs where libpq goes on to a name's second address
         defaults = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
         self._dsn = make_dsn(**{"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words})
-        self._pool: aiopg.Pool | None = None
-        # aiopg's own queue can't be left while somebody in it connects, which a black hole makes long.
+        self._idle: list[Connection] = []
         self._slots = asyncio.Semaphore(POOL_SIZE)
 
     async def __aenter__(self) -> Self:
+        """Opens all its connections. Raises Unavailable."""
         with _translated():
             async with asyncio.timeout(2 * TIME_LIMIT):
-                self._pool = await aiopg.create_pool(self._dsn, minsize=POOL_SIZE, maxsize=POOL_SIZE, **self._options)
+                for _ in range(POOL_SIZE):
+                    self._idle.append(await self._connect())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._pool is not None
-        self._pool.terminate()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(2):
-                await self._pool.wait_closed()
+        self._clear()
 
-    @property
-    def _options(self) -> dict[str, Any]:
-        # Longer than any of ours: aiopg's own limit can leave the task marked as cancelled on Python 3.11.
-        return {"timeout": 60.0, "enable_json": False, "enable_hstore": False, "enable_uuid": False}
+    def _awake(self) -> Connection | None:
+        while self._idle:
+            if not (conn := self._idle.pop()).closed:
+                return conn
+        return None
+
+    def _clear(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _connect(self) -> Connection:
+        # Longer than any limit of ours: aiopg's own can leave the task marked as cancelled on Python 3.11.
+        return Connection(
+            await aiopg.connect(self._dsn, timeout=60.0, enable_json=False, enable_hstore=False, enable_uuid=False)
+        )
 
     async def fetch(self, sql: str, params: Params | None = None, *, attempts: int = 1) -> list[Row]:
         """Runs one statement and returns its rows. Raises Unavailable and Rejected; only a SELECT may be tried twice."""
-        assert self._pool is not None
         loop = asyncio.get_running_loop()
         deadline = loop.time() + TIME_LIMIT
         while True:
             try:
                 with _translated():
-                    async with asyncio.timeout_at(deadline), self._slots, self._pool.acquire() as conn:
-                        return await _run(conn, sql, params)
+                    async with asyncio.timeout_at(deadline), self._slots:
+                        conn = self._awake() or await self._connect()
+                        try:
+                            return await conn.run(sql, params)
+                        finally:
+                            if not conn.closed:
+                                self._idle.append(conn)
             except Unavailable as exc:
                 log.warning("PostgreSQL: %s", exc)
-                # What befell this connection befell the idle ones; and releasing a dead one wakes nobody who waits.
-                with suppress(TimeoutError, psycopg2.Error):
-                    async with asyncio.timeout(0.1):
-                        await self._pool.clear()
+                self._clear()  # what befell this connection befell the idle ones
                 attempts -= 1
                 if attempts < 1 or loop.time() > deadline:
                     raise
@@ -174,34 +209,33 @@ class Database:
         Raises Unavailable, PermissionError, and ValueError where something else of the same name is in the way.
         """
         try:
-            async with self._connect() as conn:
-                await _run(conn, script, None)
+            async with self._connection() as conn:
+                await conn.execute(script)
         except psycopg2.errors.InsufficientPrivilege as exc:
             try:
-                async with self._connect() as conn:
-                    await _run(conn, unless_works or script, None)
+                async with self._connection() as conn:
+                    await conn.execute(unless_works or script)
             except psycopg2.ProgrammingError:
                 raise PermissionError(str(exc).splitlines()[0]) from exc
         except (Rejected, psycopg2.Error) as exc:
             raise ValueError(f"el esquema no cabe en esta base de datos: {str(exc).splitlines()[0]}") from exc
 
     @asynccontextmanager
-    async def _connect(self) -> AsyncIterator[aiopg.Connection]:
+    async def _connection(self) -> AsyncIterator[Connection]:
         with _translated():
             async with asyncio.timeout(TIME_LIMIT):
-                conn = await aiopg.connect(self._dsn, **self._options)
+                conn = await self._connect()
             try:
                 yield conn
             finally:
-                await conn.close()
+                conn.close()
 
     @asynccontextmanager
-    async def listen(self, channel: str) -> AsyncIterator[Listener]:
-        """A connection that hears the channel. Raises Unavailable."""
-        async with self._connect() as conn:
-            listener = Listener(conn)
-            await listener.fetch(f"LISTEN {channel}")
-            yield listener
+    async def listen(self, channel: str) -> AsyncIterator[Connection]:
+        """A connection of its own that hears the channel. Raises Unavailable."""
+        async with self._connection() as conn:
+            await conn.execute(f"LISTEN {channel}")
+            yield conn
 
 
 DATABASE = web.AppKey("DATABASE", Database)

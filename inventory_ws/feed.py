@@ -13,14 +13,18 @@ from typing import Self
 from aiohttp import web
 
 from . import repository
-from .database import Database, Listener, Unavailable, end
+from .database import Connection, Database, Unavailable, end
 from .frames import Published, Slice, slices
+from .repository import Event
 
 CHANNEL = "inventory_ws"
 BATCH = 100  # events read at once: of the largest, some megabytes, which a slow link brings within our time limit
 RECENT = 1000  # events kept in memory, for those who come back soon
 READERS = 4  # of the past in the database at once, so that many who come back leave the pool to the others
 POLL = 2.0  # seconds: what a lost bell costs
+LOOKS = 5  # at a gap in the log, before the end of the log is asked for
+GAP_PAUSE = 0.002  # seconds between them: commits under way are through by then
+PACE = 0.004  # seconds between reads while many write: a few events at once are cheaper for everybody
 BUSY_PAUSE = 0.05  # seconds, behind a commit that does not let the reader know where the log ends
 BUSY_LIMIT = 10.0  # seconds of that before the feed counts as down
 START_LIMIT = 30.0  # seconds
@@ -112,8 +116,8 @@ class Feed:
         pause = 0.1
         while True:
             try:
-                async with self._db.listen(CHANNEL) as listener:
-                    await self._follow(listener)
+                async with self._db.listen(CHANNEL) as conn:
+                    await self._follow(conn)
             except Unavailable as exc:
                 log.warning("the feed lost PostgreSQL and tries again in %.1f s: %s", pause, exc)
             except Exception:
@@ -122,16 +126,18 @@ class Feed:
             pause = 0.1 if self.following.is_set() else min(pause * 2, 2.0)
             self.following.clear()
 
-    async def _follow(self, listener: Listener) -> None:
-        ear = asyncio.create_task(self._hear(listener))
+    async def _follow(self, conn: Connection) -> None:
+        ear = asyncio.create_task(self._hear(conn))
         last_seen = asyncio.get_running_loop().time()
+        rung = False
         try:
             while True:
                 own, self._own = self._own, False
                 self._bell.clear()
-                caught_up = await self._read(listener)
+                before = self.head
+                caught_up = (rung and await self._read_on(conn)) or await self._read(conn)
                 if own:
-                    await listener.fetch(f"NOTIFY {CHANNEL}")
+                    await conn.fetch(f"SELECT pg_notify('{CHANNEL}', '')")
                 now = asyncio.get_running_loop().time()
                 if not caught_up:  # whatever rings: while we ask, the other writers wait
                     if now - last_seen > BUSY_LIMIT and self.following.is_set():
@@ -141,24 +147,27 @@ class Feed:
                     continue
                 last_seen = now
                 self.following.set()
+                if self.head > before + 1:
+                    await asyncio.sleep(PACE)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL):
                         await self._bell.wait()
+                rung = self._bell.is_set()
         finally:
             ear.cancel()
             await asyncio.gather(ear, return_exceptions=True)
 
-    async def _hear(self, listener: Listener) -> None:
+    async def _hear(self, conn: Connection) -> None:
         try:
             while True:
-                await listener.heard()
+                await conn.heard()
                 self._bell.set()
         finally:
             self._bell.set()  # a deaf connection is found out by the reader
 
-    async def _read(self, listener: Listener) -> bool:
+    async def _read(self, conn: Connection) -> bool:
         """Publishes what is new. False where a commit under way hides the end of the log."""
-        limit, epoch, self.floor = await repository.get_log(listener)
+        limit, epoch, self.floor = await repository.get_log(conn)
         if limit is None:
             return False
         if epoch != self.epoch or limit < self.head:  # the start, a TRUNCATE, or another database in the place of ours
@@ -167,18 +176,38 @@ class Feed:
             self._recent.clear()
             self._reset()
         while self.head < limit:
-            rows = await repository.list_events(listener, after=self.head, head=limit, limit=BATCH)
-            for piece in slices(rows):
-                for event in piece.events:
-                    if len(self._recent) == RECENT:
-                        self._recent_after = self._recent[0].id
-                    self._recent.append(event)
-                self._publish(piece)
-                self.head = piece.events[-1].id
-                await asyncio.sleep(0)
+            rows = await repository.list_events(conn, after=self.head, head=limit, limit=BATCH)
+            await self._hand_on(rows)
             if len(rows) < BATCH:
                 self.head = limit  # ids above the last event were drawn by transactions that were rolled back
         return True
+
+    async def _read_on(self, conn: Connection) -> bool:
+        """Publishes the events that follow without a gap: ids are drawn one by one, so that none is missing there and
+        no writer has to be kept waiting. False where there are none."""
+        for _ in range(LOOKS):
+            epoch, floor, rows = await repository.list_next_events(conn, after=self.head, limit=BATCH)
+            if epoch != self.epoch:
+                return False
+            self.floor = floor
+            whole = [event for number, event in enumerate(rows, self.head + 1) if event.id == number]
+            await self._hand_on(whole)
+            if whole:
+                if len(whole) < len(rows) or len(rows) == BATCH:
+                    self._bell.set()
+                return True
+            await asyncio.sleep(GAP_PAUSE)
+        return False
+
+    async def _hand_on(self, rows: list[Event]) -> None:
+        for piece in slices(rows):
+            for event in piece.events:
+                if len(self._recent) == RECENT:
+                    self._recent_after = self._recent[0].id
+                self._recent.append(event)
+            self._publish(piece)
+            self.head = piece.events[-1].id
+            await asyncio.sleep(0)
 
 
 FEED = web.AppKey("FEED", Feed)

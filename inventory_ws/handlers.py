@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NoReturn, TypeVar
 
-from aiohttp import ETag, hdrs, web
+from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from . import repository
@@ -13,11 +13,15 @@ from .database import DATABASE, Unavailable, data_folder
 from .errors import Failure
 from .feed import FEED
 from .product import EventPage, NewProduct, Page, ProductChange, StockMove, decode, encode
-from .repository import Product, Versions
+from .repository import Product, Products, Versions
 from .sockets import SOCKETS, websocket
 
 MAX_BODY = 64 * 1024  # bytes
 BODY_LIMIT = 10.0  # seconds
+JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
+
+LAST_LIST = web.AppKey("LAST_LIST", dict[Page, Products])
+"""The page of products rendered last: while the database's snapshot is the same, it need not be rendered again."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -26,21 +30,28 @@ async def list_products(request: web.Request) -> web.Response:
     """GET /api/productos?limit=&after=&q="""
     page = Page.model_validate(dict(request.query))
     known = [tag.value for tag in request.if_none_match or ()]
-    feed = request.config_dict[FEED]
+    feed, kept = request.app[FEED], request.app[LAST_LIST]
     head = feed.head  # before the rows: a client may hear again what it has, and misses nothing
-    products = await repository.list_products(request.config_dict[DATABASE], page, known)
-    response = _json(f'{{"success":true,"data":{products.json},"last_event_id":{head},"epoch":"{feed.epoch}"}}')
+    last = kept.get(page)
+    products = await repository.list_products(request.app[DATABASE], page, [*known, last.etag] if last else known)
     if products.etag in known:
-        response = web.Response(status=304)
-    elif products.length == page.limit:
+        return web.Response(status=304, headers={hdrs.ETAG: f'W/"{products.etag}"'})
+    if last and last.etag == products.etag:
+        products = last
+    else:
+        kept.clear()
+        kept[page] = products
+    end = f',"last_event_id":{head},"epoch":"{feed.epoch}"}}'
+    response = _json(b'{"success":true,"data":' + products.json + end.encode())
+    response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
+    if products.length == page.limit:
         response.headers[hdrs.LINK] = f'<{request.rel_url.update_query(after=products.last_id)}>; rel="next"'
-    response.etag = ETag(products.etag, is_weak=True)
     return response
 
 
 async def get_product(request: web.Request) -> web.Response:
     """GET /api/productos/{id}"""
-    product = await repository.get_product(request.config_dict[DATABASE], _id(request))
+    product = await repository.get_product(request.app[DATABASE], _id(request))
     if product is None:
         raise Failure(404, "Producto no encontrado")
     if any(tag.value == product.version for tag in request.if_none_match or ()):
@@ -51,8 +62,8 @@ async def get_product(request: web.Request) -> web.Response:
 async def create_product(request: web.Request) -> web.Response:
     """POST /api/productos"""
     new = await _body(request, NewProduct)
-    product = await repository.create_product(request.config_dict[DATABASE], new)
-    request.config_dict[FEED].ring()
+    product = await repository.create_product(request.app[DATABASE], new)
+    request.app[FEED].ring()
     response = _answer(product, "Producto creado exitosamente", status=201)
     response.headers[hdrs.LOCATION] = f"{request.path}/{product.id}"
     return response
@@ -64,43 +75,43 @@ async def update_product(request: web.Request) -> web.Response:
     if not change.model_fields_set:
         raise Failure(400, "No hay nada que cambiar")
     product = await repository.update_product(
-        request.config_dict[DATABASE], _id(request), change, _versions(request)
+        request.app[DATABASE], _id(request), change, _versions(request)
     ) or await _refuse(request, 412, "Alguien cambió este producto antes")
-    request.config_dict[FEED].ring()
+    request.app[FEED].ring()
     return _answer(product, "Producto actualizado exitosamente")
 
 
 async def delete_product(request: web.Request) -> web.Response:
     """DELETE /api/productos/{id}"""
-    product = await repository.delete_product(
-        request.config_dict[DATABASE], _id(request), _versions(request)
-    ) or await _refuse(request, 412, "Alguien cambió este producto antes")
-    request.config_dict[FEED].ring()
+    product = await repository.delete_product(request.app[DATABASE], _id(request), _versions(request)) or await _refuse(
+        request, 412, "Alguien cambió este producto antes"
+    )
+    request.app[FEED].ring()
     return _answer(product, "Producto eliminado exitosamente")
 
 
 async def move_stock(request: web.Request) -> web.Response:
     """POST /api/productos/{id}/stock"""
     move = await _body(request, StockMove)
-    product = await repository.move_stock(request.config_dict[DATABASE], _id(request), move.delta) or await _refuse(
+    product = await repository.move_stock(request.app[DATABASE], _id(request), move.delta) or await _refuse(
         request, 409, "No hay existencias suficientes" if move.delta < 0 else "No caben tantas unidades"
     )
-    request.config_dict[FEED].ring()
+    request.app[FEED].ring()
     return _answer(product, "Existencias actualizadas exitosamente")
 
 
 async def list_events(request: web.Request) -> web.Response:
     """GET /api/eventos?after=&limit="""
     page = EventPage.model_validate(dict(request.query))
-    feed = request.config_dict[FEED]
+    feed = request.app[FEED]
     after = max(page.after, feed.floor)  # what was before a TRUNCATE is no part of this history
-    events = await repository.list_events(request.config_dict[DATABASE], after=after, head=feed.head, limit=page.limit)
+    events = await repository.list_events(request.app[DATABASE], after=after, head=feed.head, limit=page.limit)
     return _json(f'{{"success":true,"data":[{",".join(event.message for event in events)}]}}')
 
 
 async def health(request: web.Request) -> web.Response:
     """GET /api/salud: 200 while changes are stored and delivered, 503 otherwise."""
-    state = request.config_dict
+    state = request.app
     try:
         ((database,),) = await state[DATABASE].fetch("SELECT current_setting('transaction_read_only') = 'off'")
     except Unavailable:
@@ -136,7 +147,7 @@ async def _body(request: web.Request, model: type[Model]) -> Model:
     if request.content_type != "application/json":
         raise Failure(415, "El cuerpo tiene que ser application/json")
     try:
-        async with asyncio.timeout(BODY_LIMIT):
+        async with asyncio.timeout(None if request.content.is_eof() else BODY_LIMIT):
             body = b"" if (request.content_length or 0) > MAX_BODY else await request.read()
     except TimeoutError:
         raise Failure(408, "El cuerpo tarda demasiado", headers={hdrs.CONNECTION: "close"}) from None
@@ -163,7 +174,7 @@ def _versions(request: web.Request) -> Versions:
 
 async def _refuse(request: web.Request, status: int, message: str) -> NoReturn:
     """Says why nothing was changed: the product is gone, or it is no longer what the client took it for."""
-    current = await repository.get_product(request.config_dict[DATABASE], _id(request))
+    current = await repository.get_product(request.app[DATABASE], _id(request))
     if current is None:
         raise Failure(404, "Producto no encontrado")
     raise Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
@@ -172,9 +183,9 @@ async def _refuse(request: web.Request, status: int, message: str) -> NoReturn:
 def _answer(product: Product, message: str | None = None, *, status: int = 200) -> web.Response:
     says = f'"message":"{message}",' if message else ""
     response = _json(f'{{"success":true,{says}"data":{product.json}}}', status)
-    response.etag = product.version
+    response.headers[hdrs.ETAG] = f'"{product.version}"'
     return response
 
 
-def _json(text: str, status: int = 200) -> web.Response:
-    return web.Response(text=text, status=status, content_type="application/json")
+def _json(body: str | bytes, status: int = 200) -> web.Response:
+    return web.Response(body=body.encode() if isinstance(body, str) else body, status=status, headers=JSON)

@@ -70,8 +70,8 @@ Nombre = Annotated[
 Descripcion = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
 Precio = Annotated[
     Decimal,
-    BeforeValidator(_number),
     Field(ge=0, max_digits=12, decimal_places=2, allow_inf_nan=False),
+    BeforeValidator(_number),
     AfterValidator(_to_cents),
 ]
 Stock = Annotated[int, Field(ge=0, le=INT4_MAX)]
@@ -108,6 +108,8 @@ class StockMove(_Body):
 class Page(BaseModel):
     """Which products: `limit` of them with an id above `after`, with the text `q` in name or description."""
 
+    model_config = ConfigDict(frozen=True)
+
     limit: Annotated[int, Field(ge=1, le=1000)] | None = None
     after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0
     q: Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)] = ""
@@ -120,11 +122,16 @@ class EventPage(BaseModel):
     after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0
 
 
+# Decimal has no limit of digits, so that a number too long is a fault of its field and not of the whole body.
+DECODER = json.JSONDecoder(
+    parse_float=Decimal, parse_int=lambda digits: int(digits) if len(digits) < 20 else Decimal(digits)
+)
+
+
 def decode(body: bytes) -> Any:
     """The JSON value of a body, its numbers exact. Raises ValueError."""
     try:
-        # Decimal has no limit of digits, so that a number too long is a fault of its field and not of the whole body.
-        return json.loads(body.decode(), parse_float=Decimal, parse_int=lambda n: int(n) if len(n) < 20 else Decimal(n))
+        return DECODER.decode(body.decode())
     except (RecursionError, ArithmeticError) as exc:
         raise ValueError("nested too deeply, or an exponent out of all range") from exc
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from .database import Database, Listener, Params
+from .database import Connection, Database, Params
 from .product import NewProduct, Page, ProductChange
 
 Versions = Sequence[datetime] | None
@@ -12,19 +12,23 @@ Versions = Sequence[datetime] | None
 
 
 class Product(NamedTuple):
-    """One product: its id, the JSON object of the wire, and its version (its `updated_at`, which is also its ETag)."""
+    """One product: its id, and the JSON object of the wire."""
 
     id: int
     json: str
-    version: str
+
+    @property
+    def version(self) -> str:
+        """Its `updated_at`, the last field of the object, which is also its ETag."""
+        return self.json[-26:-2]
 
 
 class Products(NamedTuple):
-    """A page of products: the ETag of what the database held, the JSON array (empty where the caller knows that ETag
-    already), its length and its last id."""
+    """A page of products: the ETag of what the database held, the JSON array in UTF-8 (empty where the caller knows that
+    ETag already), its length and its last id."""
 
     etag: str
-    json: str
+    json: bytes
     length: int
     last_id: int
 
@@ -52,25 +56,26 @@ async def list_products(db: Database, page: Page, known: Sequence[str] = ()) -> 
     rows = await db.fetch(
         """
         WITH estado AS (SELECT md5(pg_current_snapshot()::text || epoca) AS etag FROM eventos_epoca)
-        SELECT etag, '[' || coalesce(string_agg(j, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
+        SELECT etag, '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
         FROM estado LEFT JOIN LATERAL (
-            SELECT p.id, j::text FROM productos AS p, producto_json(p) AS j
-            WHERE etag <> ALL(%(known)s::text[]) AND p.id > %(after)s
-              AND (%(q)s = '' OR strpos(lower(p.nombre || ' ' || coalesce(p.descripcion, '')), lower(%(q)s)) > 0)
-            ORDER BY p.id LIMIT %(limit)s
-        ) AS pagina ON true
+            SELECT id, p FROM productos AS p
+            WHERE etag <> ALL(%(known)s::text[]) AND id > %(after)s::bigint
+              AND (%(q)s = '' OR strpos(lower(nombre || ' ' || coalesce(descripcion, '')), lower(%(q)s)) > 0)
+            ORDER BY id LIMIT %(limit)s
+        ) AS pagina ON true LEFT JOIN LATERAL producto_json(p) AS j ON id IS NOT NULL
         GROUP BY etag
         """,
         {**page.model_dump(), "known": list(known)},
         attempts=2,
     )
-    return Products(*rows[0])
+    etag, json, length, last_id = rows[0]
+    return Products(etag, json.encode(), length, last_id)
 
 
 async def get_product(db: Database, product_id: int) -> Product | None:
     """The product, or None where there is none."""
     rows = await db.fetch(
-        "SELECT p.id, j::text, j->>'updated_at' FROM productos AS p, producto_json(p) AS j WHERE p.id = %(id)s",
+        "SELECT p.id, j::text FROM productos AS p, producto_json(p) AS j WHERE p.id = %(id)s::bigint",
         {"id": product_id},
         attempts=2,
     )
@@ -98,7 +103,7 @@ async def update_product(db: Database, product_id: int, change: ProductChange, v
         db,
         f"""
         UPDATE productos SET {", ".join(f"{name} = %({name})s" for name in fields)}
-        WHERE id = %(id)s AND (%(versions)s IS NULL OR updated_at = ANY(%(versions)s::timestamptz[]))
+        WHERE id = %(id)s::bigint AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY(%(versions)s))
         """,
         {**fields, "id": product_id, "versions": versions},
     )
@@ -110,7 +115,7 @@ async def delete_product(db: Database, product_id: int, versions: Versions) -> P
         db,
         """
         DELETE FROM productos
-        WHERE id = %(id)s AND (%(versions)s IS NULL OR updated_at = ANY(%(versions)s::timestamptz[]))
+        WHERE id = %(id)s::bigint AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY(%(versions)s))
         """,
         {"id": product_id, "versions": versions},
     )
@@ -122,24 +127,18 @@ async def move_stock(db: Database, product_id: int, delta: int) -> Product | Non
         db,
         """
         UPDATE productos SET stock = stock + %(delta)s
-        WHERE id = %(id)s AND stock::bigint + %(delta)s BETWEEN 0 AND 2147483647
+        WHERE id = %(id)s::bigint AND stock::bigint + %(delta)s BETWEEN 0 AND 2147483647
         """,
         {"id": product_id, "delta": delta},
     )
 
 
 async def _change(db: Database, sql: str, params: Params) -> Product | None:
-    rows = await db.fetch(
-        f"""
-        WITH hecho AS ({sql} RETURNING productos AS p)
-        SELECT (hecho.p).id, j::text, j->>'updated_at' FROM hecho, producto_json(hecho.p) AS j
-        """,
-        params,
-    )
+    rows = await db.fetch(f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos) AS j)", params)
     return Product(*rows[0]) if rows else None
 
 
-async def list_events(db: Database | Listener, *, after: int, head: int, limit: int) -> list[Event]:
+async def list_events(db: Database | Connection, *, after: int, head: int, limit: int) -> list[Event]:
     """At most `limit` events above `after` and up to the feed's `head`: beyond it the log may have gaps."""
     rows = await db.fetch(
         """
@@ -151,7 +150,22 @@ async def list_events(db: Database | Listener, *, after: int, head: int, limit: 
     return [Event(*row) for row in rows]
 
 
-async def get_log(db: Database | Listener, *, limit: bool = True) -> Log:
+async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple[str, int, list[Event]]:
+    """The epoch and the floor, and at most `limit` events above `after` as they are visible just now: the log may still
+    have gaps there. No epoch where there are none."""
+    rows = await conn.fetch(
+        """
+        SELECT (SELECT epoca::text FROM eventos_epoca), (SELECT desde FROM eventos_epoca),
+            id, tipo, producto_id, mensaje::text
+        FROM eventos WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+        """,
+        {"after": after, "limit": limit},
+    )
+    epoch, floor = rows[0][:2] if rows else ("", 0)
+    return epoch, floor, [Event(*row[2:]) for row in rows]
+
+
+async def get_log(db: Database | Connection, *, limit: bool = True) -> Log:
     """The state of the log; without `limit` nobody has to wait for it to be found."""
     sql = f"SELECT {'eventos_limite()' if limit else 'NULL'}, epoca::text, desde FROM eventos_epoca"
     return Log(*(await db.fetch(sql))[0])

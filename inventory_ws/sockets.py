@@ -30,7 +30,7 @@ HANDSHAKE = web.AppKey("HANDSHAKE", asyncio.Lock)
 
 async def websocket(request: web.Request) -> web.StreamResponse:
     """One client's socket, from the handshake to the close."""
-    state = request.config_dict
+    state = request.app
     sockets, feed = state[SOCKETS], state[FEED]
     offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
     if offered and PROTOCOL not in [name.strip() for name in offered.split(",")]:
@@ -67,7 +67,7 @@ async def _open(
 ) -> Stream | None:
     """Shakes hands and begins the stream, where `asked` says (a position and its epoch) or at the head; None where the
     client is gone already."""
-    feed, sockets = request.config_dict[FEED], request.config_dict[SOCKETS]
+    feed, sockets = request.app[FEED], request.app[SOCKETS]
     await ws.prepare(request)
     transport = request.transport
     if not isinstance(transport, asyncio.Transport):

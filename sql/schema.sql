@@ -64,29 +64,24 @@ END $$;
 CREATE OR REPLACE FUNCTION eventos_registrar() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-    evento eventos;
-    datos json;
+    numero bigint;
 BEGIN
-    IF TG_OP = 'DELETE' THEN
-        evento.tipo := 'PRODUCT_DELETED';
-        evento.producto_id := OLD.id;
-        SELECT row_to_json(d) INTO datos FROM (SELECT OLD.id) AS d;
-    ELSIF TG_OP = 'UPDATE' AND NEW IS NOT DISTINCT FROM OLD THEN
+    IF TG_OP = 'UPDATE' AND NEW IS NOT DISTINCT FROM OLD THEN
         RETURN NULL;
-    ELSE
-        evento.tipo := CASE TG_OP WHEN 'INSERT' THEN 'PRODUCT_CREATED' ELSE 'PRODUCT_UPDATED' END;
-        evento.producto_id := NEW.id;
-        SELECT j INTO datos FROM producto_json(NEW) AS j;
     END IF;
     -- The turnstile. A sequence hands out ids before the commits make them visible; while this lock is shared by
     -- every transaction that has drawn one, whoever gets it alone knows that nothing is in between.
     PERFORM pg_advisory_xact_lock_shared(2024013002);
-    evento.id := nextval('eventos_id_seq');
-    SELECT row_to_json(m) INTO evento.mensaje FROM (
-        SELECT evento.tipo AS type, evento.id, datos AS data,
+    numero := nextval('eventos_id_seq');
+    INSERT INTO eventos SELECT m.id, m.type, coalesce(NEW.id, OLD.id), row_to_json(m) FROM (
+        SELECT
+            CASE TG_OP WHEN 'INSERT' THEN 'PRODUCT_CREATED' WHEN 'UPDATE' THEN 'PRODUCT_UPDATED'
+                ELSE 'PRODUCT_DELETED' END AS type,
+            numero AS id,
+            CASE TG_OP WHEN 'DELETE' THEN (SELECT row_to_json(d) FROM (SELECT OLD.id) AS d)
+                ELSE (SELECT j FROM producto_json(NEW) AS j) END AS data,
             to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS timestamp
     ) AS m;
-    INSERT INTO eventos SELECT evento.*;
     -- NOTIFY takes a lock of the whole server at commit; the service rings its own bell instead.
     IF current_setting('inventory_ws.bell', true) IS DISTINCT FROM 'local' THEN
         PERFORM pg_notify('inventory_ws', '');

@@ -80,6 +80,22 @@ async def test_list_is_not_sent_again_while_nothing_changes(client: TestClient, 
     assert (await changed.json())["data"][0]["stock"] == 11
 
 
+async def test_list_that_is_kept_is_that_page_and_no_older_than_the_last_change(
+    client: TestClient, psql: Callable
+) -> None:
+    psql("INSERT INTO productos (nombre, precio) SELECT 'p', 1 FROM generate_series(1, 4)")
+
+    async def listed(query: str) -> list[tuple[int, int]]:
+        body = await (await client.get(f"/api/productos{query}")).json()
+        return [(product["id"], product["stock"]) for product in body["data"]]
+
+    for stock in range(1, 4):
+        psql("UPDATE productos SET stock = %s", [stock])
+        for query, ids in {"": [1, 2, 3, 4], "?limit=2": [1, 2], "?limit=2&after=2": [3, 4], "?q=x": []}.items():
+            for _ in range(3):
+                assert await listed(query) == [(number, stock) for number in ids], query
+
+
 async def test_product_is_not_sent_again_while_it_does_not_change(client: TestClient) -> None:
     await create(client)
     resp = await client.get("/api/productos/1")

@@ -30,8 +30,8 @@ def test_product_takes_every_way_to_write_a_price(number: str) -> None:
     [
         ("NaN", "tiene que ser un número finito"),
         ("Infinity", "tiene que ser un número finito"),
-        ("1e400", "tiene que ser un número finito"),
-        ("9" * 5000, "tiene que ser un número finito"),
+        ("1e400", "tiene demasiadas cifras"),
+        ("9" * 5000, "tiene demasiadas cifras"),
         ("true", "tiene que ser un número"),
         ("null", "tiene que ser un número"),
         ('"12.50"', "tiene que ser un número"),

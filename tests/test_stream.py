@@ -145,7 +145,8 @@ async def test_position_ahead_of_this_instance_is_recovered(
     """The client comes from another instance, whose feed was faster; it must not hear again what it has."""
     feed = client.app[FEED]
     read = feed._read
-    monkeypatch.setattr(feed, "_read", lambda listener: asyncio.sleep(0, True))
+    monkeypatch.setattr(feed, "_read_on", lambda conn: asyncio.sleep(0, False))
+    monkeypatch.setattr(feed, "_read", lambda conn: asyncio.sleep(0, True))
     psql("INSERT INTO productos (nombre, precio) VALUES ('a', 1), ('b', 1)")
     await asyncio.sleep(0.2)
     assert feed.head == 0
