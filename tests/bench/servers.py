@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 
-from psycopg2.extensions import parse_dsn
+from psycopg2.extensions import connection, parse_dsn
 
 from ..tools.databases import empty_database
 from ..tools.service import Service, database, free_port, insert, inventory, running, writer
@@ -23,10 +23,17 @@ class Absent(Exception):
     """A peer or a tool that this machine has not; the message says why."""
 
 
+def _fill(conn: connection) -> None:
+    """The products; their statistics are there, as they are wherever autovacuum has had a minute."""
+    insert(conn, PRODUCTS, TEXT)
+    with conn.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
 @asynccontextmanager
 async def ours(server: str, *flags: str) -> AsyncIterator[Service]:
     with database(server) as dsn, closing(writer(dsn)) as conn:
-        insert(conn, PRODUCTS, TEXT)
+        _fill(conn)
         async with inventory(dsn, *flags) as service:
             yield service
 
@@ -42,7 +49,7 @@ async def _peer(server: str, program: list[str], env: Mapping[str, str]) -> Asyn
         program = [word.format(port=port) for word in program]
         async with running(ready="/api/productos?limit=1", port=port, program=program, env=env) as service:
             with closing(writer(dsn)) as conn:
-                insert(conn, PRODUCTS, TEXT)
+                _fill(conn)
             yield service
 
 
