@@ -24,8 +24,12 @@ lint: $(VENV)/test.stamp ## format, style and types
 	$(BIN)/mypy
 
 .PHONY: bench
-bench: $(VENV)/test.stamp ## this service beside the broadcast of a first lesson, under a minute
+bench: $(VENV)/test.stamp ## this service beside Express with ws and FastAPI with asyncpg, in turns: four to five minutes
 	$(BIN)/python -m tests.bench
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/test.stamp ## the rows that have goals, one turn of each: under a minute
+	$(BIN)/python -m tests.bench --quick
 
 .PHONY: stress
 stress: $(VENV)/test.stamp ## resume, slow and dead clients, compression, by the thousand: four minutes

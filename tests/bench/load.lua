@@ -1,9 +1,10 @@
 -- wrk -s load.lua URL -- METHOD PATH [BODY [ETAG]]: what to ask for, and the answer as one line of JSON.
 -- %d in PATH goes through the ids 1 to 1,000 in turn, so that no two connections wait for one row; %d in BODY counts.
 function init(args)
-   local path, body, number = args[2], args[3] or "", 0
-   wrk.method, wrk.path, wrk.body = args[1], path, args[3]
-   if args[3] then wrk.headers["Content-Type"] = "application/json" end
+   local path, body = args[2], args[3] or ""
+   local number = os.time() % 100000 * 10000 -- another one each time, since a change to the same value is none
+   wrk.method, wrk.path = args[1], path
+   if #body > 0 then wrk.body, wrk.headers["Content-Type"] = body, "application/json" end
    if args[4] then wrk.headers["If-None-Match"] = args[4] end
    if (path .. body):find("%d", 1, true) then
       request = function()

@@ -11,12 +11,16 @@ from psycopg2.extensions import connection, parse_dsn
 
 from ..tools.databases import empty_database
 from ..tools.service import Service, database, free_port, insert, inventory, running, writer
+from .table import OURS
 
 PEERS = Path(__file__).with_name("peers")
-BUILD = Path("build/bench").resolve()
+BUILD = Path(__file__).parents[2] / "build" / "bench"
 PRODUCTS = 1_000
 TEXT = "Laptop potente"
-PATIENCE = 120  # seconds for an installation
+PATIENCE = 60  # seconds for a command of an installation
+ABOUT = """Medians of turns. The cores are shared by the server, PostgreSQL and the load, so only ratios hold. Each server has a
+pool of 8 connections, a database of its own, and logs as it does by default: ours and uvicorn each request (to a file),
+Express nothing. `-`: not measured, or the server has no such thing (FastAPI no ETag, the peers no log to replay)."""
 
 
 class Absent(Exception):
@@ -54,36 +58,37 @@ async def _peer(server: str, program: list[str], env: Mapping[str, str]) -> Asyn
 
 
 def node(server: str) -> AbstractAsyncContextManager[Service]:
-    folder = BUILD / "node"
+    folder, code = BUILD / "node", PEERS / "node"
     if not shutil.which("npm"):
-        raise Absent("there is no Node.js with npm here")
-    if not _installed(folder, PEERS / "node" / "package-lock.json"):
-        shutil.copytree(PEERS / "node", folder, dirs_exist_ok=True)
-        _install(["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder)], folder)
-    shutil.copy(PEERS / "node" / "app.mjs", folder)  # beside its node_modules, where Node.js looks for them
+        raise Absent("there is no Node.js with npm")
+    shutil.copytree(code, folder, dirs_exist_ok=True)  # Node.js looks for modules beside the program
+    _install(
+        folder, code / "package-lock.json", ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", folder]
+    )
     return _peer(server, ["node", str(folder / "app.mjs")], {"NODE_ENV": "production"})
 
 
 def fastapi(server: str) -> AbstractAsyncContextManager[Service]:
-    folder, wanted = BUILD / "fastapi", PEERS / "fastapi" / "requirements.txt"
-    if not _installed(folder, wanted):
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check"]
-        _install([*pip, "--requirement", str(wanted)], folder)
-    uvicorn = [str(folder / "bin" / "uvicorn"), "app:app", "--app-dir", str(PEERS / "fastapi"), "--port", "{port}"]
+    folder, code = BUILD / "fastapi", PEERS / "fastapi"
+    wanted = code / "requirements.txt"
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", wanted]
+    _install(folder, wanted, [sys.executable, "-m", "venv", folder], pip)
+    uvicorn = [str(folder / "bin" / "uvicorn"), "app:app", "--app-dir", str(code), "--port", "{port}"]
     return _peer(server, uvicorn, {})
 
 
-def _installed(folder: Path, wanted: Path) -> bool:
+def _install(folder: Path, wanted: Path, *commands: list[str | Path]) -> None:
+    """Runs the commands unless what is wanted is there. Raises Absent where it can't be had."""
     stamp = folder / "installed"
-    return stamp.exists() and stamp.stat().st_mtime > wanted.stat().st_mtime
-
-
-def _install(command: list[str], folder: Path) -> None:
-    """Raises Absent where it can't be had."""
+    if stamp.exists() and stamp.read_bytes() == wanted.read_bytes():
+        return
     try:
-        subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True, text=True)
+        for command in commands:
+            subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True, text=True)
     except subprocess.SubprocessError as exc:
         said = (getattr(exc, "stderr", None) or str(exc)).strip().splitlines()
         raise Absent(f"it can't be installed: {said[-1] if said else exc}") from exc
-    (folder / "installed").touch()
+    shutil.copyfile(wanted, stamp)
+
+
+ALL = {OURS: ours, "node": node, "fastapi": fastapi}

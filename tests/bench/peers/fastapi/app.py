@@ -3,7 +3,7 @@
 PostgreSQL is found by PGHOST and its like."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -91,10 +91,8 @@ class ConnectionManager:
 
     async def broadcast(self, message: str) -> None:
         for connection in list(self.active_connections):
-            try:
+            with suppress(WebSocketDisconnect, RuntimeError):  # it is closing; its own endpoint takes it out
                 await connection.send_text(message)
-            except (WebSocketDisconnect, RuntimeError):
-                pass  # it is closing; its own endpoint takes it out
 
 
 @asynccontextmanager
