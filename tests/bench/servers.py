@@ -62,9 +62,8 @@ def node(server: str) -> AbstractAsyncContextManager[Service]:
     if not shutil.which("npm"):
         raise Absent("there is no Node.js with npm")
     shutil.copytree(code, folder, dirs_exist_ok=True)  # Node.js looks for modules beside the program
-    _install(
-        folder, code / "package-lock.json", ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", folder]
-    )
+    npm = ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--fetch-retries=1", "--prefix", folder]
+    _install(folder, code / "package-lock.json", npm)
     return _peer(server, ["node", str(folder / "app.mjs")], {"NODE_ENV": "production"})
 
 
