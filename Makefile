@@ -7,7 +7,7 @@ RUFF_CHECK = $(RUFF_FORMAT) --extend-select ASYNC,B,C4,I,PT,RET,SIM,UP,W --ignor
 
 .PHONY: help
 help: ## lists what can be made
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
 
 .PHONY: run
 run: $(VENV)/run.stamp ## the service and its page on port 3000, with a PostgreSQL of its own
