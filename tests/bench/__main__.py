@@ -1,116 +1,180 @@
-"""`make bench`: this service beside the broadcast of a first lesson, in turns on one PostgreSQL. Only ratios hold."""
+"""`python -m tests.bench [--quick]`: this service beside its peers, in turns on one PostgreSQL. Only ratios hold."""
 
 import asyncio
 import os
-import socket
+import platform
+import resource
+import shutil
+import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from statistics import median
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, closing
 
-import aiohttp
+from ..tools import checks
+from ..tools.crowd import crowd
+from ..tools.service import Service, database, insert, inventory, writer
+from . import drivers, servers, table
+from .drivers import fanout
+from .rows import BROADCAST, FAR, FEW, FLOODED, FLOOR, FULL, QUICK, REPLAY, REPORTED, REQUESTS, ROWS, Plan
+from .table import OURS
 
-from inventory_ws import embedded
-
-PRODUCT = {"nombre": "Laptop Dell", "descripcion": "Laptop potente", "precio": 1299.99, "stock": 10}
-TURNS = 5
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
+LIMIT = 420.0  # seconds, for all of it
 
 
-@asynccontextmanager
-async def running(*command: str, port: int) -> AsyncIterator[str]:
-    quiet = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=quiet, stderr=quiet)
-    try:
-        for _ in range(200):
-            try:
-                (await asyncio.open_connection("127.0.0.1", port))[1].close()
-                break
-            except OSError:
-                await asyncio.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
+class Bench:
+    """The servers that run, and what was measured of them so far."""
+
+    def __init__(self, plan: Plan, running: dict[str, Service]) -> None:
+        self.plan, self.running = plan, running
+        self.found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        self.printed: set[str] = set()
+
+    async def in_turns(self, turns: int, measure: Callable[[str, Service], Awaitable[None]]) -> None:
+        for turn in range(turns):
+            for name in list(self.running)[:: -1 if turn % 2 else 1]:
+                await measure(name, self.running[name])
+
+    def note(self, row: str, server: str, figure: float) -> None:
+        self.found[row][server].append(figure)
+
+    def show(self) -> None:
+        """Prints the rows that are new."""
+        for row in ROWS:
+            if row.name in self.found and row.name not in self.printed:
+                self.printed.add(row.name)
+                print(table.line(row, self.found, servers.ALL), flush=True)
+
+    async def idle(self, name: str, service: Service) -> None:
+        """Comes first: a process that has had sockets does not need their memory again."""
+        async with fanout(service.port) as clients:
+            await clients.tell(f"grow {FEW}")
+            await clients.tell("rounds 10 3")
+            before = service.memory()
+            await clients.tell(f"grow {self.plan.idle + FEW}")
+            await asyncio.sleep(1)
+            self.note("memory of an idle socket", name, (service.memory() - before) * 1024 / self.plan.idle)
+        await alone(service)
+
+    async def http(self) -> None:
+        for request in (REQUESTS["GET one"], REQUESTS["POST, 20 connections"]):
+            for service in self.running.values():
+                await drivers.load(service, request, 1)  # a warm-up
+        for row in self.plan.requests:
+
+            async def measure(name: str, service: Service, row: str = row) -> None:
+                if (figure := await drivers.load(service, REQUESTS[row], 1)) is not None:
+                    self.note(row, name, figure)
+
+            await self.in_turns(self.plan.turns, measure)
+            self.show()
+
+    async def climb(self, name: str, service: Service) -> None:
+        """Ever more sockets on one server."""
+        async with fanout(service.port) as clients:
+            await clients.tell(f"grow {FEW}")
+            await clients.tell("rounds 20 3")  # a warm-up
+            for sockets, rounds, pause in self.plan.steps:
+                opened = await clients.tell(f"grow {sockets}")
+                report = await clients.tell(f"rounds {rounds} {pause}")
+                assert not report["lost"], f"{name} lost events to {sockets} sockets: {report}"
+                for word, what in REPORTED.items():
+                    self.note(f"event to {sockets:,}: {what}", name, report[word])
+                if sockets == 100 and self.plan.flooded:
+                    await clients.tell(f"grow {self.plan.flooded}")
+                    flood = await clients.tell("flood 20 2")
+                    assert not flood["lost"], f"{name} lost events: {flood}"
+                    self.note(FLOODED, name, flood["posts"] / flood["seconds"])
+                if sockets == BROADCAST:
+                    self.note("connections accepted", name, opened["opened"] / opened["seconds"])
+                    self.note("bytes of an event", name, report["bytes"])
+                    self.note(FLOOR, OURS, (await drivers.floor(sockets, int(report["bytes"]), 5))["floor"])
+        await alone(service)
+
+    async def compressed(self, server: str) -> None:
+        async with servers.ours(server, "--compress") as service, fanout(service.port, "deflate") as clients:
+            await clients.tell(f"grow {FEW}")
+            self.note("bytes of an event, compressed", OURS, (await clients.tell("rounds 20 3"))["bytes"])
+
+    async def replay(self, server: str) -> None:
+        with database(server) as dsn, closing(writer(dsn)) as conn:
+            async with inventory(dsn) as service:
+                start, epoch = await service.position()
+                for _ in range(FAR // 1000):
+                    await asyncio.to_thread(insert, conn, 1000, servers.TEXT)
+                await service.settled(start + FAR)
+                for _ in range(self.plan.replays):
+                    async with crowd(service.port, 1) as client:
+                        await client.tell(f"expect {start} {start + FAR}")
+                        await client.tell(f"go /ws?last_event_id={start}&epoch={epoch}")
+                        report = await client.until(30, pause=0.05, reached=1)
+                    assert report["reached"] and not report["gaps"] + report["repeats"], report
+                    self.note(REPLAY, OURS, report["last"])
 
 
-async def deliver(session: aiohttp.ClientSession, url: str, clients: int, rounds: int) -> list[float]:
-    """Milliseconds from just before a POST to the arrival of its event at the last of the clients, a round each."""
-    async with AsyncExitStack() as stack:
-        sockets = [await stack.enter_async_context(session.ws_connect(f"{url}/ws")) for _ in range(clients)]
-
-        async def heard(ws: aiohttp.ClientWebSocketResponse) -> float:
-            while "PRODUCT_CREATED" not in (await ws.receive_str(timeout=30)):
-                pass
-            return time.perf_counter()
-
-        times = []
-        for _ in range(rounds):
-            waiting = [asyncio.create_task(heard(ws)) for ws in sockets]
-            await asyncio.sleep(0.02)
-            began = time.perf_counter()
-            async with session.post(f"{url}/api/productos", json=PRODUCT) as resp:
-                assert resp.status == 201, await resp.text()
-            times.append((max(await asyncio.gather(*waiting)) - began) * 1000)
-        return times
-
-
-async def write(session: aiohttp.ClientSession, url: str, connections: int, seconds: float) -> float:
-    """Products created a second."""
-    until, done = time.perf_counter() + seconds, 0
-
-    async def writer() -> None:
-        nonlocal done
-        while time.perf_counter() < until:
-            async with session.post(f"{url}/api/productos", json=PRODUCT) as resp:
-                assert resp.status == 201, await resp.text()
-            done += 1
-
-    await asyncio.gather(*(writer() for _ in range(connections)))
-    return done / seconds
-
-
-async def compare(dsn: str) -> None:
-    ports = free_port(), free_port()
-    ours = ("-m", "inventory_ws", "--port", str(ports[0]), "--database-url", dsn)
-    peer = ("-m", "tests.bench.peer", dsn, str(ports[1]))
-    async with (
-        running(*ours, port=ports[0]) as our_url,
-        running(*peer, port=ports[1]) as peer_url,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+async def alike(running: dict[str, Service]) -> None:
+    """The servers answer the same, or the rest means nothing."""
+    for path, rows in (
+        ("/api/productos/1", None),
+        ("/api/productos?limit=100", 100),
+        ("/api/productos?limit=1000", 1000),
     ):
-        await asyncio.sleep(2)
-
-        async def rows(name: str, better: str, measure, *args: float) -> None:
-            figures: tuple[list[float], list[float]] = [], []
-            for turn in range(TURNS):
-                for mine, url in ((0, our_url), (1, peer_url))[:: 1 if turn % 2 else -1]:
-                    got = await measure(session, url, *args)
-                    figures[mine].extend(got if isinstance(got, list) else [got])
-            mine, theirs = map(median, figures)
-            print(f"{name:44} {mine:9.1f} {theirs:9.1f} {mine / theirs:7.2f}   {better}", flush=True)
-
-        print(
-            f"{'medians, ' + str(os.cpu_count()) + ' cores shared with the clients':44} {'ours':>9} {'lesson':>9}   ratio"
-        )
-        await rows("POST -> event at the last of 10, ms", "less is better", deliver, 10, 20)
-        await rows("POST -> event at the last of 500, ms", "less is better", deliver, 500, 10)
-        await rows("POST a second, 20 connections", "more is better", write, 20, 3)
+        for name, service in running.items():
+            data = (await service.get(path))["data"]
+            one = data if rows is None else data[-1]
+            assert rows in (None, len(data)), f"{name}: {len(data)} rows of {rows}"
+            assert list(one) == ["id", "nombre", "descripcion", "precio", "stock", "created_at", "updated_at"], name
+            assert isinstance(one["precio"], float), name
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        with embedded.postgres(Path(folder) / "data") as dsn:
-            asyncio.run(compare(dsn))
+async def alone(service: Service) -> None:
+    """Waits until the server has seen that its sockets are gone."""
+    began = time.monotonic()
+    while len(os.listdir(f"/proc/{service.pid}/fd")) > 200 and time.monotonic() - began < 20:
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(0.5)
+
+
+def machine(dsn: str) -> str:
+    with closing(writer(dsn)) as conn, conn.cursor() as cursor:
+        cursor.execute("SHOW server_version")
+        postgres = cursor.fetchone()[0].split()[0]
+    found = shutil.which("node")
+    node = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout if found else "none"
+    return f"{os.cpu_count()} cores; Python {platform.python_version()}, Node.js {node.strip()}, PostgreSQL {postgres}"
+
+
+async def main(plan: Plan, dsn: str) -> None:
+    began, lacks = time.monotonic(), drivers.lacks()
+    async with asyncio.timeout(LIMIT), AsyncExitStack() as stack:
+        running, absent = {}, list(lacks.values())
+        for name, start in servers.ALL.items():
+            try:
+                running[name] = await stack.enter_async_context(start(dsn))
+            except servers.Absent as exc:
+                absent.append(f"{name}: {exc}")
+        await alike(running)
+        print(f"{machine(dsn)}\n{servers.ABOUT}")
+        print("".join(f"absent: {what}\n" for what in absent) + table.head(servers.ALL), flush=True)
+        bench = Bench(plan, running)
+        if "cc" not in lacks:
+            await bench.in_turns(1, bench.idle)
+            bench.show()
+        if "wrk" not in lacks:
+            await bench.http()
+        if "cc" not in lacks:
+            await bench.in_turns(plan.climbs, bench.climb)
+            await bench.compressed(dsn)
+            bench.show()
+        if plan.replays:
+            await bench.replay(dsn)
+            bench.show()
+        print(f"{table.tally(ROWS, bench.found)}; {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":
-    main()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with checks.server() as dsn:
+        asyncio.run(main(QUICK if sys.argv[1:] == ["--quick"] else FULL, dsn))

@@ -17,13 +17,18 @@ QUICK = shutil.which("cc") is not None
 
 
 @cache
+def compiled(source: Path) -> Path:
+    """The program of a file of C, made when it is first asked for."""
+    program = temporary() / source.stem
+    subprocess.run(["cc", "-O2", "-o", program, source], check=True)
+    return program
+
+
 def command() -> list[str]:
     """How a crowd is started."""
     if not QUICK:
         return [sys.executable, "-m", "tests.tools.crowd_slow"]
-    program = temporary() / "crowd"
-    subprocess.run(["cc", "-O2", "-o", program, Path(__file__).with_name("crowd.c")], check=True)
-    return [str(program)]
+    return [str(compiled(Path(__file__).with_name("crowd.c")))]
 
 
 class Crowd:

@@ -8,7 +8,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from functools import cache
 from pathlib import Path
@@ -151,11 +151,15 @@ class Service:
 
 
 @asynccontextmanager
-async def running(*command: str, ready: str, port: int) -> AsyncIterator[Service]:
-    """A server on the port, started by `python -m <command>`; it is ready when `ready` answers 200."""
+async def running(
+    *command: str, ready: str, port: int, program: Collection[str] = (sys.executable, "-m"), env: Mapping[str, str] = {}
+) -> AsyncIterator[Service]:
+    """A server on the port, started by `python -m <command>` or another program; it is ready when `ready` answers 200."""
     log = temporary() / f"{port}.log"
     with log.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", *command, stdout=out, stderr=out)
+        process = await asyncio.create_subprocess_exec(
+            *program, *command, stdout=out, stderr=out, env={**os.environ, **env}
+        )
     connector = aiohttp.TCPConnector(limit=0)
     async with ended(process), aiohttp.ClientSession(connector=connector) as session:
         service = Service(port, process.pid, session, log)
