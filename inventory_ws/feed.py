@@ -4,7 +4,7 @@ import asyncio
 import logging
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from operator import attrgetter
@@ -47,8 +47,8 @@ def _page(events: list[Published], limit: int, head: int) -> Page:
 class Feed:
     """A cursor that follows the end of the log. Everything at or below `head` is visible for good."""
 
-    def __init__(self, db: Database, publish: Callable[[Slice], None], reset: Callable[[], None]) -> None:
-        """`publish` gets each event once and in order; `reset` says that what came before means nothing any more."""
+    def __init__(self, db: Database, publish: Callable[[Slice], Iterator[None]], reset: Callable[[], None]) -> None:
+        """`publish` gets each event once and in order, and may have its work done in parts; `reset` says that what came before means nothing any more."""
         self.head = 0
         self.epoch = ""
         self.following = asyncio.Event()
@@ -205,8 +205,9 @@ class Feed:
                 if len(self._recent) == RECENT:
                     self._recent_after = self._recent[0].id
                 self._recent.append(event)
-            self._publish(piece)
             self.head = piece.events[-1].id
+            for _ in self._publish(piece):  # who comes in between stands at the head already
+                await asyncio.sleep(0)
             await asyncio.sleep(0)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from weakref import WeakSet
 
@@ -19,6 +19,7 @@ from .stream import CLOSE_LIMIT, EVERYTHING, MAX_BUFFER, Room, Stream, abort
 PROTOCOL = "inventario.v1"
 HEARTBEAT = 30.0  # seconds between pings; a peer that misses one is given half as long
 MAX_FRAME = 4096  # bytes of a client's message
+AT_ONCE = 200  # sockets that are sent an event before the loop does other work
 UNAUTHORIZED = 4401  # a close code; RFC 6455 leaves 4000 to 4999 to applications
 
 SOCKETS = web.AppKey("SOCKETS", WeakSet[Stream])
@@ -144,10 +145,13 @@ def _answer(text: str, stream: Stream) -> bytes:
     return message("ERROR", message="Tipo de mensaje desconocido")
 
 
-def publish(sockets: WeakSet[Stream], piece: Slice) -> None:
-    """Sends the events to every open socket. Never waits: whoever is slow keeps nobody else from hearing them."""
-    for stream in list(sockets):
+def publish(sockets: WeakSet[Stream], piece: Slice) -> Iterator[None]:
+    """Sends the events to every open socket, so many at a time that other requests needn't wait for all. It never waits
+    itself: whoever is slow keeps nobody else from hearing them."""
+    for number, stream in enumerate(list(sockets), 1):
         stream.publish(piece)
+        if number % AT_ONCE == 0:
+            yield
 
 
 def close_all(sockets: WeakSet[Stream], code: int) -> None:

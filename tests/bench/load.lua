@@ -1,15 +1,16 @@
 -- wrk -s load.lua URL -- METHOD PATH [BODY [ETAG]]: what to ask for, and the answer as one line of JSON.
--- %d in PATH goes through the ids 1 to 1,000 in turn, so that no two connections wait for one row; %d in BODY counts.
+-- %d in PATH goes through the ids 1 to 1,000 in turn, so that no two connections wait for one row, and %k through 0 to 9,
+-- so that no answer can be that to the last request; %d in BODY counts.
 function init(args)
    local path, body = args[2], args[3] or ""
    local number = os.time() % 100000 * 10000 -- another one each time, since a change to the same value is none
    wrk.method, wrk.path = args[1], path
    if #body > 0 then wrk.body, wrk.headers["Content-Type"] = body, "application/json" end
    if args[4] then wrk.headers["If-None-Match"] = args[4] end
-   if (path .. body):find("%d", 1, true) then
+   if (path .. body):find("%%[dk]") then
       request = function()
          number = number + 1
-         return wrk.format(nil, (path:gsub("%%d", number % 1000 + 1)), nil, (body:gsub("%%d", number)))
+         return wrk.format(nil, (path:gsub("%%d", number % 1000 + 1):gsub("%%k", number % 10)), nil, (body:gsub("%%d", number)))
       end
    end
 end

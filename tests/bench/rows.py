@@ -27,6 +27,8 @@ REQUESTS = {
     "GET one": Request(20, "GET", "/api/productos/1"),
     "GET list of 100": Request(20, "GET", "/api/productos?limit=100"),
     "GET list of 1,000": Request(20, "GET", "/api/productos?limit=1000"),
+    "GET list of 100, another each time": Request(20, "GET", "/api/productos?limit=100&after=%k"),
+    "GET list of 1,000, another each time": Request(20, "GET", "/api/productos?limit=1000&after=%k"),
     "GET list of 100, If-None-Match": Request(20, "GET", "/api/productos?limit=100", known=True),
     "GET list of 1,000, If-None-Match": Request(20, "GET", "/api/productos?limit=1000", known=True),
     "POST, 1 connection": Request(1, "POST", "/api/productos", NEW),
@@ -41,7 +43,7 @@ REQUESTS = {
 }
 STEPS = ((FEW, 100, 3), (100, 20, 20), (1_000, 10, 50), (BROADCAST, 7, 100), (10_000, 5, 100))
 FULL = Plan(3, 2, 4_000, STEPS, 500, list(REQUESTS), 3)
-QUICK = Plan(1, 1, 2_000, (STEPS[0], STEPS[3]), None, [*list(REQUESTS)[:5], "POST, 20 connections"], 0)
+QUICK = Plan(1, 1, 2_000, (STEPS[0], STEPS[3]), None, [*list(REQUESTS)[:7], "POST, 20 connections"], 0)
 
 FLOOR = f"write() to each of {BROADCAST:,}"
 FLOODED = "events to 500 sockets, 20 writers"
@@ -52,8 +54,10 @@ GOALS = {
     "GET one": (Goal(1.4),),
     "GET list of 100": (Goal(1.4),),
     "GET list of 1,000": (Goal(2),),
-    "GET list of 100, If-None-Match": (Goal(5, "GET list of 100"),),
-    "GET list of 1,000, If-None-Match": (Goal(5, "GET list of 1,000"),),
+    "GET list of 100, another each time": (Goal(1.4),),
+    "GET list of 1,000, another each time": (Goal(2),),
+    "GET list of 100, If-None-Match": (Goal(5, "GET list of 100, another each time"),),
+    "GET list of 1,000, If-None-Match": (Goal(5, "GET list of 1,000, another each time"),),
     "POST, 20 connections": (Goal(1.1),),
     "event to 10: median": (Goal(1),),
     "event to 5,000: last client": (Goal(0.7), Goal(1.5, FLOOR)),
