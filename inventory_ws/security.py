@@ -49,7 +49,7 @@ def security(
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get(hdrs.ORIGIN, "")
-        response = await answer(request, handler, origin)
+        response = await answer(request, origin) or await handler(request)
         if not response.prepared:  # a socket's answer has gone out long ago
             response.headers.update(HEADERS)
             if origins:
@@ -59,7 +59,8 @@ def security(
                 response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = "ETag, Link, Location, Retry-After"
         return response
 
-    async def answer(request: web.Request, handler: Handler, origin: str) -> web.StreamResponse:
+    async def answer(request: web.Request, origin: str) -> web.Response | None:
+        """The answer to a request that goes no further."""
         host = request.headers.get(hdrs.HOST, "")
         # A page of an attacker whose name resolves to 127.0.0.1 is same-origin to the browser; its Host tells.
         if names is not None and _name(host) not in names:
@@ -74,7 +75,7 @@ def security(
             if request.match_info.handler not in open_to_all:
                 headers = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="inventario"'}
                 return Failure(401, "Hace falta una clave de acceso", headers=headers).response
-        return await handler(request)
+        return None
 
     return guard
 

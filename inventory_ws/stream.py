@@ -52,6 +52,19 @@ class Stream:
     queued for it.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_catching_up",
+        "_feed",
+        "_frame",
+        "_messages",
+        "_second",
+        "cursor",
+        "room",
+        "transport",
+        "ws",
+    )
+
     def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, feed: Feed, room: Room) -> None:
         self.ws = ws
         self.transport = transport
