@@ -123,7 +123,7 @@ class Feed:
             except Exception:
                 log.exception("the feed failed and tries again in %.1f s", pause)
             await asyncio.sleep(pause)
-            pause = 0.1 if self.following.is_set() else min(pause * 2, 2.0)
+            pause = 0.1 if self.following.is_set() else min(pause * 2, 1.0)
             self.following.clear()
 
     async def _follow(self, conn: Connection) -> None:
