@@ -4,24 +4,25 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
+from weakref import ReferenceType
 
 import aiopg
 import psycopg2
 from aiohttp import web
-from psycopg2.extensions import make_dsn, parse_dsn
+from psycopg2.extensions import POLL_OK, POLL_WRITE, make_dsn, parse_dsn
 
 Params = Mapping[str, object]
 Row = tuple[Any, ...]
 
 POOL_SIZE = 8
-TIME_LIMIT = 3.8  # seconds for a statement and the wait for its connection: people get their 503 within four
+TIME_LIMIT = 3.6  # seconds for a statement and the wait for its connection: people get their 503 within four
 # Shorter than ours: a statement that we give up on must not go on holding its locks.
 SERVER_SETTINGS = {
-    "statement_timeout": "3500",
+    "statement_timeout": "3300",
     "lock_timeout": "2000",
     "idle_in_transaction_session_timeout": "5000",
     "client_connection_check_interval": "1000",
@@ -29,6 +30,8 @@ SERVER_SETTINGS = {
     "inventory_ws.bell": "local",
     "jit": "off",  # no statement of ours runs long enough to be worth compiling
 }
+
+CONNECTING = 20  # the status of a psycopg2 connection, which has no name in Python
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +85,50 @@ async def end(task: asyncio.Task[None]) -> None:
         await asyncio.wait([task], timeout=0.1)
 
 
+class _Socket(aiopg.Connection):
+    """aiopg's connection, with care for the number of its socket: libpq closes the socket, or goes on to another one
+    (the next address, no SSL), whenever it is asked how things stand, and the number is then anybody's."""
+
+    @staticmethod
+    def _ready(weak_self: ReferenceType[Any]) -> None:
+        # aiopg's own keeps a number that is closed, and asks select(), which knows none above 1023.
+        if (self := weak_self()) is None:
+            return
+        conn, waiter = self._conn, self._waiter
+        if conn.status == CONNECTING:
+            self._leave()
+        try:
+            state = conn.poll()
+            while conn.notifies:
+                self._notifies.put_nowait(conn.notifies.pop(0))
+        except psycopg2.Error as exc:
+            self._notifies_proxy.close(exc)
+            if waiter and not waiter.done():
+                waiter.set_exception(exc)
+            if conn.closed:
+                self._leave()
+                self.close()
+        else:
+            if self._fileno is None and not conn.closed:
+                self._fileno = conn.fileno()
+                self._loop.add_reader(self._fileno, self._ready, self._weakref)
+            if state == POLL_WRITE:
+                self._loop.add_writer(self._fileno, self._ready, self._weakref)
+            elif self._writing:
+                self._loop.remove_writer(self._fileno)
+            self._writing = state == POLL_WRITE
+            if state == POLL_OK and waiter and not waiter.done():
+                waiter.set_result(None)
+
+    def _leave(self) -> None:
+        """The loop looks at the socket no more."""
+        if (number := self._fileno) is not None:
+            for remove in (self._loop.remove_writer, self._loop.remove_reader):
+                with suppress(OSError):  # it is closed already
+                    remove(number)
+        self._fileno, self._writing = None, False
+
+
 class Connection:
     """One connection: it runs one statement at a time, and hears a channel."""
 
@@ -125,6 +172,8 @@ class Connection:
             raise
         finally:
             conn._waiter = None
+            if conn.closed:
+                self.close()
         return cursor.fetchall() if cursor.description else []
 
     async def heard(self) -> None:
@@ -178,9 +227,7 @@ class Database:
 
     async def _connect(self) -> Connection:
         # Longer than any limit of ours: aiopg's own can leave the task marked as cancelled on Python 3.11.
-        return Connection(
-            await aiopg.connect(self._dsn, timeout=60.0, enable_json=False, enable_hstore=False, enable_uuid=False)
-        )
+        return Connection(await _Socket(self._dsn, 60.0, enable_json=False, enable_hstore=False, enable_uuid=False))
 
     async def fetch(self, sql: str, params: Params | None = None, *, attempts: int = 1) -> list[Row]:
         """Runs one statement and returns its rows. Raises Unavailable and Rejected; only a SELECT may be tried twice."""
@@ -234,7 +281,8 @@ class Database:
     async def listen(self, channel: str) -> AsyncIterator[Connection]:
         """A connection of its own that hears the channel. Raises Unavailable."""
         async with self._connection() as conn:
-            await conn.execute(f"LISTEN {channel}")
+            async with asyncio.timeout(TIME_LIMIT):
+                await conn.execute(f"LISTEN {channel}")
             yield conn
 
 

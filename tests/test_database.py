@@ -1,4 +1,6 @@
 import asyncio
+import os
+import resource
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -112,6 +114,32 @@ async def test_pool_that_is_exhausted_is_503(client: TestClient, monkeypatch: py
     await error(await client.get("/api/productos"), 503)
     await asyncio.gather(*busy)
     assert (await client.get("/api/productos")).status == 200
+
+
+async def test_socket_with_a_large_number_tells_errors_like_any_other(dsn: str) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]  # as thousands of clients do
+    try:
+        async with Database(dsn) as db, asyncio.timeout(2):
+            with pytest.raises(Rejected):
+                await db.fetch("SELECT 1 / 0")
+    finally:
+        for number in taken:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_listening_that_is_not_confirmed_is_given_up(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def execute(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr("inventory_ws.database.TIME_LIMIT", 0.5)
+    async with Database(dsn) as db, asyncio.timeout(5):
+        monkeypatch.setattr("inventory_ws.database.Connection.execute", execute)
+        with pytest.raises(Unavailable):
+            async with db.listen("inventory_ws"):
+                pass
 
 
 async def test_options_of_the_dsn_are_kept_beside_ours(dsn: str) -> None:
