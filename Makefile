@@ -7,7 +7,7 @@ RUFF_CHECK = $(RUFF_FORMAT) --extend-select ASYNC,B,C4,I,PT,RET,SIM,UP,W --ignor
 
 .PHONY: help
 help: ## lists what can be made
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile | expand -t 28
 
 .PHONY: run
 run: $(VENV)/run.stamp ## the service and its page on port 3000, with a PostgreSQL of its own
@@ -34,6 +34,14 @@ bench-quick: $(VENV)/test.stamp ## the rows that have goals, one turn of each: u
 .PHONY: stress
 stress: $(VENV)/test.stamp ## resume, slow and dead clients, compression, by the thousand: four minutes
 	$(BIN)/python -m tests.stress
+
+.PHONY: reliability
+reliability: $(VENV)/test.stamp ## what breaks while clients write and listen, and what is lost by it: nothing
+	$(BIN)/python -m tests.reliability
+
+.PHONY: reliability-mutations
+reliability-mutations: $(VENV)/test.stamp ## one protection taken out at a time: its test has to fail
+	$(BIN)/python -m tests.reliability.mutations
 
 .PHONY: format
 format: $(VENV)/test.stamp ## writes the format

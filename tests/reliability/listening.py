@@ -1,0 +1,48 @@
+"""The connection that listens is cut, or hears nothing."""
+
+import asyncio
+from contextlib import closing
+
+from ..tools.service import Figure, database, inventory, writer
+from .accounts import kept
+
+# A cut leaves the pool alone: the feed's connection is the last that was opened.
+CUT = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'inventory_ws' ORDER BY backend_start DESC LIMIT 1
+"""
+
+
+async def check_cut(server: str, times: int = 50, patience: float = 1.0) -> list[Figure]:
+    """pg_terminate_backend of the connection that listens, 50 times under 30 changes a second"""
+    with database(server) as dsn, closing(writer(dsn)) as conn:
+        async with inventory(dsn) as service, kept(service.port) as accounts:
+            for _ in range(times):
+                await asyncio.sleep(0.4)
+                with conn.cursor() as cursor:
+                    cursor.execute(CUT)
+            figures = await accounts.balance(dsn, within=patience, answers=patience)
+            told = service.log.read_text().count("the feed lost PostgreSQL")
+    return [Figure("cuts of which the feed has told", str(times), str(told), told == times), *figures]
+
+
+async def check_no_bell(server: str, changes: int = 100, seconds: float = 10.0) -> list[Figure]:
+    """100 changes by psql within 10 s, with NOTIFY taken out of the trigger"""
+
+    async def later(seconds: float) -> float:
+        await asyncio.sleep(seconds)
+        return await accounts.insert(conn)
+
+    with database(server) as dsn, closing(writer(dsn)) as conn:
+        with conn.cursor() as cursor:
+            cursor.execute("SELECT pg_get_functiondef('eventos_registrar'::regproc)")
+            source = cursor.fetchone()[0]
+            assert "PERFORM pg_notify('inventory_ws', '');" in source
+            silent = source.replace("PERFORM pg_notify('inventory_ws', '');", "NULL;")
+        async with inventory(dsn) as service, kept(service.port, rate=0) as accounts:
+            with conn.cursor() as cursor:
+                cursor.execute(silent)  # the service has applied the schema, bell and all
+            took = await asyncio.gather(*(later(seconds * number / changes) for number in range(changes)))
+            figures = await accounts.balance(dsn)
+    most = max(took)
+    return [Figure("the longest from commit to last listener, s", "<= 6", f"{most:.2f}", most <= 6), *figures]

@@ -1,0 +1,129 @@
+"""`python -m tests.reliability.mutations [word ...]`: takes out one protection at a time, in a copy, and sees its test fail."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from ..tools import checks
+from ..tools.service import temporary
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 90  # seconds for a test
+
+
+class Mutation(NamedTuple):
+    """A protection, the text that makes it, what stands there instead, and the arguments of pytest for its test."""
+
+    protection: str
+    path: str
+    text: str
+    instead: str
+    test: str
+
+
+MUTATIONS = [
+    Mutation(
+        "the turnstile's lock",
+        "sql/schema.sql",
+        "    PERFORM pg_advisory_xact_lock_shared(2024013002);\n",
+        "",
+        "tests/test_feed.py -k slow_commit_is_not_skipped",
+    ),
+    Mutation(
+        "the replay",
+        "inventory_ws/sockets.py",
+        "    if stream.cursor < feed.head:\n        stream.catch_up()\n",
+        "",
+        "tests/test_stream.py -k resume_continues",
+    ),
+    Mutation(
+        "the polling of the log",
+        "inventory_ws/feed.py",
+        "POLL = 2.0",
+        "POLL = 600.0",
+        "tests/test_reliability.py -k lost_bell",
+    ),
+    Mutation(
+        "the abort of stalled sockets",
+        "inventory_ws/stream.py",
+        "            elif loop.time() - since > STALL_LIMIT:\n                self.transport.abort()\n",
+        "",
+        "tests/test_sockets.py -k does_not_read_is_cut_off",
+    ),
+    Mutation(
+        "the check of Origin",
+        "inventory_ws/security.py",
+        "if guarded and origin and origin not in origins",
+        "if False and origin not in origins",
+        "tests/test_security.py -k origin_of_somebody_else",
+    ),
+    Mutation(
+        "a statement that the server cancelled is a 503",
+        "inventory_ws/database.py",
+        "    except (psycopg2.OperationalError, psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError) as exc:\n",
+        "    except (psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError) as exc:\n",
+        "tests/test_reliability.py -k refused_in_time",
+    ),
+    Mutation(
+        "the queue before the connections (_slots)",
+        "inventory_ws/database.py",
+        "async with asyncio.timeout_at(deadline), self._slots:",
+        "async with asyncio.timeout_at(deadline):",
+        "tests/test_reliability.py -k refused_in_time",
+    ),
+    Mutation(
+        "the loop leaves a socket that libpq has closed",
+        "inventory_ws/database.py",
+        "return Connection(await _Socket(self._dsn, 60.0,",
+        "return Connection(await aiopg.connect(self._dsn, timeout=60.0,",
+        "tests/test_database.py -k large_number",
+    ),
+]
+
+
+def passes(tree: Path, dsn: str, test: str) -> str:
+    """How pytest ends in the tree: "passed", "failed", or what else befell it."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *shlex.split(test)]
+    env = {**os.environ, "TEST_DATABASE_URL": dsn}
+    try:
+        done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, timeout=LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        return f"not ended in {LIMIT} s"
+    ends = {0: "passed", 1: "failed"}
+    return ends.get(done.returncode) or f"status {done.returncode}: {done.stdout[-500:]}{done.stderr[-500:]}"
+
+
+def main(words: list[str]) -> int:
+    """Tries the mutations that have one of the words in their name (none: all). Returns 1 where one survives."""
+    tree = temporary() / "tree"
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
+    shutil.copytree(ROOT, tree, ignore=ignored)
+    chosen = [mutation for mutation in MUTATIONS if not words or any(word in mutation.protection for word in words)]
+    survived = 0
+    print(f"{'protection taken out':50} {'test':58} it", flush=True)
+    with checks.server() as dsn:
+        for protection, name, text, instead, test in chosen:
+            began, path = time.monotonic(), tree / name
+            source = path.read_text()
+            if source.count(text) != 1:
+                verdict = f"IS NOT THERE ANY MORE in {name}: {text!r}"
+            elif (whole := passes(tree, dsn, test)) != "passed":
+                verdict = f"FAILS WITHOUT A MUTATION: {whole}"
+            else:
+                path.write_text(source.replace(text, instead))
+                verdict = {"failed": "failed as it should", "passed": "SURVIVED"}.get(
+                    end := passes(tree, dsn, test), end
+                )
+                path.write_text(source)
+            survived += verdict != "failed as it should"
+            print(f"{protection:50} {test:58} {verdict}  {time.monotonic() - began:.0f} s", flush=True)
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
