@@ -4,6 +4,7 @@ import hmac
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable, Collection
+from functools import lru_cache
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -107,6 +108,7 @@ def _decoded(text: str) -> bytes:
         return b""
 
 
+@lru_cache(maxsize=256)
 def _name(authority: str) -> str | None:
     """The name in `name:port` or `[::1]:port`, in lower case; None where it is neither."""
     found = re.fullmatch(r"\[([0-9a-f:.]+)\]|([a-z0-9._-]+)", re.sub(r":\d*$", "", authority.lower()))
