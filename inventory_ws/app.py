@@ -8,7 +8,7 @@ from aiohttp import web
 
 from . import handlers, sockets
 from .database import DATABASE, Database, end, sql_file
-from .errors import errors
+from .errors import errors, expectation
 from .feed import FEED, Feed
 from .handlers import LAST_LIST
 from .retention import prune
@@ -57,6 +57,7 @@ def create_app(
     app.cleanup_ctx.append(_feed)
     if keep_days is not None or keep_events is not None:
         app.cleanup_ctx.append(_retention(keep_days, keep_events))
+    app.on_response_prepare.append(expectation)
     app.on_shutdown.append(sockets.shutdown)
     app.add_routes(
         [

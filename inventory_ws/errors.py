@@ -16,6 +16,7 @@ MESSAGES = {
     404: "Ruta no encontrada",
     405: "Método no permitido",
     413: "El cuerpo pasa de 64 KiB",
+    417: "Lo que pide Expect no se puede cumplir",
     500: "Error interno",
     503: "La base de datos no responde; inténtelo de nuevo",
 }
@@ -65,3 +66,11 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         return Failure(500, MESSAGES[500]).response
+
+
+async def expectation(_: web.Request, response: web.StreamResponse) -> None:
+    """Gives its body to the one refusal that comes before any middleware: of an `Expect` that aiohttp does not know."""
+    if isinstance(response, web.HTTPExpectationFailed):
+        response.body = body = encode({"success": False, "message": MESSAGES[417]}).encode()
+        response.headers[hdrs.CONTENT_LENGTH] = str(len(body))
+        response.content_type = "application/json"

@@ -9,7 +9,7 @@ from functools import cached_property
 from .product import encode
 from .repository import Event
 
-TEXT, CLOSE = 0x1, 0x8
+TEXT, CLOSE, PONG = 0x1, 0x8, 0xA
 FIN, RSV1 = 0x80, 0x40
 SLICE = 16 * 1024  # bytes published at once, before the loop does other work
 COMPRESS_FROM = 100  # bytes; a shorter message gains nothing
@@ -25,9 +25,9 @@ def frame(payload: bytes, first: int = FIN | TEXT) -> bytes:
     return struct.pack("!BBQ", first, 127, size) + payload
 
 
-def close_frame(code: int) -> bytes:
-    """The frame that ends a connection with a close code."""
-    return frame(struct.pack("!H", code), FIN | CLOSE)
+def close_frame(code: int, reason: str = "") -> bytes:
+    """The frame that ends a connection with a close code, and says why."""
+    return frame(struct.pack("!H", code) + reason.encode(), FIN | CLOSE)
 
 
 def message(kind: str, **fields: object) -> bytes:

@@ -29,13 +29,13 @@ class AccessLog(AbstractAccessLogger):
 
 
 class Calm(logging.Filter):
-    """Leaves out the tracebacks that libraries log for what a client or the database did, not the program."""
+    """Leaves out the tracebacks that libraries log for what a client or the database did, not the program; and what a
+    client did is no error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         exc = record.exc_info[1] if record.exc_info else None
-        if (
-            isinstance(exc, HttpProcessingError | web.RequestPayloadError)
-            or getattr(exc, "pgcode", None) == QUERY_CANCELED
-        ):
+        if isinstance(exc, HttpProcessingError | web.RequestPayloadError):
+            record.exc_info, record.levelno, record.levelname = None, logging.INFO, "INFO"
+        elif getattr(exc, "pgcode", None) == QUERY_CANCELED:
             record.exc_info = None
         return True

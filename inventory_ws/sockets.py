@@ -3,16 +3,15 @@
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from weakref import WeakSet
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from pydantic import ValidationError
 
 from .database import Unavailable
-from .errors import Failure
+from .errors import MESSAGES, Failure
 from .feed import FEED, Feed, Lost
-from .frames import Slice, message
+from .frames import FIN, PONG, Slice, close_frame, frame, message
 from .security import STRANGER
 from .stream import CLOSE_LIMIT, EVERYTHING, MAX_BUFFER, Room, Stream, abort
 
@@ -20,6 +19,7 @@ PROTOCOL = "inventario.v1"
 HEARTBEAT = 30.0  # seconds between pings; a peer that misses one is given half as long
 MAX_FRAME = 4096  # bytes of a client's message
 AT_ONCE = 200  # sockets that are sent an event before the loop does other work
+GOODBYE = 0.5  # seconds for a client to read why it is sent away
 UNAUTHORIZED = 4401  # a close code; RFC 6455 leaves 4000 to 4999 to applications
 
 SOCKETS = web.AppKey("SOCKETS", WeakSet[Stream])
@@ -36,15 +36,21 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
     if offered and PROTOCOL not in [name.strip() for name in offered.split(",")]:
         raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")  # aiohttp would log what was offered
+    if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
+        raise Failure(400, MESSAGES[400])  # aiohttp would fail
     room = _room({name: text.split(",") for name, text in request.query.items()})
     ws = web.WebSocketResponse(
-        heartbeat=HEARTBEAT, max_msg_size=MAX_FRAME + 1, compress=state[COMPRESS], timeout=2.0, protocols=(PROTOCOL,)
+        heartbeat=HEARTBEAT,
+        max_msg_size=MAX_FRAME + 1,
+        compress=state[COMPRESS],
+        timeout=2.0,
+        protocols=(PROTOCOL,),
+        autoping=False,  # aiohttp answers a flood of pings to the last one, and nobody else meanwhile
     )
     if STRANGER in request:  # accepted first, so that a browser can see the code
         await ws.prepare(request)
-        await _end(ws, UNAUTHORIZED, "hace falta una clave de acceso")
-        if request.transport:
-            request.transport.abort()
+        if isinstance(request.transport, asyncio.Transport):
+            await _end(request.transport, UNAUTHORIZED, "hace falta una clave de acceso")
         return ws
     position = await _position(request, feed)
     async with state[HANDSHAKE]:
@@ -55,11 +61,13 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     if stream is None:
         return ws
     try:
-        await _listen(stream)
+        farewell = await _listen(stream)
     finally:
         sockets.discard(stream)
         # aiohttp closes when the buffer is written, which a peer that is gone puts off for ever.
         asyncio.get_running_loop().call_later(CLOSE_LIMIT, abort, stream.transport)
+    if farewell:
+        await _end(stream.transport, *farewell)
     return ws
 
 
@@ -102,26 +110,31 @@ def _room(asked: Mapping[str, object]) -> Room:
     return EVERYTHING if room == EVERYTHING else room
 
 
-async def _listen(stream: Stream) -> None:
+async def _listen(stream: Stream) -> tuple[int, str] | None:
+    """Does what the client says until it leaves, or is to be sent away: with which code, and why."""
     loop = asyncio.get_running_loop()
     async for received in stream.ws:
-        if received.type is WSMsgType.BINARY:
-            await _end(stream.ws, WSCloseCode.UNSUPPORTED_DATA, "solo texto")
-        elif received.type is WSMsgType.ERROR:  # which does not end the loop by itself
+        if received.type is WSMsgType.ERROR:  # which does not end the loop by itself
             break
-        elif stream.transport.get_write_buffer_size() > 4 * MAX_BUFFER:  # it talks and does not listen
+        if received.type is WSMsgType.BINARY:
+            return WSCloseCode.UNSUPPORTED_DATA, "solo texto"
+        if stream.flooding(loop.time()):
+            return WSCloseCode.POLICY_VIOLATION, "demasiados mensajes"
+        if stream.transport.get_write_buffer_size() > 4 * MAX_BUFFER:  # it talks and does not listen
             stream.transport.abort()
-        elif stream.flooding(loop.time()):
-            await _end(stream.ws, WSCloseCode.POLICY_VIOLATION, "demasiados mensajes")
-        else:
+        elif received.type is WSMsgType.PING:
+            stream.send(frame(received.data, FIN | PONG))
+        elif received.type is WSMsgType.TEXT:
             stream.send(_answer(received.data, stream))
+    return None
 
 
-async def _end(ws: web.WebSocketResponse, code: int, reason: str) -> None:
-    """Closes in order, within a bound: aiohttp's own close never returns while a peer does not read."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(CLOSE_LIMIT):
-            await ws.close(code=code, message=reason.encode())
+async def _end(transport: asyncio.Transport, code: int, reason: str) -> None:
+    """Says why, and reads no more: aiohttp's own close reads a flood to its end, and waits for ever for a peer that does
+    not read."""
+    transport.write(close_frame(code, reason))
+    await asyncio.sleep(GOODBYE)  # an abort while something is unread can overtake what was written
+    transport.abort()
 
 
 def _answer(text: str, stream: Stream) -> bytes:

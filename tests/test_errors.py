@@ -54,3 +54,8 @@ async def test_body_that_is_broken_on_the_way_is_the_clients_fault(
     await asyncio.sleep(0.3)
     assert [record for record in caplog.records if record.name.startswith("inventory_ws")] == []
     assert (await client.get("/api/salud")).status == 200
+
+
+async def test_expectation_that_is_unknown_has_the_error_body(client: TestClient) -> None:
+    for path in ("/api/productos", "/nada"):
+        await error(await client.post(path, headers={"Expect": "nada"}), 417)
