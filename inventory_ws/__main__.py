@@ -18,6 +18,7 @@ from . import __version__, create_app, embedded
 from .database import DATABASE, Unavailable, sql_file
 from .logs import AccessLog, Calm
 from .security import LOOPBACK, bearer
+from .stream import STALL_LIMIT
 
 ACCEPTS = 2  # connections accepted at a turn of the loop: thousands that come at once leave room for others
 QUEUE = 4096  # connections that may wait for that
@@ -136,9 +137,12 @@ def main(argv: list[str] | None = None) -> int:
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=QUEUE)
+        sock = socket.create_server((host, port), family=family, backlog=QUEUE)
     except (OSError, OverflowError) as exc:
         raise ValueError(f"no se puede escuchar en {host}, puerto {port} ({exc}); véanse --host y --port") from exc
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; aiohttp would hold an answer that nobody reads for ever
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALL_LIMIT * 1000))
+    return sock
 
 
 def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
