@@ -43,6 +43,13 @@ reliability: $(VENV)/test.stamp ## what breaks while clients write and listen, a
 reliability-mutations: $(VENV)/test.stamp ## one protection taken out at a time: its test has to fail
 	$(BIN)/python -m tests.reliability.mutations
 
+.PHONY: audit
+audit: $(VENV)/test.stamp ## known vulnerabilities in what is installed; it fails where the index does not tell
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip freeze --exclude-editable > $(VENV)/audit.txt
+	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement $(VENV)/audit.txt
+
 .PHONY: format
 format: $(VENV)/test.stamp ## writes the format
 	$(BIN)/ruff format $(RUFF_FORMAT) .
@@ -50,7 +57,7 @@ format: $(VENV)/test.stamp ## writes the format
 
 .PHONY: clean
 clean: ## removes what the other targets made, and no data
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/run.stamp: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
