@@ -1,20 +1,29 @@
 """What the README says is what happens: its commands and its programs are run and their output compared."""
 
 import json
+import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import aiohttp
+import pytest
+
 from inventory_ws.__main__ import parser
 
 from .test_main import ROOT, service  # noqa: F401
+from .tools.service import free_port
 
+SECRET = "bearer.Y2xhdmU"  # the token "clave", as a browser offers it
 README = (ROOT / "README.md").read_text()
 
 
@@ -84,3 +93,82 @@ def test_embedding_of_the_readme_serves_under_its_prefix(dsn: str, tmp_path: Pat
     finally:
         process.terminate()
         process.communicate()
+
+
+@pytest.fixture
+def nginx(folder: Path) -> Iterator[Callable[[str], str]]:
+    """Puts nginx before a service, as the README says but without TLS; required where REQUIRE_ALL is set, as in CI."""
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        if os.environ.get("REQUIRE_ALL"):
+            pytest.fail("there is no nginx")
+        pytest.skip("there is no nginx: its configuration is not tested")
+    home = folder / "nginx"
+    home.mkdir()
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(url: str) -> str:
+        (conf,) = blocks("nginx")
+        port = free_port()
+        for found, instead in (
+            ("listen 443 ssl;", f"listen 127.0.0.1:{port};"),
+            ("http://127.0.0.1:3000", url),
+            (r"ssl_certificate.*;", ""),
+        ):
+            conf, times = re.subn(found, instead, conf)
+            assert times, found
+        temporary = "".join(
+            f"{name}_temp_path {home}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (home / "nginx.conf").write_text(
+            f"daemon off; pid {home}/pid; error_log {home}/error.log; events {{}}\n"
+            f"http {{ access_log off; {temporary} {conf} }}"
+        )
+        started.append(subprocess.Popen([program, "-p", home, "-e", home / "error.log", "-c", home / "nginx.conf"]))
+        for _ in range(100):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                return f"http://127.0.0.1:{port}"
+            time.sleep(0.05)
+        raise AssertionError((home / "error.log").read_text())
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait(20)
+
+
+async def test_nginx_of_the_readme_passes_requests_and_sockets(service: Callable, nginx: Callable) -> None:  # noqa: F811
+    one = service("--hosts", "inventario.example", "--token", "clave")
+    url = nginx(one.url)
+    ours = {"Host": "inventario.example", "Authorization": "Bearer clave", "Origin": "https://inventario.example"}
+    async with aiohttp.ClientSession(url, headers=ours) as session:
+
+        async def create(**headers: str) -> int:
+            async with session.post("/api/productos", json={"nombre": "Teclado", "precio": 1}, headers=headers) as resp:
+                return resp.status
+
+        async with session.get("/") as resp:
+            assert "<title>Inventario</title>" in await resp.text()
+        assert await create(Origin="https://evil.example") == 403
+        assert await create(Host="evil.example") == 421
+        assert await create(Authorization="Bearer otra") == 401
+        async with session.get("/api/productos", headers={"X": "x" * 7000}) as resp:
+            assert resp.status == 200
+        async with session.post("/api/productos", json={"nombre": "x" * 70_000, "precio": 1}) as resp:
+            assert resp.status == 413
+            assert (await resp.json())["success"] is False
+        async with session.ws_connect("/ws") as ws:
+            welcome = await ws.receive_json(timeout=5)
+            assert await create() == 201
+            assert (await ws.receive_json(timeout=5))["id"] == 1
+        assert await create() == 201
+        assert await create() == 201
+        resume = f"/?last_event_id=1&epoch={welcome['epoch']}"
+        async with session.ws_connect(resume, headers={"Authorization": ""}, protocols=("inventario.v1", SECRET)) as ws:
+            assert (await ws.receive_json(timeout=5))["recovered"] is True
+            assert [(await ws.receive_json(timeout=5))["id"] for _ in range(2)] == [2, 3]
+            one.process.terminate()
+            assert (await ws.receive(timeout=10)).type is aiohttp.WSMsgType.CLOSE
+            assert ws.close_code == 1001
+    assert one.process.wait(20) == 0
+    one.stop()

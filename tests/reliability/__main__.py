@@ -3,7 +3,7 @@
 import sys
 
 from ..tools import checks
-from . import killed, listening, network, statements
+from . import crowded, generated, killed, listening, malformed, matrix, network, slow, statements
 
 CHECKS = {
     "kill": killed.check_service,
@@ -13,6 +13,11 @@ CHECKS = {
     "network": network.check,
     "refused": statements.check_refused,
     "left": statements.check_left,
+    "slow": slow.check,
+    "crowded": crowded.check,
+    "malformed": malformed.check,
+    "generated": generated.check,
+    "matrix": matrix.check,
 }
 
 if __name__ == "__main__":

@@ -83,6 +83,20 @@ MUTATIONS = [
         "return Connection(await aiopg.connect(self._dsn, timeout=60.0,",
         "tests/test_database.py -k large_number",
     ),
+    Mutation(
+        "the end of an answer that nobody reads",
+        "inventory_ws/__main__.py",
+        'if hasattr(socket, "TCP_USER_TIMEOUT"):',
+        "if False:",
+        "tests/test_wire.py -k client_that_is_slow",
+    ),
+    Mutation(
+        "the check of Host",
+        "inventory_ws/security.py",
+        "if names is not None and _name(host) not in names:",
+        "if False:",
+        "tests/test_wire.py -k security_matrix",
+    ),
 ]
 
 

@@ -181,10 +181,10 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def inventory(dsn: str, *flags: str) -> AsyncIterator[Service]:
-    """The service on the database."""
+async def inventory(dsn: str, *flags: str, program: str = "inventory_ws") -> AsyncIterator[Service]:
+    """The service on the database, or a program that starts it in its own way."""
     port = free_port()
-    command = ("inventory_ws", "--port", str(port), "--database-url", dsn, *flags)
+    command = (program, "--port", str(port), "--database-url", dsn, *flags)
     async with running(*command, ready="/api/salud", port=port) as service:
         yield service
 
