@@ -6,7 +6,7 @@ from weakref import WeakSet
 
 from aiohttp import web
 
-from . import handlers, sockets
+from . import handlers, repository, sockets
 from .database import DATABASE, Database, end, sql_file
 from .errors import errors, expectation
 from .feed import FEED, Feed
@@ -36,8 +36,8 @@ def create_app(
     may (`security.bearer(token)` for one shared token); None lets everybody in. `max_sockets`: more are refused with
     503. `compress`: permessage-deflate for clients that offer it. `keep_days`, `keep_events`: older events, and those
     beyond so many, are deleted from the log (None: kept for ever).
-    Start-up raises `database.Unavailable` where PostgreSQL does not answer, PermissionError where the schema is
-    not there and the role may not create it.
+    Start-up raises `database.Unavailable` where PostgreSQL does not answer, PermissionError where the role may
+    not create the schema and lacks what it needs in it.
     """
     open_to_all = {handlers.index, handlers.client_file, handlers.health, sockets.websocket}
     guard = security(hosts, origins, authenticate, open_to_all)
@@ -53,9 +53,10 @@ def create_app(
         publish=lambda piece: sockets.publish(app[SOCKETS], piece),
         reset=lambda: sockets.close_all(app[SOCKETS], LOG_BEGAN_ANEW),
     )
-    app.cleanup_ctx.append(_database)
+    pruned = keep_days is not None or keep_events is not None
+    app.cleanup_ctx.append(_database(pruned))
     app.cleanup_ctx.append(_feed)
-    if keep_days is not None or keep_events is not None:
+    if pruned:
         app.cleanup_ctx.append(_retention(keep_days, keep_events))
     app.on_response_prepare.append(expectation)
     app.on_shutdown.append(sockets.shutdown)
@@ -80,10 +81,18 @@ def create_app(
     return app
 
 
-async def _database(app: web.Application) -> AsyncIterator[None]:
-    await app[DATABASE].apply(sql_file("schema.sql"), unless_works="SELECT epoca FROM eventos_epoca")
-    async with app[DATABASE]:
-        yield
+def _database(pruned: bool) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        async with app[DATABASE] as db:
+            try:
+                await db.apply(sql_file("schema.sql"))
+            except PermissionError as exc:  # no harm where its owner has, and the role may do the rest
+                if missing := await repository.list_missing_grants(db, pruned):
+                    remedy = "; ".join(["inventory-ws schema | psql", *missing])
+                    raise PermissionError(f"al rol le faltan permisos ({exc}); que ejecute el dueño: {remedy}") from exc
+            yield
+
+    return context
 
 
 async def _feed(app: web.Application) -> AsyncIterator[None]:

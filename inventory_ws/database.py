@@ -250,20 +250,14 @@ class Database:
                 if attempts < 1 or loop.time() > deadline:
                     raise
 
-    async def apply(self, script: str, *, unless_works: str | None = None) -> None:
-        """Runs a script of several statements; a role that may not is forgiven where the query `unless_works` works.
-
-        Raises Unavailable, PermissionError, and ValueError where something else of the same name is in the way.
-        """
+    async def apply(self, script: str) -> None:
+        """Runs a script of several statements. Raises Unavailable, PermissionError where the role may not, and ValueError
+        where something else of the same name is in the way."""
         try:
             async with self._connection() as conn:
                 await conn.execute(script)
         except psycopg2.errors.InsufficientPrivilege as exc:
-            try:
-                async with self._connection() as conn:
-                    await conn.execute(unless_works or script)
-            except psycopg2.ProgrammingError:
-                raise PermissionError(str(exc).splitlines()[0]) from exc
+            raise PermissionError(str(exc).splitlines()[0]) from exc
         except (Rejected, psycopg2.Error) as exc:
             raise ValueError(f"el esquema no cabe en esta base de datos: {str(exc).splitlines()[0]}") from exc
 

@@ -176,3 +176,23 @@ async def prune_events(db: Database, days: float | None, number: int | None) -> 
     many were deleted: 0 when there is nothing left to do."""
     rows = await db.fetch("SELECT eventos_podar(%(days)s, %(number)s)", {"days": days, "number": number})
     return int(rows[0][0])
+
+
+async def list_missing_grants(db: Database, pruning: bool) -> list[str]:
+    """The GRANT statements that our role lacks to read and write products, and to prune the log where it is to."""
+    rows = await db.fetch(
+        """
+        SELECT format('GRANT %s ON %s TO %I', string_agg(permiso, ', '), objeto, current_user) FROM (
+            SELECT objeto, permiso, has_table_privilege(to_regclass(objeto), permiso) FROM (VALUES
+                ('productos', 'SELECT'), ('productos', 'INSERT'), ('productos', 'UPDATE'), ('productos', 'DELETE'),
+                ('eventos', 'SELECT'), ('eventos_epoca', 'SELECT')
+            ) AS tablas (objeto, permiso)
+            UNION ALL
+            SELECT 'FUNCTION ' || nombre, 'EXECUTE', has_function_privilege(to_regproc(nombre), 'EXECUTE')
+            FROM unnest(%(functions)s::text[]) AS nombre
+        ) AS necesario (objeto, permiso, dado)
+        WHERE dado IS NOT TRUE GROUP BY objeto ORDER BY objeto
+        """,
+        {"functions": ["producto_json", "eventos_limite", *["eventos_podar"] * pruning]},
+    )
+    return [grant for (grant,) in rows]
