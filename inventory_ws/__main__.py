@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import io
 import logging
 import os
 import resource
@@ -9,7 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from aiohttp import web
@@ -23,6 +24,9 @@ from .stream import STALL_LIMIT
 ACCEPTS = 2  # connections accepted at a turn of the loop: thousands that come at once leave room for others
 QUEUE = 4096  # connections that may wait for that
 KEEPALIVE = 20.0  # seconds; also what a client has for its headers
+FILES = 256  # open files kept for all that is not a socket of a client
+
+log = logging.getLogger(__name__)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -43,7 +47,10 @@ def _days(text: str) -> float:
 
 def parser() -> argparse.ArgumentParser:
     """The flags; each has an environment variable, and the flag wins."""
-    env = os.environ.get
+
+    def env(name: str, default: str | None = None) -> str | None:
+        return os.environ.get(name) or default  # an empty HOST would be every network
+
     flags = argparse.ArgumentParser("inventory-ws", description="Un inventario cuyos cambios llegan a toda pantalla.")
     flags.add_argument("command", nargs="?", choices=["schema"], help="schema: escribe el esquema SQL y termina")
     flags.add_argument(
@@ -119,12 +126,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with ExitStack() as stack:
             sock = stack.enter_context(_listen(args.host, args.port))
-            dsn = args.database_url or stack.enter_context(embedded.postgres(args.data_dir))
+            if not (dsn := args.database_url):
+                for name in [name for name in os.environ if name.startswith("PG")]:
+                    del os.environ[name]  # libpq would take them, and they are another PostgreSQL's
+                dsn = stack.enter_context(embedded.postgres(args.data_dir))
             _serve(args, dsn, sock)
     except Unavailable as exc:
         print(f"inventory-ws: PostgreSQL no responde ({_line(exc)}); véase --database-url", file=sys.stderr)
-    except PermissionError as exc:
-        print(f"inventory-ws: {_line(exc)}; que lo aplique su dueño: inventory-ws schema | psql", file=sys.stderr)
     except (embedded.EmbeddedError, OSError, ValueError) as exc:
         print(f"inventory-ws: {_line(exc)}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -145,19 +153,25 @@ def _listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = args.max_sockets + 256
+def _room(sockets: int) -> int:
+    """How many sockets the limit of open files leaves room for, at most so many; raises it where it can."""
+    files, (soft, hard) = sockets + FILES, resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < files:
-        resource.setrlimit(
-            resource.RLIMIT_NOFILE, (files if hard == resource.RLIM_INFINITY else min(files, hard), hard)
-        )
+        soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < files:
+        sockets = min(sockets, soft - min(FILES, soft // 2))
+        log.info("the limit of open files (ulimit -n) is %d: room for %d sockets", soft, sockets)
+    return sockets
+
+
+def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
     app = create_app(
         dsn=dsn,
         hosts=LOOPBACK | args.hosts | {args.host},
         origins=args.origins,
         authenticate=bearer(args.token) if args.token else None,
-        max_sockets=args.max_sockets,
+        max_sockets=_room(args.max_sockets),
         compress=args.compress,
         keep_days=args.keep_days,
         keep_events=args.keep_events,
@@ -172,7 +186,10 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
 
     def started(_: str) -> None:
         sock.listen(QUEUE)  # asyncio has made it as short as the number it accepts at a turn
-        print(f"{welcome}Para parar: Ctrl+C", flush=True)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # no terminal is too old
+        with suppress(OSError):  # a pipe that is closed, a disk that is full: it serves all the same
+            print(f"{welcome}Para parar: Ctrl+C", flush=True)
 
     try:
         web.run_app(

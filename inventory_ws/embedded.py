@@ -54,9 +54,10 @@ class EmbeddedError(Exception):
 
 def default_data_dir() -> Path:
     """Where the data lives unless told otherwise."""
-    if os.name == "posix" and os.geteuid() == 0:
-        return Path("/var/lib/inventory_ws")
-    return Path(os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"), "inventory_ws")
+    home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    if home.startswith("~") or (os.name == "posix" and os.geteuid() == 0):  # an account without a home, or root
+        home = "/var/lib"
+    return Path(home, "inventory_ws")
 
 
 @contextmanager
@@ -174,7 +175,7 @@ class _Server:
         while not self.pid_file.exists() or b"\nready" not in self.pid_file.read_bytes():
             if self.child.poll() is not None:
                 text = self.log.read_bytes()[begin:].decode(errors="replace")
-                said = re.findall(r"(?:ERROR|FATAL|PANIC|error|postgres): +(.+)", text) or ["?"]
+                said = re.findall(r"(?:ERROR|FATAL|PANIC|error|initdb|postgres): +(?!error)(.+)", text) or ["?"]
                 raise self.trouble(f"PostgreSQL no arranca: {said[0]} (véase {self.log})")
             self.wait(deadline)
 
@@ -190,8 +191,9 @@ class _Server:
                     log.warning("PostgreSQL has died: starting it again")
                     self.child.communicate()
                     self.start()
-            except Exception:
-                log.exception("PostgreSQL does not start again")
+            except Exception as error:  # a full disk, say: it is tried again
+                unknown = not isinstance(error, EmbeddedError)
+                log.error("PostgreSQL does not start again: %s", error, exc_info=unknown)
 
     def stop(self) -> None:
         """Waits for the fast shutdown that begins as the pipe closes; when it takes too long, for the immediate one."""

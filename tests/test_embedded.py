@@ -347,6 +347,11 @@ def test_two_servers_live_side_by_side(home: Path, data: Path) -> None:
 def test_default_folder_follows_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "/x")
     assert default_data_dir() == Path("/var/lib/inventory_ws" if os.geteuid() == 0 else "/x/inventory_ws")
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert default_data_dir() == Path("/x/inventory_ws")
+    monkeypatch.delenv("XDG_DATA_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for an account that has no home
+    assert default_data_dir() == Path("/var/lib/inventory_ws"), "and not a folder called ~"
 
 
 @as_root
@@ -369,6 +374,13 @@ def test_root_runs_it_as_the_owner_of_the_folder(data: Path) -> None:
     assert {path.stat().st_uid for path in data.rglob("*")} == {12345}
     for path in (data, *data.rglob("*")):
         os.chown(path, owner.st_uid, owner.st_gid)
+
+
+@as_root
+def test_root_is_told_of_a_folder_whose_owner_has_no_account(home: Path) -> None:
+    (home / "data").mkdir()
+    os.chown(home / "data", 12345, 12345)
+    assert "effective user ID 12345" in failure(home / "data")
 
 
 @as_root

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -12,7 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import aiohttp
@@ -41,11 +44,10 @@ class Service:
         # A pipe that nobody reads would fill, and stop the service.
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=self.log, text=True, **{"env": CLEAN, **options}
+            command, stderr=self.log, text=True, **{"stdout": subprocess.PIPE, "env": CLEAN, **options}
         )
-        assert self.process.stdout
         self.url = ""
-        if first := self.process.stdout.readline():
+        if self.process.stdout and (first := self.process.stdout.readline()):
             self.url = re.search(r"http://\S+", first)[0].rstrip("/")
 
     def get(self, path: str, data: object = None) -> object:
@@ -122,6 +124,53 @@ def test_environment_is_taken_and_the_flag_wins(dsn: str) -> None:
         assert flag in run(flag, wrong).stderr
 
 
+def test_empty_environment_is_as_none(dsn: str) -> None:
+    names = ("HOST", "PORT", "INVENTORY_WS_DATA", "INVENTORY_WS_MAX_SOCKETS", "INVENTORY_WS_KEEP_DAYS")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        env = dict.fromkeys(names, "")
+        assert "127.0.0.1" in one_line(run("--port", port, "--database-url", dsn, env=env)), "and not every network"
+
+
+def test_welcome_that_nobody_can_read_ends_nothing(service: Callable) -> None:
+    closed, end = os.pipe()
+    os.close(closed)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for out in (end, None):
+        options = {"stdout": out} if out else {"stdout": subprocess.PIPE, "preexec_fn": lambda: os.close(1)}
+        one = service("--port", str(port), **options)
+        one.url = f"http://127.0.0.1:{port}"
+        until_it_answers(one)
+        assert one.stop()[0] == 0
+    os.close(end)
+    one = service(env=CLEAN | {"PYTHONIOENCODING": "ascii"})
+    assert one.get("/api/salud")["success"] is True
+
+
+def until_it_answers(one: Service) -> None:
+    for _ in range(200):
+        with suppress(URLError):
+            assert one.get("/api/salud")["success"] is True
+            return
+        time.sleep(0.05)
+    raise AssertionError(one.stop()[1])
+
+
+def test_few_open_files_leave_room_for_http(service: Callable) -> None:
+    one = service(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+
+    async def sockets() -> list[int]:
+        async with aiohttp.ClientSession() as session:
+            asked = [session.ws_connect(one.url) for _ in range(40)]
+            opened = await asyncio.gather(*asked, return_exceptions=True)
+            async with session.get(f"{one.url}/app.js") as resp:
+                return [*sorted(getattr(ws, "status", 101) for ws in opened), resp.status]
+
+    assert asyncio.run(sockets()) == [101] * 32 + [503] * 8 + [200]
+    assert "room for 32 sockets" in one.stop()[1]
+
+
 def test_service_ends_with_status_0_on_sigterm_and_ctrl_c(service: Callable) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         one = service()
@@ -180,7 +229,9 @@ def test_embedded_database_ends_with_the_service_and_keeps_the_data(folder: Path
     status, log = one.stop(number)
     assert status == 0, log
     assert postgres_on(data) == []
-    one = Service("--data-dir", str(data))
+    # What says where another PostgreSQL is does not lead away from this one.
+    names = {"PGHOST": "nowhere", "PGHOSTADDR": "10.0.0.1", "PGSERVICE": "x", "PGTARGETSESSIONATTRS": "read-only"}
+    one = Service("--data-dir", str(data), env=CLEAN | names | {"PGTZ": "x", "PGGSSENCMODE": "require"})
     assert one.get("/api/productos")["data"] == [product]
     one.stop()
 
