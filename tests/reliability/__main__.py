@@ -3,7 +3,22 @@
 import sys
 
 from ..tools import checks
-from . import crowded, generated, killed, listening, malformed, matrix, network, slow, statements
+from . import (
+    crowded,
+    disk,
+    generated,
+    killed,
+    listening,
+    malformed,
+    matrix,
+    network,
+    role,
+    slow,
+    soak,
+    start,
+    statements,
+    stop,
+)
 
 CHECKS = {
     "kill": killed.check_service,
@@ -18,6 +33,11 @@ CHECKS = {
     "malformed": malformed.check,
     "generated": generated.check,
     "matrix": matrix.check,
+    "start": start.check,
+    "disk": disk.check,
+    "stop": stop.check,
+    "role": role.check,
+    "soak": soak.check,
 }
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ class Client(asyncio.Protocol):
         self.heard = heard
         self.answer = b""  # the head of the answer to the upgrade
         self.size = 0  # bytes that came after it
+        self.code: int | None = None  # that the connection was closed with
         self.gone = asyncio.get_running_loop().create_future()
         self._buffer = bytearray()
 
@@ -52,6 +53,7 @@ class Client(asyncio.Protocol):
             elif first & 15 == PING:
                 self.transport.write(struct.pack("!BBI", 0x8A, 0x80 | len(payload), 0) + payload)
             elif first & 15 == CLOSE:
+                self.code = int.from_bytes(payload[:2]) if payload else None
                 self.transport.close()
 
     def _frames(self) -> Iterator[tuple[int, bytes]]:

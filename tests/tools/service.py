@@ -102,11 +102,18 @@ async def ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
                 await process.wait()
 
 
+class Ended(Exception):
+    """A server that has not come up: its exit status, and what it has written."""
+
+
 class Service:
     """A running server, ours or another, and the costs of its process."""
 
-    def __init__(self, port: int, pid: int, session: aiohttp.ClientSession, log: Path) -> None:
-        self.port, self.pid, self.session, self.log = port, pid, session, log
+    def __init__(
+        self, port: int, process: asyncio.subprocess.Process, session: aiohttp.ClientSession, log: Path
+    ) -> None:
+        self.port, self.process, self.session, self.log = port, process, session, log
+        self.pid = process.pid
         self.url = f"http://127.0.0.1:{port}"
 
     def memory(self) -> float:
@@ -162,7 +169,7 @@ async def running(
         )
     connector = aiohttp.TCPConnector(limit=0)
     async with ended(process), aiohttp.ClientSession(connector=connector) as session:
-        service = Service(port, process.pid, session, log)
+        service = Service(port, process, session, log)
         for _ in range(400):
             try:
                 async with session.get(service.url + ready) as resp:
@@ -171,7 +178,7 @@ async def running(
             except aiohttp.ClientError:
                 await asyncio.sleep(0.05)
             if process.returncode is not None:
-                raise RuntimeError(log.read_text())
+                raise Ended(process.returncode, log.read_text())
         yield service
 
 
