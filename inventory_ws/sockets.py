@@ -18,7 +18,7 @@ from .stream import CLOSE_LIMIT, EVERYTHING, MAX_BUFFER, Room, Stream, abort
 PROTOCOL = "inventario.v1"
 HEARTBEAT = 30.0  # seconds between pings; a peer that misses one is given half as long
 MAX_FRAME = 4096  # bytes of a client's message
-AT_ONCE = 200  # sockets that are sent an event before the loop does other work
+AT_ONCE = 50  # sockets that are sent an event before the loop does other work
 GOODBYE = 0.5  # seconds for a client to read why it is sent away
 UNAUTHORIZED = 4401  # a close code; RFC 6455 leaves 4000 to 4999 to applications
 
