@@ -1,6 +1,7 @@
 """The command line: flags and environment, then `web.run_app`."""
 
 import argparse
+import asyncio
 import gc
 import io
 import logging
@@ -24,6 +25,7 @@ from .stream import STALL_LIMIT
 ACCEPTS = 2  # connections accepted at a turn of the loop: thousands that come at once leave room for others
 QUEUE = 4096  # connections that may wait for that
 KEEPALIVE = 20.0  # seconds; also what a client has for its headers
+COLLECT = 60.0  # seconds: every connection that ends leaves cycles behind, asyncio's and aiohttp's
 FILES = 256  # open files kept for all that is not a socket of a client
 
 log = logging.getLogger(__name__)
@@ -186,6 +188,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
 
     def started(_: str) -> None:
         sock.listen(QUEUE)  # asyncio has made it as short as the number it accepts at a turn
+        asyncio.get_running_loop().call_later(COLLECT, _collect)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # no terminal is too old
         with suppress(OSError):  # a pipe that is closed, a disk that is full: it serves all the same
@@ -204,6 +207,11 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)  # the database is being stopped, which is what they ask for
+
+
+def _collect() -> None:
+    gc.collect()
+    asyncio.get_running_loop().call_later(COLLECT, _collect)
 
 
 async def _demo(app: web.Application) -> AsyncIterator[None]:
