@@ -120,6 +120,17 @@ class _Socket(aiopg.Connection):
             if state == POLL_OK and waiter and not waiter.done():
                 waiter.set_result(None)
 
+    async def _poll(self, waiter: asyncio.Future[None], _: float) -> None:
+        # aiopg's own waits by asyncio.wait_for, which on Python 3.11 swallows a cancellation in the tick of the answer.
+        self._ready(self._weakref)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self.close()  # it is still busy with what nobody waits for
+            raise
+        finally:
+            self._waiter = None
+
     def _leave(self) -> None:
         """The loop looks at the socket no more."""
         if (number := self._fileno) is not None:
@@ -165,11 +176,7 @@ class Connection:
         waiter = conn._create_waiter("execute")
         try:
             cursor.execute(sql, params)
-            conn._ready(conn._weakref)
-            await waiter
-        except asyncio.CancelledError:
-            self.close()  # it is still busy with a statement that nobody waits for
-            raise
+            await conn._poll(waiter, 0)
         finally:
             conn._waiter = None
             if conn.closed:
@@ -226,7 +233,6 @@ class Database:
             self._idle.pop().close()
 
     async def _connect(self) -> Connection:
-        # Longer than any limit of ours: aiopg's own can leave the task marked as cancelled on Python 3.11.
         return Connection(await _Socket(self._dsn, 60.0, enable_json=False, enable_hstore=False, enable_uuid=False))
 
     async def fetch(self, sql: str, params: Params | None = None, *, attempts: int = 1) -> list[Row]:
