@@ -18,6 +18,7 @@ from .sockets import SOCKETS, websocket
 
 MAX_BODY = 64 * 1024  # bytes
 BODY_LIMIT = 10.0  # seconds
+REFUSAL_LIMIT = 0.4  # seconds: what the change may have left of the four
 JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
 
 LAST_LIST = web.AppKey("LAST_LIST", dict[Page, Products])
@@ -174,7 +175,11 @@ def _versions(request: web.Request) -> Versions:
 
 async def _refuse(request: web.Request, status: int, message: str) -> NoReturn:
     """Says why nothing was changed: the product is gone, or it is no longer what the client took it for."""
-    current = await repository.get_product(request.app[DATABASE], _id(request))
+    try:
+        async with asyncio.timeout(REFUSAL_LIMIT):
+            current = await repository.get_product(request.app[DATABASE], _id(request))
+    except TimeoutError:
+        raise Unavailable("no time is left to say why") from None
     if current is None:
         raise Failure(404, "Producto no encontrado")
     raise Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})

@@ -142,6 +142,14 @@ async def test_listening_that_is_not_confirmed_is_given_up(dsn: str, monkeypatch
                 pass
 
 
+async def test_statements_share_the_connections_there_are(client: TestClient, psql: Callable) -> None:
+    busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(0.2)")) for _ in range(3 * POOL_SIZE)]
+    await asyncio.sleep(0.1)
+    sessions = psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+    await asyncio.gather(*busy)
+    assert sessions == [(POOL_SIZE,)]
+
+
 async def test_options_of_the_dsn_are_kept_beside_ours(dsn: str) -> None:
     async with Database(make_dsn(dsn, options="-c work_mem=8MB -c statement_timeout=1")) as db:
         rows = await db.fetch("SELECT current_setting('work_mem'), current_setting('inventory_ws.bell')")

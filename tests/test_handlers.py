@@ -316,3 +316,16 @@ async def test_create_takes_a_zero_written_with_a_very_small_exponent(client: Te
     headers = {"Content-Type": "application/json"}
     resp = await client.post("/api/productos", data='{"nombre":"x","precio":0e-1000000}', headers=headers)
     assert resp.status == 201, await resp.text()
+
+
+async def test_refusal_that_waits_for_the_database_again_is_503_in_time(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*_: object) -> None:
+        await asyncio.sleep(3)
+
+    monkeypatch.setattr("inventory_ws.repository.get_product", late)
+    async with asyncio.timeout(2):
+        resp = await client.post("/api/productos/1/stock", json={"delta": -1})
+    await error(resp, 503)
+    assert resp.headers["Retry-After"] == "1"

@@ -74,7 +74,7 @@ MUTATIONS = [
         "inventory_ws/database.py",
         "async with asyncio.timeout_at(deadline), self._slots:",
         "async with asyncio.timeout_at(deadline):",
-        "tests/test_reliability.py -k refused_in_time",
+        "tests/test_database.py -k share_the_connections",
     ),
     Mutation(
         "the loop leaves a socket that libpq has closed",
