@@ -26,9 +26,11 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only for root does Postg
 
 # A service in a process of its own: says its DSN, then lives until its stdin closes.
 SERVICE = """
+import signal
 import sys
 from pathlib import Path
 from inventory_ws.embedded import EmbeddedError, postgres
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored where the tests run in the background
 try:
     with postgres(Path(sys.argv[1]), settings={"fsync": "off"}) as dsn:
         print(dsn, flush=True)
