@@ -79,7 +79,7 @@ def _statement(sql: str) -> tuple[str, str, str]:
 
 async def end(task: asyncio.Task[None]) -> None:
     """Cancels a task that uses the database, and waits for its end."""
-    # More than once: aiopg waits by asyncio.wait_for, which on Python 3.11 can swallow a cancellation.
+    # More than once: a library that waits by asyncio.wait_for can swallow a cancellation on Python 3.11.
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=0.1)

@@ -46,10 +46,10 @@ EVERYTHING = Room()
 class Stream:
     """One client, and its cursor in the log: it has been sent what it wants at or below, and nothing above.
 
-    A stream is live (no event lies between its cursor and the feed's head) or behind. A live one is sent each event in the tick in which it
-    is published, without waiting. One that asks for the past is behind, and so is one whose client reads too slowly:
-    it is fed from the log as its buffer drains, until its cursor is at the head. Nobody waits for it and nothing is
-    queued for it.
+    A stream is live (no event lies between its cursor and the feed's head) or behind. A live one is sent each event
+    as it is published, so many streams at a turn of the loop, without waiting. One that asks for the past is
+    behind, and so is one whose client reads too slowly: it is fed from the log as its buffer drains, until its cursor
+    is at the head. Nobody waits for it and nothing is queued for it.
     """
 
     __slots__ = (
