@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from . import repository
 from .database import DATABASE, Unavailable, data_folder
-from .errors import Failure
-from .feed import FEED
+from .errors import INVALID, Failure
+from .feed import FEED, Lost
 from .product import EventPage, NewProduct, Page, ProductChange, StockMove, decode, encode
 from .repository import Product, Products, Versions
 from .sockets import SOCKETS, websocket
@@ -28,8 +28,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 async def list_products(request: web.Request) -> web.Response:
-    """GET /api/productos?limit=&after=&q="""
+    """GET /api/productos?limit=&after=&q=&at="""
     page = Page.model_validate(dict(request.query))
+    if page.at is not None:
+        return await _list_past(request, page, page.at)
     known = [tag.value for tag in request.if_none_match or ()]
     feed, kept = request.app[FEED], request.app[LAST_LIST]
     head = feed.head  # before the rows: a client may hear again what it has, and misses nothing
@@ -42,12 +44,20 @@ async def list_products(request: web.Request) -> web.Response:
     else:
         kept.clear()
         kept[page] = products
-    end = f',"last_event_id":{head},"epoch":"{feed.epoch}"}}'
-    response = _json(b'{"success":true,"data":' + products.json + end.encode())
+    response = _page(request, page, products, head)
     response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
-    if products.length == page.limit:
-        response.headers[hdrs.LINK] = f'<{request.rel_url.update_query(after=products.last_id)}>; rel="next"'
     return response
+
+
+async def _list_past(request: web.Request, page: Page, position: int) -> web.Response:
+    try:
+        await request.app[FEED].check(position, None)
+        products = await repository.list_products_at(request.app[DATABASE], page)
+    except Lost:
+        products = None
+    if products is None:
+        raise Failure(400, INVALID, errors=[{"field": "at", "message": "no está en el registro"}])
+    return _page(request, page, products, position)
 
 
 async def get_product(request: web.Request) -> web.Response:
@@ -183,6 +193,14 @@ async def _refuse(request: web.Request, status: int, message: str) -> NoReturn:
     if current is None:
         raise Failure(404, "Producto no encontrado")
     raise Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
+
+
+def _page(request: web.Request, page: Page, products: Products, position: int) -> web.Response:
+    end = f',"last_event_id":{position},"epoch":"{request.app[FEED].epoch}"}}'
+    response = _json(b'{"success":true,"data":' + products.json + end.encode())
+    if products.length == page.limit:
+        response.headers[hdrs.LINK] = f'<{request.rel_url.update_query(after=products.last_id)}>; rel="next"'
+    return response
 
 
 def _answer(product: Product, message: str | None = None, *, status: int = 200) -> web.Response:

@@ -106,13 +106,15 @@ class StockMove(_Body):
 
 
 class Page(BaseModel):
-    """Which products: `limit` of them with an id above `after`, with the text `q` in name or description."""
+    """Which products: `limit` of them with an id above `after`, with the text `q` in name or description, as they were
+    after the event `at` (None: as they are)."""
 
     model_config = ConfigDict(frozen=True)
 
     limit: Annotated[int, Field(ge=1, le=1000)] | None = None
     after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0
     q: Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)] = ""
+    at: Annotated[int, Field(ge=0, le=INT8_MAX)] | None = None
 
 
 class EventPage(BaseModel):

@@ -72,6 +72,38 @@ async def list_products(db: Database, page: Page, known: Sequence[str] = ()) -> 
     return Products(etag, json.encode(), length, last_id)
 
 
+async def list_products_at(db: Database, page: Page) -> Products | None:
+    """The products as they were after the event `page.at`, without an ETag; None where the log does not tell: who has not
+    changed since is as now, who has is as the log last said, if he was there at all."""
+    rows = await db.fetch(
+        """
+        WITH cambiados AS (
+            SELECT DISTINCT ON (producto_id) producto_id, tipo AS despues
+            FROM eventos WHERE id > %(at)s ORDER BY producto_id, id
+        ), entonces AS (
+            SELECT DISTINCT ON (producto_id) producto_id, tipo, mensaje -> 'data' AS j
+            FROM eventos JOIN cambiados USING (producto_id), eventos_epoca
+            WHERE id > desde AND id <= %(at)s ORDER BY producto_id, id DESC
+        ), filas AS (
+            SELECT p.id, j FROM productos AS p, producto_json(p) AS j WHERE p.id NOT IN (SELECT producto_id FROM cambiados)
+            UNION ALL
+            SELECT producto_id, j FROM cambiados LEFT JOIN entonces USING (producto_id)
+            WHERE coalesce(tipo <> 'PRODUCT_DELETED', despues <> 'PRODUCT_CREATED')
+        )
+        SELECT '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
+        FROM (
+            SELECT id, j FROM filas WHERE id > %(after)s::bigint AND (%(q)s = ''
+              OR strpos(lower((j ->> 'nombre') || ' ' || coalesce(j ->> 'descripcion', '')), lower(%(q)s)) > 0)
+            ORDER BY id LIMIT %(limit)s
+        ) AS pagina
+        HAVING NOT EXISTS (SELECT FROM filas WHERE j IS NULL) AND (SELECT desde <= %(at)s FROM eventos_epoca)
+        """,
+        page.model_dump(),
+        attempts=2,
+    )
+    return Products("", rows[0][0].encode(), *rows[0][1:]) if rows else None
+
+
 async def get_product(db: Database, product_id: int) -> Product | None:
     """The product, or None where there is none."""
     rows = await db.fetch(
