@@ -7,7 +7,7 @@ from weakref import WeakSet
 from aiohttp import web
 
 from . import handlers, repository, sockets
-from .database import DATABASE, Database, end, sql_file
+from .database import DATABASE, Database, HostPool, end, sql_file
 from .errors import errors, expectation
 from .feed import FEED, Feed
 from .handlers import LAST_LIST
@@ -19,7 +19,8 @@ from .stream import LOG_BEGAN_ANEW
 
 def create_app(
     *,
-    dsn: str,
+    dsn: str | None = None,
+    pool: HostPool | None = None,
     hosts: Collection[str] | None = None,
     origins: Collection[str] = (),
     authenticate: Authenticate | None = None,
@@ -30,7 +31,8 @@ def create_app(
 ) -> web.Application:
     """The inventory as an application of its own, or for `add_subapp` of another.
 
-    `dsn`: PostgreSQL, as libpq takes it (`postgresql://user@host/name`). `hosts`: the names in `Host` it answers to
+    `dsn`: PostgreSQL, as libpq takes it (`postgresql://user@host/name`); or else `pool`: a function that returns the host
+    application's `aiopg.Pool`, asked from the start-up on (`lambda: host[POOL]`). `hosts`: the names in `Host` it answers to
     (None: any; inside a host application they are the host's business). `origins`: pages of other sites that may
     use it (`https://shop.example`, `null` for a page opened from a file). `authenticate`: says of a request whether it
     may (`security.bearer(token)` for one shared token); None lets everybody in. `max_sockets`: more are refused with
@@ -39,10 +41,12 @@ def create_app(
     Start-up raises `database.Unavailable` where PostgreSQL does not answer, PermissionError where the role may
     not create the schema and lacks what it needs in it.
     """
+    if (dsn is None) == (pool is None):
+        raise TypeError("create_app() wants dsn='postgresql://...', or pool= and a function that returns an aiopg.Pool")
     open_to_all = {handlers.index, handlers.client_file, handlers.health, sockets.websocket}
     guard = security(hosts, origins, authenticate, open_to_all)
     app = web.Application(middlewares=[guard, errors], client_max_size=handlers.MAX_BODY)
-    app[DATABASE] = Database(dsn)
+    app[DATABASE] = Database(dsn, pool)
     app[SOCKETS] = WeakSet()
     app[MAX_SOCKETS] = max_sockets
     app[COMPRESS] = compress
@@ -73,6 +77,7 @@ def create_app(
             web.get("/api/salud", handlers.health),
             web.get("/ws", sockets.websocket, allow_head=False),
             web.get("/", handlers.index),
+            web.get("", handlers.index),
             web.get(
                 "/{file:(?:app|dialogs|inventario|notices|words)[.]js|style[.]css|favicon[.]svg}", handlers.client_file
             ),

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
-from weakref import ReferenceType
+from weakref import ReferenceType, WeakKeyDictionary
 
 import aiopg
 import psycopg2
@@ -17,6 +17,8 @@ from psycopg2.extensions import POLL_OK, POLL_WRITE, make_dsn, parse_dsn
 
 Params = Mapping[str, object]
 Row = tuple[Any, ...]
+HostPool = Callable[[], aiopg.Pool]
+"""A host application's pool, which exists from its start-up on."""
 
 POOL_SIZE = 8
 TIME_LIMIT = 3.6  # seconds for a statement and the wait for its connection: people get their 503 within four
@@ -85,6 +87,18 @@ async def end(task: asyncio.Task[None]) -> None:
         await asyncio.wait([task], timeout=0.1)
 
 
+async def _answered(conn: aiopg.Connection, waiter: asyncio.Future[None]) -> None:
+    # aiopg's own waits by asyncio.wait_for, which on Python 3.11 swallows a cancellation in the tick of the answer.
+    conn._ready(conn._weakref)
+    try:
+        await waiter
+    except asyncio.CancelledError:
+        conn.close()  # it is still busy with what nobody waits for
+        raise
+    finally:
+        conn._waiter = None
+
+
 class _Socket(aiopg.Connection):
     """aiopg's connection, with care for the number of its socket: libpq closes the socket, or goes on to another one
     (the next address, no SSL), whenever it is asked how things stand, and the number is then anybody's."""
@@ -121,15 +135,7 @@ class _Socket(aiopg.Connection):
                 waiter.set_result(None)
 
     async def _poll(self, waiter: asyncio.Future[None], _: float) -> None:
-        # aiopg's own waits by asyncio.wait_for, which on Python 3.11 swallows a cancellation in the tick of the answer.
-        self._ready(self._weakref)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            self.close()  # it is still busy with what nobody waits for
-            raise
-        finally:
-            self._waiter = None
+        await _answered(self, waiter)
 
     def _leave(self) -> None:
         """The loop looks at the socket no more."""
@@ -143,9 +149,10 @@ class _Socket(aiopg.Connection):
 class Connection:
     """One connection: it runs one statement at a time, and hears a channel."""
 
-    def __init__(self, conn: aiopg.Connection) -> None:
+    def __init__(self, conn: aiopg.Connection, prepared: set[str]) -> None:
+        """`prepared`: the names of the statements that it knows."""
         self._conn = conn
-        self._prepared: set[str] = set()
+        self._prepared = prepared
 
     @property
     def closed(self) -> bool:
@@ -172,11 +179,11 @@ class Connection:
     async def execute(self, sql: str, params: Params | None = None) -> list[Row]:
         """Sends the text to PostgreSQL as it is, which may be a script, and returns the rows of its last statement."""
         conn = self._conn
-        cursor = conn.raw.cursor()
+        cursor = conn.raw.cursor(cursor_factory=psycopg2.extensions.cursor)  # a host's own may return no tuples
         waiter = conn._create_waiter("execute")
         try:
             cursor.execute(sql, params)
-            await conn._poll(waiter, 0)
+            await _answered(conn, waiter)
         finally:
             conn._waiter = None
             if conn.closed:
@@ -194,29 +201,42 @@ class Connection:
         self._conn.close()
 
 
-class Database:
-    """PostgreSQL behind a pool. `dsn` is anything libpq takes: a URL or `key=value` words; else ValueError."""
+def _complete(dsn: str) -> str:
+    """The same database, with what our own connections need. Raises ValueError."""
+    try:
+        words = parse_dsn(dsn)
+    except psycopg2.ProgrammingError as exc:
+        raise ValueError(f"--database-url (dsn) no se entiende: {exc}") from exc
+    settings = " ".join(f"-c {name}={value}" for name, value in SERVER_SETTINGS.items())
+    words["options"] = f"{words.get('options', '')} {settings}".strip()
+    if words.get("host") == "localhost":
+        words["hostaddr"] = "127.0.0.1"  # aiopg hangs where libpq goes on to a name's second address
+    defaults = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    return str(make_dsn(**{"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words}))
 
-    def __init__(self, dsn: str) -> None:
-        try:
-            words = parse_dsn(dsn)
-        except psycopg2.ProgrammingError as exc:
-            raise ValueError(f"--database-url (dsn) no se entiende: {exc}") from exc
-        settings = " ".join(f"-c {name}={value}" for name, value in SERVER_SETTINGS.items())
-        words["options"] = f"{words.get('options', '')} {settings}".strip()
-        if words.get("host") == "localhost":
-            words["hostaddr"] = "127.0.0.1"  # aiopg hangs where libpq goes on to a name's second address
-        defaults = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-        self._dsn = make_dsn(**{"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words})
+
+class Database:
+    """PostgreSQL behind a pool: its own at `dsn`, which is anything libpq takes (a URL or `key=value` words; else
+    ValueError), or else the one that `pool` returns, which is somebody else's."""
+
+    def __init__(self, dsn: str | None, pool: HostPool | None = None) -> None:
+        self._dsn = "" if dsn is None else _complete(dsn)
+        self._pool = pool
         self._idle: list[Connection] = []
         self._slots = asyncio.Semaphore(POOL_SIZE)
+        self._prepared = WeakKeyDictionary[aiopg.Connection, set[str]]()
 
     async def __aenter__(self) -> Self:
-        """Opens all its connections. Raises Unavailable."""
+        """Opens all its connections. Raises Unavailable, and TypeError where `pool` returns none."""
         with _translated():
             async with asyncio.timeout(2 * TIME_LIMIT):
-                for _ in range(POOL_SIZE):
-                    self._idle.append(await self._connect())
+                if self._pool:
+                    conn = await self._borrow(self._pool())
+                    info = conn._conn.raw.info
+                    self._dsn = _complete(make_dsn(**info.dsn_parameters, password=info.password))
+                    self._give_back(conn)
+                else:
+                    self._idle = [await self._connect() for _ in range(POOL_SIZE)]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -233,7 +253,26 @@ class Database:
             self._idle.pop().close()
 
     async def _connect(self) -> Connection:
-        return Connection(await _Socket(self._dsn, 60.0, enable_json=False, enable_hstore=False, enable_uuid=False))
+        conn = await _Socket(self._dsn, 60.0, enable_json=False, enable_hstore=False, enable_uuid=False)
+        return Connection(conn, set())
+
+    async def _borrow(self, pool: aiopg.Pool) -> Connection:
+        if not isinstance(pool, aiopg.Pool):
+            raise TypeError(f"pool= has to return an aiopg.Pool and not {pool!r}: with another driver, give dsn=")
+        try:
+            conn = await pool.acquire()
+        except (RuntimeError, AssertionError) as exc:  # it is closing, or would hand out one that is dead
+            raise Unavailable(str(exc)) from exc
+        return Connection(conn, self._prepared.setdefault(conn, set()))
+
+    def _give_back(self, conn: Connection) -> None:
+        if self._pool:
+            pool = self._pool()
+            pool.release(conn._conn)
+            if conn.closed:  # of which those who wait for a connection are not told
+                self._waking = asyncio.ensure_future(pool.clear())
+        elif not conn.closed:
+            self._idle.append(conn)
 
     async def fetch(self, sql: str, params: Params | None = None, *, attempts: int = 1) -> list[Row]:
         """Runs one statement and returns its rows. Raises Unavailable and Rejected; only a SELECT may be tried twice."""
@@ -243,12 +282,11 @@ class Database:
             try:
                 with _translated():
                     async with asyncio.timeout_at(deadline), self._slots:
-                        conn = self._awake() or await self._connect()
+                        conn = self._awake() or await (self._borrow(self._pool()) if self._pool else self._connect())
                         try:
                             return await conn.run(sql, params)
                         finally:
-                            if not conn.closed:
-                                self._idle.append(conn)
+                            self._give_back(conn)
             except Unavailable as exc:
                 log.warning("PostgreSQL: %s", exc)
                 self._clear()  # what befell this connection befell the idle ones

@@ -15,7 +15,7 @@ from aiohttp import web
 from . import repository
 from .database import Connection, Database, Unavailable, end
 from .frames import Published, Slice, slices
-from .repository import Event
+from .repository import Entry
 
 CHANNEL = "inventory_ws"
 BATCH = 100  # events read at once: of the largest, some megabytes, which a slow link brings within our time limit
@@ -52,6 +52,7 @@ class Feed:
         self.head = 0
         self.epoch = ""
         self.following = asyncio.Event()
+        self.moved = asyncio.Event()  # set, and replaced by a new one, when the head has moved
         self.turn = asyncio.Lock()  # of a stream that is behind: many who come back leave the loop to the others
         self._readers = asyncio.Semaphore(READERS)
         self.floor = 0  # as of the last look: what is at or below is gone from the log
@@ -171,15 +172,16 @@ class Feed:
         if limit is None:
             return False
         if epoch != self.epoch or limit < self.head:  # the start, a TRUNCATE, or another database in the place of ours
-            self.head = self._recent_after = limit
+            self._recent_after = limit
             self.epoch = epoch
             self._recent.clear()
+            self._move(limit)
             self._reset()
         while self.head < limit:
             rows = await repository.list_events(conn, after=self.head, head=limit, limit=BATCH)
             await self._hand_on(rows)
             if len(rows) < BATCH:
-                self.head = limit  # ids above the last event were drawn by transactions that were rolled back
+                self._move(limit)  # ids above the last event were drawn by transactions that were rolled back
         return True
 
     async def _read_on(self, conn: Connection) -> bool:
@@ -199,13 +201,18 @@ class Feed:
             await asyncio.sleep(GAP_PAUSE)
         return False
 
-    async def _hand_on(self, rows: list[Event]) -> None:
+    def _move(self, head: int) -> None:
+        self.head = head
+        self.moved.set()
+        self.moved = asyncio.Event()
+
+    async def _hand_on(self, rows: list[Entry]) -> None:
         for piece in slices(rows):
             for event in piece.events:
                 if len(self._recent) == RECENT:
                     self._recent_after = self._recent[0].id
                 self._recent.append(event)
-            self.head = piece.events[-1].id
+            self._move(piece.events[-1].id)
             for _ in self._publish(piece):  # who comes in between stands at the head already
                 await asyncio.sleep(0)
             await asyncio.sleep(0)

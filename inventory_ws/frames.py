@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from .product import encode
-from .repository import Event
+from .repository import Entry
 
 TEXT, CLOSE, PONG = 0x1, 0x8, 0xA
 FIN, RSV1 = 0x80, 0x40
@@ -48,17 +48,17 @@ def deflated(payload: bytes) -> bytes:
 class Published:
     """An event with its frames, each built once for all clients."""
 
-    def __init__(self, event: Event) -> None:
-        self.id, self.type, self.product_id, text = event
-        self._payload = text.encode()
+    def __init__(self, entry: Entry) -> None:
+        self.id, self.type, self.product_id, text = entry
+        self.payload = text.encode()
 
     @cached_property
     def plain(self) -> bytes:
-        return frame(self._payload)
+        return frame(self.payload)
 
     @cached_property
     def deflated(self) -> bytes:
-        return deflated(self._payload)
+        return deflated(self.payload)
 
 
 class Slice:
@@ -76,7 +76,7 @@ class Slice:
         return b"".join(event.deflated for event in self.events)
 
 
-def slices(rows: Iterable[Event]) -> Iterator[Slice]:
+def slices(rows: Iterable[Entry]) -> Iterator[Slice]:
     """The events of a batch in pieces of a size that holds nobody up for long."""
     events, size = [], 0
     for event in map(Published, rows):

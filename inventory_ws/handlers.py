@@ -139,6 +139,8 @@ async def index(request: web.Request) -> web.StreamResponse:
     """GET /: the page, or the socket when the request is an upgrade."""
     if request.method == "GET" and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return await websocket(request)
+    if not request.path.endswith("/"):  # the bare prefix of a host, where the page's relative links would lead astray
+        raise web.HTTPPermanentRedirect(f"{request.rel_url.raw_path}/")
     return await client_file(request)
 
 

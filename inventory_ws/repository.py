@@ -33,7 +33,7 @@ class Products(NamedTuple):
     last_id: int
 
 
-class Event(NamedTuple):
+class Entry(NamedTuple):
     """One entry of the log: its id, its type, the product's id, and the text that the sockets are sent."""
 
     id: int
@@ -170,7 +170,7 @@ async def _change(db: Database, sql: str, params: Params) -> Product | None:
     return Product(*rows[0]) if rows else None
 
 
-async def list_events(db: Database | Connection, *, after: int, head: int, limit: int) -> list[Event]:
+async def list_events(db: Database | Connection, *, after: int, head: int, limit: int) -> list[Entry]:
     """At most `limit` events above `after` and up to the feed's `head`: beyond it the log may have gaps."""
     rows = await db.fetch(
         """
@@ -179,10 +179,10 @@ async def list_events(db: Database | Connection, *, after: int, head: int, limit
         """,
         {"after": after, "head": head, "limit": limit},
     )
-    return [Event(*row) for row in rows]
+    return [Entry(*row) for row in rows]
 
 
-async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple[str, int, list[Event]]:
+async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple[str, int, list[Entry]]:
     """The epoch and the floor, and at most `limit` events above `after` as they are visible just now: the log may still
     have gaps there. No epoch where there are none."""
     rows = await conn.fetch(
@@ -194,7 +194,7 @@ async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple
         {"after": after, "limit": limit},
     )
     epoch, floor = rows[0][:2] if rows else ("", 0)
-    return epoch, floor, [Event(*row[2:]) for row in rows]
+    return epoch, floor, [Entry(*row[2:]) for row in rows]
 
 
 async def get_log(db: Database | Connection, *, limit: bool = True) -> Log:

@@ -81,20 +81,6 @@ def test_routes_of_the_readme_are_those_of_the_program(service: Callable) -> Non
         assert json.dumps(one.get(path))
 
 
-def test_embedding_of_the_readme_serves_under_its_prefix(dsn: str, tmp_path: Path) -> None:
-    program = blocks("python")[1].replace("postgresql://localhost/shop", dsn)
-    assert dsn in program
-    program = program.replace("web.run_app(app)", "web.run_app(app, port=0, host='127.0.0.1')")
-    process = subprocess.Popen([sys.executable, "-u", "-c", program], stdout=subprocess.PIPE, text=True)
-    try:
-        url = re.search(r"http://[\d.:]+", process.stdout.readline())[0]
-        assert json.loads(curl(f"curl -s {url}/inventario/api/productos"))["data"] == []
-        assert "<title>Inventario</title>" in curl(f"curl -s {url}/inventario/")
-    finally:
-        process.terminate()
-        process.communicate()
-
-
 @pytest.fixture
 def nginx(folder: Path) -> Iterator[Callable[[str], str]]:
     """Puts nginx before a service, as the README says but without TLS; required where REQUIRE_ALL is set, as in CI."""

@@ -79,8 +79,8 @@ MUTATIONS = [
     Mutation(
         "the loop leaves a socket that libpq has closed",
         "inventory_ws/database.py",
-        "return Connection(await _Socket(self._dsn, 60.0,",
-        "return Connection(await aiopg.connect(self._dsn, timeout=60.0,",
+        "conn = await _Socket(self._dsn, 60.0,",
+        "conn = await aiopg.connect(self._dsn, timeout=60.0,",
         "tests/test_database.py -k large_number",
     ),
     Mutation(

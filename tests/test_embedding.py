@@ -1,0 +1,349 @@
+"""Inside another application: under its prefix, on its pool, behind its users, and heard by its code."""
+
+import asyncio
+import importlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+import aiohttp
+import aiopg
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from psycopg2.extensions import make_dsn, parse_dsn
+from psycopg2.extras import RealDictCursor
+
+import inventory_ws
+from inventory_ws.database import DATABASE
+from inventory_ws.repository import prune_events
+
+from .conftest import PRODUCT, create, error, settled
+from .test_main import ROOT
+from .test_readme import README, blocks
+from .tools.databases import empty_database
+from .tools.service import free_port
+
+HERE = {**os.environ, "PYTHONPATH": str(ROOT)}
+POOL = web.AppKey("POOL", aiopg.Pool)
+
+
+def hosting(inventories: dict[str, web.Application]) -> web.Application:
+    """A host with a route and a middleware of its own."""
+
+    @web.middleware
+    async def stamped(request: web.Request, handler: Callable) -> web.StreamResponse:
+        response = await handler(request)
+        if not response.prepared:
+            response.headers["X-Shop"] = "yes"
+        return response
+
+    async def hello(_: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    host = web.Application(middlewares=[stamped])
+    host.add_routes([web.get("/", hello)])
+    for prefix, inventory in inventories.items():
+        host.add_subapp(prefix, inventory)
+    return host
+
+
+def lending(host: web.Application, dsn: str, **options: object) -> web.Application:
+    """The host with a pool of its own."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        async with aiopg.create_pool(dsn, minsize=1, **options) as app[POOL]:
+            yield
+
+    host.cleanup_ctx.append(context)
+    return host
+
+
+async def test_inventory_under_a_prefix_leaves_the_host_alone(dsn: str, aiohttp_client: Callable) -> None:
+    client = await aiohttp_client(hosting({"/inventario/": inventory_ws.create_app(dsn=dsn)}))
+    resp = await client.get("/")
+    assert await resp.text() == "hello"
+    assert "Content-Security-Policy" not in resp.headers
+    resp = await client.get("/nothing")
+    assert (resp.status, resp.content_type) == (404, "text/plain")
+    resp = await client.get("/inventario/nothing")
+    assert resp.headers["X-Shop"] == "yes"
+    assert (await error(resp, 404))["message"] == "Ruta no encontrada"
+    resp = await client.post("/inventario/api/productos", json=PRODUCT)
+    assert resp.headers["Location"] == "/inventario/api/productos/1"
+    resp = await client.get("/inventario/api/productos?limit=1")
+    assert "/inventario/api/productos?limit=1&after=1" in resp.headers["Link"]
+
+
+async def test_bare_prefix_leads_to_the_page_and_is_a_socket_too(dsn: str, aiohttp_client: Callable) -> None:
+    client = await aiohttp_client(hosting({"/inventario": inventory_ws.create_app(dsn=dsn)}))
+    resp = await client.get("/inventario")
+    assert resp.url.path == "/inventario/"
+    assert "<title>Inventario</title>" in await resp.text()
+    for path in ("/inventario", "/inventario/", "/inventario/ws"):
+        async with client.ws_connect(path) as ws:
+            assert (await ws.receive_json(timeout=5))["type"] == "CONNECTION_ESTABLISHED"
+
+
+async def test_two_inventories_know_nothing_of_each_other(dsn: str, server: str, aiohttp_client: Callable) -> None:
+    with empty_database(server, "other") as other:
+        apps = {"/lima": inventory_ws.create_app(dsn=dsn), "/quito": inventory_ws.create_app(dsn=other)}
+        client = await aiohttp_client(hosting(apps))
+        lima, quito = [await client.ws_connect(f"{prefix}/ws") for prefix in apps]
+        assert (await lima.receive_json())["epoch"] != (await quito.receive_json())["epoch"]
+        for prefix, name in (("/quito", "Mate"), ("/lima", "Pisco")):
+            assert (await client.post(f"{prefix}/api/productos", json={**PRODUCT, "nombre": name})).status == 201
+        assert (await lima.receive_json(timeout=5))["data"]["nombre"] == "Pisco"
+        assert (await quito.receive_json(timeout=5))["data"]["nombre"] == "Mate"
+        with pytest.raises(TimeoutError):
+            await lima.receive_json(timeout=0.3)
+        await client.close()
+
+
+async def test_host_says_who_may(dsn: str, aiohttp_client: Callable) -> None:
+    async def signed_in(request: web.Request) -> bool:
+        return request.cookies.get("session") == "juan"
+
+    client = await aiohttp_client(hosting({"/inventario": inventory_ws.create_app(dsn=dsn, authenticate=signed_in)}))
+    await error(await client.get("/inventario/api/productos"), 401)
+    async with client.ws_connect("/inventario/ws") as ws:
+        assert (await ws.receive(timeout=5)).data == 4401
+    client.session.cookie_jar.update_cookies({"session": "juan"})
+    assert (await client.get("/inventario/api/productos")).status == 200
+    async with client.ws_connect("/inventario/ws") as ws:
+        assert (await ws.receive_json(timeout=5))["type"] == "CONNECTION_ESTABLISHED"
+
+
+@pytest.fixture
+async def on_loan(dsn: str, aiohttp_client: Callable) -> TestClient:
+    """An inventory on its host's pool, whose settings are not the ones it would choose."""
+    inventory = inventory_ws.create_app(pool=lambda: host[POOL])
+    host = lending(web.Application(), dsn, maxsize=3, cursor_factory=RealDictCursor, application_name="shop")
+    host.add_subapp("/inventario", inventory)
+    return await aiohttp_client(host)
+
+
+async def test_pool_of_the_host_is_used_and_given_back(on_loan: TestClient, psql: Callable) -> None:
+    client, pool = on_loan, on_loan.app[POOL]
+    ws = await client.ws_connect("/inventario/ws")
+    await ws.receive_json()
+    answers = await asyncio.gather(*(client.post("/inventario/api/productos", json=PRODUCT) for _ in range(50)))
+    assert {resp.status for resp in answers} == {201}
+    assert [(await ws.receive_json(timeout=5))["id"] for _ in range(50)] == list(range(1, 51))
+    body = await (await client.get("/inventario/api/productos?q=dell&limit=2")).json()
+    assert [row["id"] for row in body["data"]] == [1, 2]
+    assert pool.size == pool.freesize <= 3
+    names = psql(
+        "SELECT application_name, count(*) FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1"
+    )
+    assert dict(names)["shop"] <= 4  # and the one that listens, which is called as the host's are
+
+
+async def test_connection_of_the_host_that_dies_is_replaced(on_loan: TestClient, psql: Callable) -> None:
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    for _ in range(3):
+        psql(kill)
+        answers = await asyncio.gather(*(on_loan.get("/inventario/api/productos") for _ in range(20)))
+        assert {resp.status for resp in answers} <= {200, 503}
+    async with asyncio.timeout(10):
+        while (await on_loan.get("/inventario/api/salud")).status != 200:
+            await asyncio.sleep(0.05)
+    answers = await asyncio.gather(*(on_loan.post("/inventario/api/productos", json=PRODUCT) for _ in range(20)))
+    assert {resp.status for resp in answers} == {201}
+
+
+async def test_slow_statement_does_not_keep_the_hosts_connections(on_loan: TestClient, connect: Callable) -> None:
+    await on_loan.post("/inventario/api/productos", json=PRODUCT)
+    session = connect()
+    session.autocommit = False
+    session.cursor().execute("UPDATE productos SET stock = 1")
+    change = on_loan.patch
+    answers = await asyncio.gather(*(change("/inventario/api/productos/1", json={"stock": 2}) for _ in range(6)))
+    assert {resp.status for resp in answers} == {503}
+    async with asyncio.timeout(1), on_loan.app[POOL].acquire():
+        pass
+    session.rollback()
+    assert (await change("/inventario/api/productos/1", json={"stock": 2})).status == 200
+
+
+async def test_wrong_setup_says_what_to_do(dsn: str) -> None:
+    for wrong in ({}, {"dsn": dsn, "pool": lambda: None}):
+        with pytest.raises(TypeError, match=r"dsn='postgresql://\.\.\.'.*pool="):
+            inventory_ws.create_app(**wrong)
+    with pytest.raises(TypeError, match="has to return an aiopg.Pool and not 'asyncpg'.*give dsn="):
+        await web.AppRunner(inventory_ws.create_app(pool=lambda: "asyncpg")).setup()
+    with pytest.raises(TypeError, match="create_app"):
+        inventory_ws.watch(web.Application())
+    with pytest.raises(inventory_ws.Unavailable):
+        await web.AppRunner(inventory_ws.create_app(dsn="host=127.0.0.1 port=1 dbname=x")).setup()
+    with pytest.raises(ValueError, match="dsn"):
+        inventory_ws.create_app(dsn="localhost/shop")
+
+
+async def heard(app: web.Application, number: int, **position: object) -> list[inventory_ws.Event]:
+    """The next so many events."""
+    events = []
+    async with asyncio.timeout(10), aclosing(inventory_ws.watch(app, **position)) as watching:
+        async for event in watching:
+            events.append(event)
+            if len(events) == number:
+                break
+    return events
+
+
+async def test_watch_tells_what_the_sockets_are_told(client: TestClient, psql: Callable) -> None:
+    listening = asyncio.create_task(heard(client.app, 3))
+    await asyncio.sleep(0)
+    product = await create(client, precio=89.9)
+    psql("UPDATE productos SET stock = 3")
+    await client.delete("/api/productos/1")
+    created, updated, deleted = await listening
+    log = (await (await client.get("/api/eventos")).json())["data"]
+    assert [(event.id, event.type, event.timestamp) for event in (created, updated, deleted)] == [
+        (event["id"], event["type"], event["timestamp"]) for event in log
+    ]
+    assert created.data == {**product, "precio": created.data["precio"]}
+    assert repr(created.data["precio"]) == "Decimal('89.90')"
+    assert updated.data["stock"] == 3
+    assert deleted.data == {"id": 1}
+
+
+async def test_watch_goes_on_where_it_was(client: TestClient, psql: Callable) -> None:
+    psql("INSERT INTO productos (nombre, precio) SELECT 'Cable', 1 FROM generate_series(1, 1500)")
+    await settled(client, 1500)
+    first = await heard(client.app, 700, last_event_id=0)
+    assert [event.id for event in first] == list(range(1, 701))
+    listening = asyncio.create_task(heard(client.app, 900, last_event_id=first[-1].id, epoch=first[-1].epoch))
+    psql("INSERT INTO productos (nombre, precio) SELECT 'Cable', 1 FROM generate_series(1, 100)")
+    assert [event.id for event in await listening] == list(range(701, 1601))
+
+
+async def test_watch_raises_where_it_would_leave_something_out(client: TestClient, psql: Callable) -> None:
+    psql("INSERT INTO productos (nombre, precio) SELECT 'Cable', 1 FROM generate_series(1, 10)")
+    await settled(client, 10)
+    with pytest.raises(inventory_ws.Lost):
+        await heard(client.app, 1, last_event_id=11)
+    with pytest.raises(inventory_ws.Lost):
+        await heard(client.app, 1, last_event_id=5, epoch="another")
+    while await prune_events(client.app[DATABASE], None, 3):
+        pass
+    await create(client)
+    await settled(client, 11)
+    with pytest.raises(inventory_ws.Lost):
+        await heard(client.app, 1, last_event_id=5)
+    assert [event.id for event in await heard(client.app, 4, last_event_id=7)] == [8, 9, 10, 11]
+    listening = asyncio.create_task(heard(client.app, 1))
+    await asyncio.sleep(0)
+    psql("TRUNCATE productos")
+    with pytest.raises(inventory_ws.Lost):
+        await listening
+
+
+async def test_watch_waits_for_the_start_and_for_postgresql(dsn: str, psql: Callable, aiohttp_client: Callable) -> None:
+    app = inventory_ws.create_app(dsn=dsn)
+    listening = asyncio.create_task(heard(app, 2))
+    await asyncio.sleep(0.05)
+    client = await aiohttp_client(app)
+    await create(client)
+    psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'inventory_ws'")
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Cable', 1)")
+    assert [event.id for event in await listening] == [1, 2]
+
+
+@pytest.fixture
+def programs(tmp_path: Path, server: str, dsn: str) -> Iterator[dict[str, Path]]:
+    """The programs of the README that embed, on databases of their own and a free port."""
+    written = {}
+    with empty_database(server, "lima") as lima, empty_database(server, "quito") as quito:
+        names = tuple(parse_dsn(one)["dbname"] for one in (lima, quito))
+        for word, text in zip(("plain", "lent", "watched", "two"), blocks("python")[1:], strict=True):
+            assert 10 <= len(text.splitlines()) <= 30, word
+            text = text.replace("postgresql://localhost/shop", dsn).replace('("lima", "quito")', repr(names))
+            text = text.replace("postgresql://localhost/{city}", make_dsn(server, dbname="{city}"))
+            written[word] = tmp_path / f"{word}.py"
+            written[word].write_text(text)
+            assert "localhost" not in text
+        yield {**written, **{f"/{name}": Path() for name in names}}
+
+
+def prefixes(programs: dict[str, Path], word: str) -> list[str]:
+    return [name for name in programs if name.startswith("/")] if word == "two" else ["/inventario"]
+
+
+async def is_served(url: str, prefix: str) -> None:
+    """Sees that the inventory under the prefix has its page, and tells of a change; `session` is the README's user."""
+    async with aiohttp.ClientSession(url, cookies={"session": "juan"}) as session:
+        async with asyncio.timeout(20):
+            while True:
+                with suppress(aiohttp.ClientConnectionError):
+                    async with session.get(f"{prefix}/") as resp:
+                        assert "<title>Inventario</title>" in await resp.text()
+                        break
+                await asyncio.sleep(0.05)
+        async with session.ws_connect(f"{prefix}/ws") as ws:
+            await ws.receive_json(timeout=5)
+            async with session.post(f"{prefix}/api/productos", json=PRODUCT) as resp:
+                assert resp.status == 201, await resp.text()
+                product = (await resp.json())["data"]
+            assert (await ws.receive_json(timeout=5))["data"] == product
+            url = f"{prefix}/api/productos/{product['id']}"
+            async with session.patch(url, json={"stock": 2}) as resp:
+                assert resp.status == 200, await resp.text()
+
+
+def run_app(program: Path, port: int) -> list[str]:
+    text = program.read_text()
+    assert "web.run_app(app)" in text
+    program.write_text(text.replace("web.run_app(app)", f"web.run_app(app, host='127.0.0.1', port={port})"))
+    return [sys.executable, str(program)]
+
+
+def gunicorn(program: Path, port: int) -> list[str]:
+    command = re.search(r"`gunicorn shop:app (.*?)`", README)[1].split()
+    where = ["--chdir", str(program.parent), "--bind", f"127.0.0.1:{port}", "--worker-tmp-dir", str(program.parent)]
+    return [sys.executable, "-m", "gunicorn", f"{program.stem}:app", *command, *where]
+
+
+@pytest.mark.parametrize("server_of", [run_app, gunicorn])
+@pytest.mark.parametrize("word", ["plain", "lent", "watched", "two"])
+def test_programs_of_the_readme_run(programs: dict[str, Path], word: str, server_of: Callable) -> None:
+    port = free_port()
+    command = server_of(programs[word], port)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=HERE)
+    try:
+        for prefix in prefixes(programs, word):
+            asyncio.run(is_served(f"http://127.0.0.1:{port}", prefix))
+    finally:
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert "Traceback" not in err
+    assert ("reorder Laptop Dell: 2 left" in out) == (word == "watched")
+
+
+async def test_program_of_the_readme_runs_by_a_runner(
+    programs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(programs["plain"].parent)
+    runner = web.AppRunner(importlib.import_module("plain").app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port := free_port())
+    await site.start()
+    await is_served(f"http://127.0.0.1:{port}", "/inventario")
+    await runner.cleanup()
+
+
+def test_programs_of_the_readme_pass_mypy_strict(programs: dict[str, Path]) -> None:
+    files = [path for path in programs.values() if path.suffix]
+    wrong = files[0].with_name("wrong.py")
+    wrong.write_text("import inventory_ws\n\ninventory_ws.create_app(dns='typo')\ninventory_ws.watch(inventory_ws)\n")
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={wrong.parent}/mypy"]
+    checked = subprocess.run([*command, *map(str, files)], capture_output=True, text=True, check=False, env=HERE)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    checked = subprocess.run([*command, str(wrong)], capture_output=True, text=True, check=False, env=HERE)
+    assert 'Unexpected keyword argument "dns"' in checked.stdout
+    assert 'Argument 1 to "watch" has incompatible type' in checked.stdout
