@@ -184,7 +184,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
     gc.set_threshold(10_000, 100, 100)
     name = f"[{args.host}]" if ":" in args.host else args.host
     welcome = f"Página: http://{name}:{sock.getsockname()[1]}/\n"
-    welcome += "" if args.database_url else f"Datos:  {args.data_dir}\n"
+    welcome += "" if args.database_url else f"Datos:  {args.data_dir}\nBase:   {dsn}\n"
 
     def started(_: str) -> None:
         sock.listen(QUEUE)  # asyncio has made it as short as the number it accepts at a turn

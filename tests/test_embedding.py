@@ -24,8 +24,9 @@ from inventory_ws.repository import prune_events
 
 from .conftest import PRODUCT, create, error, settled
 from .test_main import ROOT
-from .test_readme import README, blocks
+from .test_readme import README
 from .tools.databases import empty_database
+from .tools.markdown import blocks
 from .tools.service import free_port
 
 HERE = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -156,6 +157,25 @@ async def test_connection_of_the_host_that_dies_is_replaced(on_loan: TestClient,
     assert {resp.status for resp in answers} == {201}
 
 
+async def test_host_that_waits_for_a_connection_gets_one_when_ours_dies(
+    on_loan: TestClient, connect: Callable, psql: Callable
+) -> None:
+    await on_loan.post("/inventario/api/productos", json=PRODUCT)
+    session = connect()
+    session.autocommit = False
+    session.cursor().execute("UPDATE productos SET stock = 1")
+    pool = on_loan.app[POOL]
+    async with pool.acquire(), pool.acquire():
+        change = asyncio.create_task(on_loan.patch("/inventario/api/productos/1", json={"stock": 2}))
+        await asyncio.sleep(0.3)
+        waiting = asyncio.create_task(pool._acquire())
+        await asyncio.sleep(0.1)
+        psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        async with asyncio.timeout(1):
+            pool.release(await waiting)
+        assert (await change).status == 503
+
+
 async def test_slow_statement_does_not_keep_the_hosts_connections(on_loan: TestClient, connect: Callable) -> None:
     await on_loan.post("/inventario/api/productos", json=PRODUCT)
     session = connect()
@@ -260,9 +280,9 @@ def programs(tmp_path: Path, server: str, dsn: str) -> Iterator[dict[str, Path]]
     written = {}
     with empty_database(server, "lima") as lima, empty_database(server, "quito") as quito:
         names = tuple(parse_dsn(one)["dbname"] for one in (lima, quito))
-        for word, text in zip(("plain", "lent", "watched", "two"), blocks("python")[1:], strict=True):
-            assert 10 <= len(text.splitlines()) <= 30, word
-            text = text.replace("postgresql://localhost/shop", dsn).replace('("lima", "quito")', repr(names))
+        for word, block in zip(("plain", "lent", "watched", "two"), blocks(README, "python")[1:], strict=True):
+            assert 10 <= len(block.text.splitlines()) <= 30, word
+            text = block.text.replace("postgresql://localhost/shop", dsn).replace('("lima", "quito")', repr(names))
             text = text.replace("postgresql://localhost/{city}", make_dsn(server, dbname="{city}"))
             written[word] = tmp_path / f"{word}.py"
             written[word].write_text(text)

@@ -13,13 +13,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import aiohttp
 import psutil
+import psycopg2
 import pytest
 
 from inventory_ws.database import sql_file
@@ -223,6 +224,11 @@ def test_embedded_database_ends_with_the_service_and_keeps_the_data(folder: Path
     data = folder / f"main-{number}"
     one = Service("--data-dir", str(data))
     product = one.get("/api/productos", {"nombre": "Teclado", "precio": 1})["data"]
+    welcome = [one.process.stdout.readline().split(maxsplit=1) for _ in range(2)]
+    assert [name for name, _ in welcome] == ["Datos:", "Base:"]
+    with closing(psycopg2.connect(welcome[1][1].strip())) as conn, conn.cursor() as cursor:
+        cursor.execute("SELECT nombre FROM productos")
+        assert cursor.fetchall() == [("Teclado",)], "psql and a second instance find it by what is printed"
     assert postgres_on(data)
     busy = run("--port", "0", "--data-dir", str(data))
     assert str(data) in one_line(busy)

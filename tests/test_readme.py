@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 import shutil
 import socket
 import subprocess
@@ -12,8 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import aiohttp
 import pytest
@@ -21,49 +18,26 @@ import pytest
 from inventory_ws.__main__ import parser
 
 from .test_main import ROOT, service  # noqa: F401
+from .tools.markdown import blocks, commands, curl, timeless
 from .tools.service import free_port
 
 SECRET = "bearer.Y2xhdmU"  # the token "clave", as a browser offers it
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-
-
-def timeless(text: str) -> str:
-    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME", text)
-    return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "EPOCH", text)
-
-
-def curl(command: str) -> str:
-    """What the command prints; where there is no curl, what its arguments ask for is asked by Python."""
-    words = shlex.split(command)
-    assert words[:2] == ["curl", "-s"]
-    if shutil.which("curl"):
-        return subprocess.check_output(words, text=True)
-    flags = dict(zip(words[3::2], words[4::2], strict=True))
-    name, _, value = flags.get("-H", "Accept: */*").partition(": ")
-    request = Request(words[2], flags.get("-d", "").encode() or None, {name: value}, method=flags.get("-X"))
-    try:
-        return urlopen(request, timeout=5).read().decode()
-    except HTTPError as answer:
-        return answer.read().decode()
-
-
 def test_session_of_the_readme_is_what_happens(service: Callable, tmp_path: Path) -> None:  # noqa: F811
     one = service("--demo")
-    listener = blocks("python")[0].replace("http://localhost:3000", one.url)
-    (heard,) = blocks("json")
-    (session,) = blocks("console")
+    listener = blocks(README, "python")[0].text.replace("http://localhost:3000", one.url)
+    (heard,) = blocks(README, "json")
+    (session,) = blocks(README, "console")
     listening = subprocess.Popen([sys.executable, "-c", listener], stdout=subprocess.PIPE, text=True)
     try:
         out = [listening.stdout.readline()]
-        for command, expected in re.findall(r"^\$ (.*)\n(.*)\n", session, re.MULTILINE):
-            assert timeless(curl(command.replace("http://localhost:3000", one.url))) == timeless(expected)
+        for command, expected in commands(session.text):
+            assert timeless(curl(command.replace("http://localhost:3000", one.url)) + "\n") == timeless(expected)
         out.append(listening.stdout.readline())
-        assert timeless("".join(out)) == timeless(heard)
-        assert len(re.findall(r"^\$ ", session, re.MULTILINE)) == 5
+        assert timeless("".join(out)) == timeless(heard.text)
+        assert len(list(commands(session.text))) == 5
     finally:
         listening.kill()
         listening.communicate()
@@ -94,7 +68,7 @@ def nginx(folder: Path) -> Iterator[Callable[[str], str]]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(url: str) -> str:
-        (conf,) = blocks("nginx")
+        conf = blocks(README, "nginx")[0].text
         port = free_port()
         for found, instead in (
             ("listen 443 ssl;", f"listen 127.0.0.1:{port};"),

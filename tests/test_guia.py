@@ -1,0 +1,204 @@
+"""What the guide says is what there is and what happens: its excerpts stand in the files, its commands are run."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import IO
+
+import pytest
+
+from .test_main import CLEAN, ROOT, Service, service  # noqa: F401
+from .tools.markdown import Block, blocks, commands, curl, timeless
+from .tools.service import free_port
+
+GUIA = (ROOT / "GUIA.md").read_text()
+CODE = {"python", "javascript", "sql", "html"}
+READING = re.compile(r"curl -s \S+$")
+KINDS = ("flowchart", "sequenceDiagram", "stateDiagram-v2")
+CHAPTERS = """
+1. ¿Qué es WebSocket?
+2. HTTP frente a WebSocket
+3. Arquitectura del sistema
+4. Implementación en el backend
+5. Implementación en el cliente HTML
+6. Flujo de comunicación completo
+7. Eventos y mensajes
+8. Casos de uso reales
+9. Manejo de errores y reconexión
+10. Autenticación
+11. Salas
+12. Compresión
+13. Mensajes del cliente
+14. Persistencia de eventos
+15. Experimentos
+""".strip().splitlines()
+
+
+def chapters() -> list[str]:
+    return re.split(r"^(?=## )", GUIA, flags=re.MULTILINE)
+
+
+def test_chapters_are_in_their_order() -> None:
+    assert [chapter.splitlines()[0] for chapter in chapters() if chapter[:4] != "# Gu"][:15] == [
+        f"## {name}" for name in CHAPTERS
+    ]
+    for name in CHAPTERS:  # as GitHub makes a link of a heading
+        link = re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-")
+        assert f"[{name.partition(' ')[2]}](#{link})" in GUIA
+
+
+def pieces(excerpt: str) -> list[str]:
+    """The parts of an excerpt between the lines that say `# …`."""
+    return [dedent(part).strip("\n") for part in re.split(r"^ *(?:#|//|--) ….*\n", excerpt, flags=re.MULTILINE)]
+
+
+def stands_in(excerpt: str, text: str) -> bool:
+    """Whether all parts of the excerpt stand in the text in this order, as whole lines."""
+    lines, at = text.splitlines(), 0
+    for piece in pieces(excerpt):
+        size = len(piece.splitlines())
+        for start in range(at, len(lines) - size + 1):
+            if dedent("\n".join(lines[start : start + size])) == piece:
+                at = start + size
+                break
+        else:
+            return False
+    return True
+
+
+EXCERPTS = [block for block in blocks(GUIA) if block.kind == "Archivo"]
+
+
+@pytest.mark.parametrize("excerpt", EXCERPTS, ids=lambda excerpt: f"{excerpt.name}:{excerpt.text.splitlines()[0]}")
+def test_excerpt_stands_in_its_file(excerpt: Block) -> None:
+    assert stands_in(excerpt.text, (ROOT / excerpt.name).read_text())
+
+
+def test_code_is_an_excerpt_or_a_program_or_says_that_it_is_neither() -> None:
+    assert [block for block in blocks(GUIA) if block.language in CODE and not block.kind] == []
+    for block in blocks(GUIA, "python"):
+        if block.kind == "Boceto":
+            compile(block.text, "GUIA.md", "exec")
+
+
+def test_diagrams_are_of_a_kind_that_is_drawn() -> None:
+    diagrams = blocks(GUIA, "mermaid")
+    assert len(diagrams) >= 9
+    for diagram in diagrams:
+        first, *rest = diagram.text.splitlines()
+        assert first.split()[0] in KINDS
+        assert rest
+
+
+class Session:
+    """A reader of the guide in a folder like the checkout's: with its programs, and its files and windows."""
+
+    def __init__(self, folder: Path, url: str, dsn: str) -> None:
+        self.folder = folder
+        self.ports = {"3000": url.rpartition(":")[2], "3001": str(free_port())}
+        self.env = CLEAN | {"PYTHONPATH": str(ROOT), "BASE": dsn, "LC_ALL": "C.UTF-8", "PSQLRC": os.devnull}
+        self.windows: list[tuple[subprocess.Popen[bytes], IO[str], str, str]] = []
+        bin_folder = folder / ".venv" / "bin"
+        bin_folder.mkdir(parents=True)
+        (folder / ".venv" / "lib").symlink_to(Path(sysconfig.get_path("platlib")).parents[1])
+        for name, words in (("python", "-u"), ("inventory-ws", "-m inventory_ws")):
+            program = bin_folder / name
+            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+            program.chmod(0o755)
+        made = subprocess.check_output(["make", "-nB", ".venv/run.stamp"], cwd=ROOT, text=True)
+        (link,) = [line for line in made.splitlines() if "psql" in line]
+        subprocess.run(link, shell=True, check=True, cwd=folder)
+
+    def ours(self, text: str) -> str:
+        """The text with the ports that the services really have."""
+        return re.sub(r"\b300[01]\b", lambda port: self.ports[port[0]], text)
+
+    def theirs(self, text: str) -> str:
+        """What the reader would see, less what is another one every time, and the blanks at the ends of psql's lines."""
+        for port, real in self.ports.items():
+            text = re.sub(rf"\b{real}\b", port, text)
+        return timeless("".join(f"{line.rstrip()}\n" for line in text.splitlines() if line.strip()))
+
+    def keep(self, block: Block) -> None:
+        (self.folder / block.name).write_text(self.ours(block.text))
+
+    def type(self, session: str) -> None:
+        for command, expected in commands(session):
+            if command.startswith("BASE="):  # which stands in the environment
+                assert re.fullmatch(r"BASE='postgresql://postgres@/inventario\?host=/\S+&port=5432'", command)
+            elif expected.endswith("^C\n"):
+                self.open(command, expected.removesuffix("^C\n"))
+            else:
+                shown = self.theirs(self.run(self.ours(command)))
+                deadline = time.monotonic() + 5
+                while shown != timeless(expected) and READING.match(command) and time.monotonic() < deadline:
+                    shown = self.theirs(self.run(self.ours(command)))  # what was written a moment ago is being read
+                assert shown == timeless(expected), command
+
+    def run(self, command: str) -> str:
+        if command.startswith("curl "):
+            return f"{curl(command)}\n"
+        options = {"cwd": self.folder, "env": self.env, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.run(command, shell=True, text=True, timeout=30, check=False, **options).stdout
+
+    def open(self, command: str, expected: str) -> None:
+        """A command that goes on, in a window of its own."""
+        out = (self.folder / f"window{len(self.windows)}").open("w+")
+        started = subprocess.Popen(
+            f"exec {self.ours(command)}",
+            shell=True,
+            cwd=self.folder,
+            env=self.env,
+            stdout=out,
+            stderr=subprocess.DEVNULL,
+        )
+        self.windows.append((started, out, command, expected))
+        self.read(out, 1)
+
+    def read(self, out: IO[str], lines: int) -> str:
+        deadline = time.monotonic() + 10
+        while True:
+            out.seek(0)
+            if (text := out.read()).count("\n") >= lines or time.monotonic() > deadline:
+                return "".join(text.splitlines(keepends=True)[:lines])
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """Sees what the windows show, and ends them."""
+        for process, out, command, expected in self.windows:
+            with out:
+                shown = self.read(out, expected.count("\n"))
+                process.send_signal(signal.SIGINT)
+                process.wait(20)
+            assert self.theirs(shown) == timeless(expected), command
+        self.windows.clear()
+
+
+def test_session_of_the_guide_is_what_happens(service: Callable[..., Service], dsn: str, tmp_path: Path) -> None:  # noqa: F811
+    session = Session(tmp_path, service("--demo").url, dsn)
+    typed = 0
+    try:
+        for chapter in chapters():
+            for block in blocks(chapter):
+                if block.kind in ("Programa", "Datos"):
+                    session.keep(block)
+                elif block.language == "console":
+                    session.type(block.text)
+                    typed += block.text.count("\n$ ") + 1
+            session.close()
+        programs = {block.name for block in blocks(GUIA) if block.kind == "Programa"}
+        sessions = "".join(block.text for block in blocks(GUIA, "console"))
+        assert set(re.findall(r"^\$ \.venv/bin/python (\S+)", sessions, re.MULTILINE)) == programs
+        assert typed > 20
+    finally:
+        for process, out, *_ in session.windows:
+            process.kill()
+            process.wait()
+            out.close()
