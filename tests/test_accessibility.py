@@ -1,0 +1,113 @@
+"""axe-core finds nothing to object to, in any state of the page."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+from aiohttp.test_utils import TestClient
+from playwright.async_api import Page, expect
+
+from .conftest import create
+from .test_page import Visit, browser, card, connected, visit  # noqa: F401
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8")
+
+
+async def objections(page: Page) -> list[str]:
+    """What axe-core has against the page as it stands, with all its rules and best practices."""
+    await page.evaluate(AXE)
+    found = await page.evaluate("axe.run({ resultTypes: ['violations'] })")
+    assert len(found["passes"]) > 10
+    return [
+        f"{one['id']}: {node['target']} {node['failureSummary']}"
+        for one in found["violations"]
+        for node in one["nodes"]
+    ]
+
+
+async def populated(page: Page, client: TestClient) -> None:
+    await connected(page)
+    await create(client, nombre="Teclado", descripcion=None, stock=0)
+    await create(client, nombre="Inconmensurabilísimamente" * 8, descripcion="palabra " * 200, precio=9_999_999_999.99)
+    await create(client, nombre="Ratón")
+    await expect(card(page, "Ratón")).to_have_count(1)
+
+
+async def empty(page: Page, client: TestClient) -> None:
+    await connected(page)
+
+
+async def nothing_found(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    await page.locator("#search").fill("nada de esto")
+    await expect(page.locator("#empty")).to_be_visible()
+
+
+async def followed(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    await card(page, "Ratón").locator("[data-action=follow]").click()
+    await page.locator("#onlyFollowed").click()
+    await expect(page.locator(".product-card")).to_have_count(1)
+
+
+async def faulty(page: Page, client: TestClient) -> None:
+    await connected(page)
+    if not await page.locator("#nombre").is_visible():  # on a phone the form is folded
+        await page.locator("#createPanel > summary").click()
+    await page.locator("#precio").fill("mucho")
+    await page.locator("#createForm [type=submit]").click()
+    await expect(page.locator("#nombreError")).not_to_be_empty()
+
+
+async def editing(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    await card(page, "Ratón").locator("[data-action=edit]").click()
+    await client.patch("/api/productos/3", json={"stock": 1})
+    await expect(page.locator("#editNotice")).not_to_be_empty()
+
+
+async def conflicting(page: Page, client: TestClient) -> None:
+    await editing(page, client)
+    await page.locator("#editDialog").get_by_label("Precio").fill("20")
+    await page.locator("#saveEdit").click()
+    await expect(page.locator("#conflictDialog")).to_be_visible()
+
+
+async def deleting(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    await card(page, "Ratón").locator("[data-action=delete]").click()
+    await expect(page.locator("#deleteDialog")).to_be_visible()
+
+
+async def offline(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    await client.server.close()
+    await expect(page.locator("#offline")).to_be_visible()
+
+
+STATES = [empty, populated, nothing_found, followed, faulty, editing, conflicting, deleting, offline]
+LOOKS = {
+    "laptop": {"color_scheme": "light"},
+    "phone": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+@pytest.mark.parametrize("state", STATES)
+async def test_axe_has_nothing_against_the_page(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    state: Callable[[Page, TestClient], Awaitable[None]],
+    look: str,
+) -> None:
+    page = await visit(**LOOKS[look], reduced_motion="reduce")  # amid an animation, contrast is another
+    await state(page, client)
+    assert await objections(page) == []
+
+
+async def test_axe_objects_where_there_is_a_fault(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    page = await visit()
+    await populated(page, client)
+    await page.evaluate("document.getElementById('themeToggle').ariaLabel = ''; document.documentElement.lang = ''")
+    assert {fault.partition(":")[0] for fault in await objections(page)} >= {"button-name", "html-has-lang"}
