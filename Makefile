@@ -50,6 +50,12 @@ audit: $(VENV)/test.stamp ## known vulnerabilities in what is installed; it fail
 	$(BIN)/pip freeze --exclude-editable > $(VENV)/audit.txt
 	$(VENV)/audit/bin/pip-audit --strict --disable-pip --no-deps --requirement $(VENV)/audit.txt
 
+.PHONY: dist
+dist: $(VENV)/test.stamp ## what is published, in dist/: the sdist, and the wheel that is built from it
+	rm -rf dist
+	$(BIN)/python -c 'from setuptools import build_meta; build_meta.build_sdist("dist")' >$(VENV)/dist.log
+	$(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+
 .PHONY: format
 format: $(VENV)/test.stamp ## writes the format
 	$(BIN)/ruff format $(RUFF_FORMAT) .
