@@ -17,6 +17,10 @@ run: $(VENV)/run.stamp ## the service and its page on port 3000, with a PostgreS
 test: $(VENV)/test.stamp ## every test
 	$(BIN)/python -m pytest
 
+.PHONY: exercise
+exercise: $(VENV)/test.stamp ## checks your solution of an exercise of GUIA.md: make exercise N=4.1
+	$(BIN)/python -m pytest -q tests/exercises/check_$$(echo $(N) | tr . _).py
+
 .PHONY: lint
 lint: $(VENV)/test.stamp ## format, style and types
 	$(BIN)/ruff format $(RUFF_FORMAT) --check .
