@@ -209,8 +209,6 @@ def _complete(dsn: str) -> str:
         raise ValueError(f"--database-url (dsn) no se entiende: {exc}") from exc
     settings = " ".join(f"-c {name}={value}" for name, value in SERVER_SETTINGS.items())
     words["options"] = f"{words.get('options', '')} {settings}".strip()
-    if words.get("host") == "localhost":
-        words["hostaddr"] = "127.0.0.1"  # aiopg hangs where libpq goes on to a name's second address
     defaults = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
     return str(make_dsn(**{"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words}))
 

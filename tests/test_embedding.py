@@ -328,8 +328,10 @@ def gunicorn(program: Path, port: int) -> list[str]:
     return [sys.executable, "-m", "gunicorn", f"{program.stem}:app", *command, *where]
 
 
-@pytest.mark.parametrize("server_of", [run_app, gunicorn])
-@pytest.mark.parametrize("word", ["plain", "lent", "watched", "two"])
+@pytest.mark.parametrize(
+    ("word", "server_of"),
+    [("plain", run_app), ("plain", gunicorn), ("lent", gunicorn), ("watched", run_app), ("two", run_app)],
+)
 def test_programs_of_the_readme_run(programs: dict[str, Path], word: str, server_of: Callable) -> None:
     port = free_port()
     command = server_of(programs[word], port)
