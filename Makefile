@@ -67,7 +67,7 @@ format: $(VENV)/test.stamp ## writes the format
 
 .PHONY: clean
 clean: ## removes what the other targets made, and no data
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .schemathesis
 
 $(VENV)/run.stamp: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)

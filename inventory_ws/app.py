@@ -6,11 +6,12 @@ from weakref import WeakSet
 
 from aiohttp import web
 
-from . import handlers, repository, sockets
+from . import handlers, openapi, repository, sockets
 from .database import DATABASE, Database, HostPool, end, sql_file
 from .errors import errors, expectation
 from .feed import FEED, Feed
 from .handlers import LAST_LIST
+from .openapi import OPENAPI
 from .retention import prune
 from .security import Authenticate, security
 from .sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
@@ -43,7 +44,8 @@ def create_app(
     """
     if (dsn is None) == (pool is None):
         raise TypeError("create_app() wants dsn='postgresql://...', or pool= and a function that returns an aiopg.Pool")
-    open_to_all = {handlers.index, handlers.client_file, handlers.health, sockets.websocket}
+    files = {handlers.index, handlers.docs, handlers.client_file, openapi.openapi}
+    open_to_all = {*files, handlers.health, sockets.websocket}
     guard = security(hosts, origins, authenticate, open_to_all)
     app = web.Application(middlewares=[guard, errors], client_max_size=handlers.MAX_BODY)
     app[DATABASE] = Database(dsn, pool)
@@ -78,11 +80,15 @@ def create_app(
             web.get("/ws", sockets.websocket, allow_head=False),
             web.get("/", handlers.index),
             web.get("", handlers.index),
+            web.get("/docs", handlers.docs),
+            web.get("/openapi.json", openapi.openapi),
             web.get(
-                "/{file:(?:app|dialogs|inventario|notices|words)[.]js|style[.]css|favicon[.]svg}", handlers.client_file
+                "/{file:(?:app|dialogs|docs|inventario|notices|words)[.]js|(?:style|docs)[.]css|favicon[.]svg|asyncapi[.]json}",
+                handlers.client_file,
             ),
         ]
     )
+    app[OPENAPI] = openapi.describe(app.router.routes(), open_to_all)
     return app
 
 

@@ -144,9 +144,17 @@ async def index(request: web.Request) -> web.StreamResponse:
     return await client_file(request)
 
 
+async def docs(_: web.Request) -> web.StreamResponse:
+    """GET /docs: the page that shows openapi.json and asyncapi.json."""
+    return _file("docs.html")
+
+
 async def client_file(request: web.Request) -> web.StreamResponse:
     """GET /app.js and the other files of the page."""
-    name = request.match_info.get("file", "index.html")
+    return _file(request.match_info.get("file", "index.html"))
+
+
+def _file(name: str) -> web.FileResponse:
     return web.FileResponse(data_folder("client") / name, headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 

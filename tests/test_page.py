@@ -337,3 +337,12 @@ async def test_token_is_asked_for_once_and_kept_for_the_tab(visit: Visit, dsn: s
     await expect(page.locator("#keyDialog")).to_be_hidden()
     assert not [url for url in urls if "clave" in url]
     assert await page.evaluate("JSON.stringify(localStorage)") == "{}"
+
+
+async def test_page_of_the_descriptions_shows_all_of_them(visit: Visit, client: TestClient) -> None:
+    page = await visit(str(client.make_url("/docs")))
+    await expect(page.locator("#operations .entry")).to_have_count(11)
+    await expect(page.locator("#fromService .entry")).to_have_count(7)
+    await expect(page.locator("#fromClient .entry")).to_have_count(3)
+    await page.locator("#operations .entry").nth(1).locator("summary").click()
+    await expect(page.locator("#operations pre").nth(1)).to_contain_text("-d '{\"nombre\":")

@@ -1,0 +1,68 @@
+"""What the service says of its socket is so: by AsyncAPI's rules, and by the messages that really go over it."""
+
+import json
+from collections.abc import Callable
+
+from aiohttp.test_utils import TestClient
+from jsonschema import Draft202012Validator
+
+from inventory_ws.openapi import OPENAPI
+
+from .conftest import create, receive
+from .test_main import ROOT
+
+ASYNCAPI = json.loads((ROOT / "client" / "asyncapi.json").read_text())
+MESSAGES = ASYNCAPI["components"]["messages"]
+
+
+def faults(message: dict) -> list[str]:
+    """What the message's own description has against it."""
+    schema = {**MESSAGES[message["type"]]["payload"], "components": ASYNCAPI["components"]}
+    return [fault.message for fault in Draft202012Validator(schema).iter_errors(message)]
+
+
+async def test_every_message_is_as_described(client: TestClient, listen: Callable) -> None:
+    ws = await client.ws_connect("/ws")
+    heard = await receive(ws, 1)
+    await create(client, descripcion=None)
+    await client.patch("/api/productos/1", json={"stock": 3})
+    await client.delete("/api/productos/1")
+    heard += await receive(ws, 3)
+    asked = [
+        example["payload"] for name in ("PING", "SUBSCRIBE", "UNSUBSCRIBE") for example in MESSAGES[name]["examples"]
+    ]
+    for message in [*asked, {"type": "NOTHING"}]:
+        await ws.send_json(message)
+    heard += await receive(ws, 4)
+    assert [fault for message in [*heard, *asked] for fault in faults(message)] == []
+    assert {message["type"] for message in [*heard, *asked]} == set(MESSAGES)
+    assert [message["type"] for message in heard[-4:]] == ["PONG", "SUBSCRIBED", "SUBSCRIBED", "ERROR"]
+    assert faults({**heard[1], "data": {}})
+
+
+def test_examples_are_as_described_and_every_reference_leads_somewhere() -> None:
+    for name, message in MESSAGES.items():
+        assert message["name"] == name
+        for example in message["examples"]:
+            assert example["payload"]["type"] == name
+            assert faults(example["payload"]) == []
+
+    def references(part: object) -> list[str]:
+        if isinstance(part, dict):
+            return [part["$ref"]] if "$ref" in part else [name for value in part.values() for name in references(value)]
+        return [name for value in part for name in references(value)] if isinstance(part, list) else []
+
+    found = references(ASYNCAPI)
+    assert len(found) > 40
+    for reference in found:
+        at = ASYNCAPI
+        for name in reference.removeprefix("#/").split("/"):
+            at = at[name]
+
+
+async def test_both_descriptions_tell_of_one_product_and_one_version(client: TestClient) -> None:
+    openapi = json.loads(client.app[OPENAPI])
+    assert ASYNCAPI["components"]["schemas"]["Product"] == openapi["components"]["schemas"]["Product"]
+    assert ASYNCAPI["info"]["version"] == openapi["info"]["version"]
+    resp = await client.get("/asyncapi.json")
+    assert (resp.content_type, await resp.json()) == ("application/json", ASYNCAPI)
