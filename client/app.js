@@ -3,7 +3,8 @@ import { Inventario } from './inventario.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, stamp, toast, working } from './notices.js';
 import { FIELDS, clock, differing, eventInWords, folded, plural, short, shown, whole } from './words.js';
 
-const PAGE = 500; // cards drawn at first; search looks at all the products
+const BLOCK = 60; // rows of a block, which has cards only while it is near: full lines of 1 to 6 columns
+const STEP = 60; // new cards in a frame: more would make it stutter
 
 const inventory = new Inventario(document.baseURI);
 const here = inventory.api.pathname; // one origin may have several inventories
@@ -44,7 +45,6 @@ function listen() {
 
 function showOnlyFollowed(yes) {
   onlyFollowed = yes;
-  limit = PAGE;
   $('onlyFollowed').ariaPressed = String(yes);
   listen();
 }
@@ -91,7 +91,6 @@ const views = new Map(); // id -> {card, part, row, followed} of each card on th
 const arriving = new Set(); // ids that slide in
 const wordsOf = new WeakMap(); // row -> its searchable text
 let terms = [];
-let limit = PAGE;
 let loaded = false;
 let scheduled = false;
 
@@ -106,19 +105,71 @@ function render() {
   const { products } = inventory;
   const all = onlyFollowed ? [...followed].filter((id) => products.has(id)).map((id) => products.get(id)) : [...products.values()];
   const rows = all.filter(matches).sort((a, b) => b.id - a.id); // the newest first
-  const onPage = rows.slice(0, limit);
-  const staying = new Set(onPage.map(({ id }) => id));
-  for (const [id, view] of views) if (!staying.has(id)) removeCard(id, view);
-  let next = $('productList').firstElementChild;
-  for (const row of onPage) {
-    while (next?.classList.contains('leaving')) next = next.nextElementSibling;
-    const view = views.get(row.id);
-    if (!view) addCard(row, next);
-    else if (view.row !== row || view.followed !== followed.has(row.id)) updateCard(view, row);
-    if (view) next = next.nextElementSibling;
-  }
+  drawBlocks(rows);
   arriving.clear();
-  drawCounts(all.length, rows.length, rows.length - onPage.length);
+  drawCounts(all.length, rows.length);
+}
+
+/** Shows the rows as blocks of cards; one that is far away is empty, and as high as it was. */
+function drawBlocks(rows) {
+  const list = $('productList');
+  while (list.childElementCount < Math.ceil(rows.length / BLOCK)) list.append(newBlock());
+  const parts = [...list.children].map((block, i) => ({
+    block,
+    rows: rows.slice(i * BLOCK, (i + 1) * BLOCK),
+    drawn: block.near || block.contains(document.activeElement),
+  }));
+  const staying = new Set(parts.flatMap((part) => (part.drawn ? part.rows.map(({ id }) => id) : [])));
+  for (const { block, drawn } of parts) if (!drawn && block.firstElementChild) block.style.height = `${block.offsetHeight}px`;
+  for (const [id, view] of views) if (!staying.has(id)) removeCard(id, view);
+  let fresh = 0;
+  for (const { block, rows, drawn } of parts) {
+    if (!rows.length && !block.firstElementChild) block.remove();
+    if (!drawn) continue;
+    let next = block.firstElementChild;
+    for (const row of rows) {
+      while (next?.classList.contains('leaving')) next = next.nextElementSibling;
+      const view = views.get(row.id);
+      if (!view) {
+        if (++fresh <= STEP) addCard(row, block, next);
+        continue;
+      }
+      if (view.row !== row || view.followed !== followed.has(row.id)) updateCard(view, row);
+      if (view.card === next) next = next.nextElementSibling;
+      else moveCard(view.card, block, next);
+    }
+    if (fresh <= STEP) block.style.height = '';
+  }
+  if (fresh > STEP) schedule();
+  const unknown = parts.filter(({ block, drawn }) => !drawn && !block.style.height);
+  const usual = unknown.length && list.firstElementChild.offsetHeight;
+  for (const { block, rows } of unknown) block.style.height = `${(usual * rows.length) / BLOCK}px`;
+}
+
+addEventListener('resize', () => {
+  for (const block of $('productList').children) if (!block.firstElementChild) block.style.height = '';
+  schedule();
+});
+
+const nearby = new IntersectionObserver((seen) => {
+  for (const { target, isIntersecting } of seen) target.near = isIntersecting;
+  schedule();
+}, { rootMargin: '800px' });
+
+function newBlock() {
+  const block = document.createElement('div');
+  block.className = 'cards';
+  block.near = !$('productList').firstElementChild;
+  nearby.observe(block);
+  return block;
+}
+
+/** To another place, where the browser can without a loss of focus. */
+function moveCard(card, block, next) {
+  if (block.moveBefore) return block.moveBefore(card, next);
+  const focused = card.contains(document.activeElement) && document.activeElement;
+  block.insertBefore(card, next);
+  if (focused) focused.focus({ preventScroll: true });
 }
 
 function matches(row) {
@@ -127,7 +178,7 @@ function matches(row) {
   return terms.every((term) => wordsOf.get(row).includes(term));
 }
 
-function addCard(row, next) {
+function addCard(row, block, next) {
   const card = stamp('cardTemplate');
   const part = Object.fromEntries(PARTS.map((name) => [name, card.querySelector(`.${name}, [data-action=${name}]`)]));
   const view = { card, part, row: null, followed: null };
@@ -136,7 +187,7 @@ function addCard(row, next) {
   updateCard(view, row);
   card.classList.toggle('arriving', arriving.has(row.id));
   views.set(row.id, view);
-  $('productList').insertBefore(card, next);
+  block.insertBefore(card, next);
 }
 
 function updateCard(view, row) {
@@ -179,15 +230,17 @@ function removeCard(id, { card }) {
   }
   if (inventory.products.has(id) || matchMedia('(prefers-reduced-motion: reduce)').matches) return card.remove();
   card.classList.add('leaving');
-  card.animate({ opacity: [1, 0], scale: [1, 0.97] }, 160).onfinish = () => card.remove();
+  card.animate({ opacity: [1, 0], scale: [1, 0.97] }, 160).onfinish = () => {
+    card.remove();
+    schedule();
+  };
 }
 
-function drawCounts(total, matching, more) {
+function drawCounts(total, matching) {
   const typed = short($('search').value.trim());
   const none = onlyFollowed && !total; // followed, of all there are
   say('productCount', loaded ? whole.format(total) : '…');
   say('matchCount', terms.length ? ` · ${plural(matching, 'coincide', 'coinciden')}` : '');
-  say('more', `Mostrar más (quedan ${whole.format(more)})`);
   if (none) {
     say('emptyTitle', 'Todavía no sigues ningún producto');
     say('emptyText', 'Pulsa la estrella de un producto para seguirlo: aquí verás solo los que elijas.');
@@ -197,7 +250,6 @@ function drawCounts(total, matching, more) {
       ? `Ninguno de los ${onlyFollowed ? 'que sigues' : 'productos'} contiene «${typed}».`
       : 'Crea el primero: aparecerá aquí y en todas las pantallas abiertas.');
   }
-  $('more').hidden = !more;
   $('empty').hidden = !loaded || matching > 0;
   $('clearSearch').hidden = !total;
   $('showAll').hidden = !none;
@@ -216,7 +268,6 @@ function drawHint() {
 
 $('search').addEventListener('input', () => {
   terms = folded($('search').value).split(/\s+/).filter(Boolean);
-  limit = PAGE;
   schedule();
 });
 
@@ -225,14 +276,6 @@ $('clearSearch').onclick = () => {
   $('search').dispatchEvent(new Event('input'));
   $('search').focus();
 };
-
-function showMore() {
-  limit += PAGE;
-  schedule();
-}
-
-$('more').onclick = showMore;
-new IntersectionObserver(([end]) => end.isIntersecting && showMore(), { rootMargin: '600px' }).observe($('more'));
 
 // ---- what comes from the service
 

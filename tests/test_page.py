@@ -2,23 +2,21 @@
 
 import os
 import re
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from inventory_ws import create_app
 from inventory_ws.security import bearer
 from inventory_ws.sockets import SOCKETS
 
 from .conftest import create
+from .tools.browser import CHROMIUM, chromium
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 GUIDE = Path(__file__).parent / "guide_client.html"
 
 
@@ -29,11 +27,8 @@ async def browser() -> AsyncIterator[Browser]:
         if os.environ.get("REQUIRE_ALL"):
             pytest.fail("there is no Chromium")
         pytest.skip("there is no Chromium: the page is not tested")
-    root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *root])
+    async with chromium() as browser:
         yield browser
-        await browser.close()
 
 
 Visit = Callable[..., Awaitable[Page]]
@@ -339,10 +334,36 @@ async def test_token_is_asked_for_once_and_kept_for_the_tab(visit: Visit, dsn: s
     assert await page.evaluate("JSON.stringify(localStorage)") == "{}"
 
 
-async def test_page_of_the_descriptions_shows_all_of_them(visit: Visit, client: TestClient) -> None:
-    page = await visit(str(client.make_url("/docs")))
-    await expect(page.locator("#operations .entry")).to_have_count(11)
-    await expect(page.locator("#fromService .entry")).to_have_count(7)
-    await expect(page.locator("#fromClient .entry")).to_have_count(3)
-    await page.locator("#operations .entry").nth(1).locator("summary").click()
-    await expect(page.locator("#operations pre").nth(1)).to_contain_text("-d '{\"nombre\":")
+async def test_flood_of_events_is_drawn_a_few_times(visit: Visit, client: TestClient, psql: Callable) -> None:
+    page = await visit()
+    await connected(page)
+    psql("INSERT INTO productos (nombre, precio) SELECT 'Cable ' || n, 1 FROM generate_series(1, 300) AS n")
+    await expect(page.locator("#productCount")).to_have_text("300")
+    await page.evaluate(
+        "window.draws = 0; const count = () => { draws += 1; };"
+        "new MutationObserver(count).observe(productList, { subtree: true, childList: true, characterData: true })"
+    )
+    for _ in range(3):
+        psql("UPDATE productos SET stock = stock + 1")
+    await expect(card(page, "#300")).to_contain_text("3 unidades")
+    assert 1 <= await page.evaluate("draws") < 100  # of 900 events
+
+
+async def test_list_longer_than_the_screen_has_cards_where_one_looks(visit: Visit, psql: Callable) -> None:
+    psql("INSERT INTO productos (nombre, precio) SELECT 'Cable ' || n, 1 FROM generate_series(1, 1000) AS n")
+    page = await visit()
+    await expect(page.locator("#productCount")).to_have_text("1000")
+    await expect(card(page, "#1000")).to_be_visible()
+    await expect(page.locator('[data-id="1"]')).to_have_count(0)
+    for _ in range(20):
+        await page.keyboard.press("End")
+        await page.wait_for_timeout(50)
+    await expect(page.locator(".product-card").last).to_contain_text("#1")
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Nuevo', 1)")
+    psql("UPDATE productos SET stock = 9 WHERE id = 1")
+    await expect(page.locator(".product-card").last).to_contain_text("9 unidades")
+    assert await page.locator(".product-card").count() < 300
+    await page.keyboard.press("Home")
+    await expect(page.locator(".product-card").first).to_contain_text("Nuevo")
+    numbers = [int(text[1:]) for text in await page.locator("#productList > .cards").first.locator(".number").all_text_contents()]
+    assert numbers == list(range(1001, 941, -1))

@@ -3,7 +3,7 @@
 import sys
 
 from ..tools import checks
-from . import compress, dead, resume, stalled, storm
+from . import compress, dead, page, resume, stalled, storm
 
 CHECKS = {
     "storm": storm.check,
@@ -12,6 +12,7 @@ CHECKS = {
     "resume-old": resume.check_old,
     "compress": compress.check,
     "dead": dead.check,
+    "page": page.check,
 }
 
 if __name__ == "__main__":
