@@ -1,4 +1,5 @@
 import { attach, followKey, keptKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
+import { attachHistory, past } from './history.js';
 import { Inventario } from './inventario.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, stamp, toast, working } from './notices.js';
 import { FIELDS, clock, differing, eventInWords, folded, plural, short, shown, whole } from './words.js';
@@ -61,13 +62,14 @@ addEventListener('storage', ({ key }) => {
 });
 
 attach(inventory, ({ id }) => onlyFollowed && follow([id], true)); // or it would vanish from the eyes of its maker
+attachHistory(inventory, schedule);
 
 // ---- cards
 
 $('productList').addEventListener('click', ({ target }) => {
   const button = target.closest('button');
   const row = button && inventory.products.get(Number(button.closest('.product-card').dataset.id));
-  if (!row) return;
+  if (!row || past()) return;
   if (button.dataset.action === 'follow') follow([row.id], !followed.has(row.id));
   else if (button.dataset.action === 'edit') openEdit(row, button);
   else if (button.dataset.action === 'delete') openDelete(row, button);
@@ -102,7 +104,7 @@ function schedule() {
 
 function render() {
   scheduled = false;
-  const { products } = inventory;
+  const products = past() ?? inventory.products;
   const all = onlyFollowed ? [...followed].filter((id) => products.has(id)).map((id) => products.get(id)) : [...products.values()];
   const rows = all.filter(matches).sort((a, b) => b.id - a.id); // the newest first
   drawBlocks(rows);

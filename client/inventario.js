@@ -65,6 +65,7 @@ export class Inventario extends EventTarget {
     this.token = token;
     this.times = { pingEvery, patience, firstDelay, maxDelay, goodAfter, answerWithin };
     this.api = new URL('api/productos', base);
+    this.log = new URL('api/eventos', base);
     this.socketUrl = new URL('ws', base);
     this.socketUrl.protocol = this.socketUrl.protocol.replace('http', 'ws');
     this.#ceiling = firstDelay;
@@ -72,7 +73,9 @@ export class Inventario extends EventTarget {
     globalThis.document?.addEventListener('visibilitychange', () => document.hidden || this.#wake());
   }
 
-  list = () => this.#request('GET', '');
+  /** The products as they are, or as they were after the event `at`. */
+  list = (at) => this.#request('GET', at === undefined ? '' : `?at=${at}`);
+  events = (after, limit) => this.#request('GET', `?after=${after}&limit=${limit}`, { from: this.log });
   get = (id) => this.#request('GET', `/${id}`);
   create = (product) => this.#request('POST', '', { body: product });
   /** `version` is the `updated_at` the change began from: 412 when the row has moved on. */
@@ -303,7 +306,7 @@ export class Inventario extends EventTarget {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
-  async #request(method, path, { body, version } = {}) {
+  async #request(method, path, { body, version, from = this.api } = {}) {
     const headers = method === 'GET' ? {} : { 'Content-Type': 'application/json' };
     if (version) headers['If-Match'] = `"${version}"`;
     const { token } = this;
@@ -311,7 +314,7 @@ export class Inventario extends EventTarget {
     const signal = AbortSignal.timeout(this.times.answerWithin);
     let response;
     try {
-      response = await fetch(this.api + path, { method, headers, body: body && JSON.stringify(body), cache: 'no-cache', signal });
+      response = await fetch(from + path, { method, headers, body: body && JSON.stringify(body), cache: 'no-cache', signal });
     } catch {
       throw new ServiceError(0, signal.aborted && method !== 'GET'
         ? 'El servidor no contestó a tiempo: el cambio pudo guardarse o no.'

@@ -83,7 +83,7 @@ def create_app(
             web.get("/docs", handlers.docs),
             web.get("/openapi.json", openapi.openapi),
             web.get(
-                "/{file:(?:app|dialogs|docs|inventario|notices|words)[.]js|(?:style|docs)[.]css|favicon[.]svg|asyncapi[.]json}",
+                "/{file:(?:app|dialogs|docs|history|inventario|notices|words)[.]js|(?:style|docs)[.]css|favicon[.]svg|asyncapi[.]json}",
                 handlers.client_file,
             ),
         ]

@@ -10,7 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from playwright.async_api import Browser, Page, expect
 
-from inventory_ws import create_app
+from inventory_ws import create_app, repository
+from inventory_ws.database import DATABASE
 from inventory_ws.security import bearer
 from inventory_ws.sockets import SOCKETS
 
@@ -365,5 +366,49 @@ async def test_list_longer_than_the_screen_has_cards_where_one_looks(visit: Visi
     assert await page.locator(".product-card").count() < 300
     await page.keyboard.press("Home")
     await expect(page.locator(".product-card").first).to_contain_text("Nuevo")
-    numbers = [int(text[1:]) for text in await page.locator("#productList > .cards").first.locator(".number").all_text_contents()]
+    numbers = [
+        int(text[1:])
+        for text in await page.locator("#productList > .cards").first.locator(".number").all_text_contents()
+    ]
     assert numbers == list(range(1001, 941, -1))
+
+
+async def test_history_shows_the_list_as_it_was_and_returns_to_the_present(visit: Visit, client: TestClient) -> None:
+    await create(client, nombre="Teclado", stock=1)
+    await create(client, nombre="Mouse", stock=1)
+    await client.patch("/api/productos/1", json={"stock": 9})
+    await client.delete("/api/productos/2")
+    page = await visit()
+    await connected(page)
+    await page.get_by_role("button", name="Historial", exact=True).click()
+    await expect(page.locator("#momentText")).to_contain_text("Producto eliminado")
+    await page.locator("#moment").fill("2")
+    await expect(page.locator("#momentText")).to_contain_text("Producto creado: Mouse")
+    await expect(card(page, "Mouse")).to_contain_text("1 unidad")
+    await expect(card(page, "Teclado")).to_contain_text("1 unidad")
+    await expect(page.locator(".product-card button:visible")).to_have_count(0)
+    await create(client, nombre="Monitor")
+    await expect(page.locator("#moment")).to_have_attribute("max", "5")
+    await expect(card(page, "Monitor")).to_have_count(0)
+    await page.get_by_role("button", name="Evento siguiente").click()
+    await expect(card(page, "Teclado")).to_contain_text("9 unidades")
+    await page.get_by_role("button", name="Evento anterior").click()
+    await expect(card(page, "Teclado")).to_contain_text("1 unidad")
+    await expect(page.locator("#moment")).to_have_attribute("aria-valuetext", re.compile("Tras el evento 2 .*Mouse"))
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#historyToggle")).to_be_focused()
+    await expect(card(page, "Monitor")).to_be_visible()
+    await expect(card(page, "Mouse")).to_have_count(0)
+
+
+async def test_history_of_a_pruned_log_begins_at_its_oldest_event(visit: Visit, client: TestClient) -> None:
+    for name in ("Teclado", "Mouse", "Monitor"):
+        await create(client, nombre=name)
+    await repository.prune_events(client.app[DATABASE], None, 1)
+    page = await visit(viewport={"width": 390, "height": 800})
+    await connected(page)
+    await page.get_by_role("button", name="Historial", exact=True).click()
+    await expect(page.locator("#momentText")).to_contain_text("Tras el evento 3 ")
+    await expect(page.locator("#moment")).to_have_attribute("min", "3")
+    await expect(page.locator("#productCount")).to_have_text("3")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -1,0 +1,113 @@
+import { $, say } from './notices.js';
+import { eventInWords } from './words.js';
+
+const NEAR = 50; // ids looked back for an event: those of transactions rolled back are missing
+const moment = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short', hour: 'numeric', minute: '2-digit', second: '2-digit' });
+
+let inventory; // whose log it is
+let draw; // draws the list
+let rows = null; // Map of the products at the moment looked at; null: the present
+let wanted = null; // the moment asked for last
+let loading = false;
+
+/** The products of the past that is looked at; null while it is the present. */
+export const past = () => rows;
+
+/** Connects the bar to the service; `redraw` is called when past() has changed. */
+export function attachHistory(service, redraw) {
+  inventory = service;
+  draw = redraw;
+  inventory.addEventListener('evento', grow);
+  inventory.addEventListener('lista', grow);
+}
+
+function grow() {
+  if (!$('history').hidden) $('moment').max = Math.max($('moment').max, inventory.lastEventId);
+  limitSteps();
+}
+
+function limitSteps() {
+  const { value, min, max } = $('moment');
+  // Not `disabled`, which would take the focus from the hand that steps.
+  $('previousEvent').ariaDisabled = String(Number(value) <= Number(min));
+  $('nextEvent').ariaDisabled = String(Number(value) >= Number(max));
+}
+
+async function open() {
+  $('history').hidden = false;
+  $('historyToggle').ariaExpanded = 'true';
+  $('moment').disabled = true;
+  say('historyError', '');
+  say('momentText', 'Buscando el registro…');
+  try {
+    const { data: [oldest] } = await inventory.events(0, 1);
+    if ($('history').hidden) return;
+    if (!oldest) return say('momentText', 'El registro está vacío: todavía no hay pasado.');
+    Object.assign($('moment'), { min: oldest.id, max: Math.max(oldest.id, inventory.lastEventId), disabled: false });
+    $('moment').value = $('moment').max;
+    $('moment').focus();
+    go($('moment').value);
+  } catch (error) {
+    say('momentText', '');
+    say('historyError', error.message);
+  }
+}
+
+function close() {
+  $('history').hidden = true;
+  $('historyToggle').ariaExpanded = 'false';
+  document.body.classList.remove('past');
+  rows = wanted = null;
+  draw();
+  $('historyToggle').focus();
+}
+
+function go(id) {
+  wanted = Number(id);
+  $('moment').value = wanted;
+  limitSteps();
+  if (!loading) load();
+}
+
+// One request at a time; what was asked for meanwhile follows, and only the last of it.
+async function load() {
+  loading = true;
+  for (let at = null; wanted !== null && wanted !== at;) {
+    at = wanted;
+    try {
+      const [list, events] = await Promise.all([inventory.list(at), inventory.events(Math.max(0, at - NEAR), NEAR)]);
+      if (wanted === null) break;
+      rows = new Map(list.data.map((row) => [row.id, row]));
+      const event = events.data.findLast(({ id }) => id <= at);
+      const text = event ? `Tras el evento ${event.id} · ${moment.format(new Date(event.timestamp))}: ${eventInWords(event).log}` : `Tras el evento ${at}`;
+      if (event && wanted === at) $('moment').value = wanted = at = Math.max(event.id, $('moment').min);
+      $('moment').setAttribute('aria-valuetext', text);
+      say('momentText', text);
+      say('historyError', '');
+      document.body.classList.add('past');
+      limitSteps();
+      draw();
+    } catch (error) {
+      say('historyError', wanted === null ? '' : `No se pudo ver el evento ${at}: ${error.message}`);
+    }
+  }
+  loading = false;
+}
+
+$('historyToggle').onclick = () => ($('history').hidden ? open() : close());
+$('toPresent').onclick = close;
+$('moment').oninput = () => go($('moment').value);
+$('previousEvent').onclick = () => wanted > Number($('moment').min) && go(wanted - 1);
+$('nextEvent').onclick = async () => {
+  if (wanted === null || wanted >= Number($('moment').max)) return;
+  try {
+    const from = wanted;
+    const { data: [next] } = await inventory.events(from, 1);
+    if (next && wanted === from) go(next.id);
+  } catch (error) {
+    say('historyError', error.message);
+  }
+};
+addEventListener('keydown', ({ key, target }) => {
+  if (key === 'Escape' && !$('history').hidden && target.id !== 'search' && !document.querySelector('dialog[open]')) close();
+});
