@@ -246,6 +246,9 @@ function drawCounts(total, matching) {
   if (none) {
     say('emptyTitle', 'Todavía no sigues ningún producto');
     say('emptyText', 'Pulsa la estrella de un producto para seguirlo: aquí verás solo los que elijas.');
+  } else if (past() && !total) {
+    say('emptyTitle', 'Entonces no había productos');
+    say('emptyText', 'Es lo que cuenta el registro de ese momento.');
   } else {
     say('emptyTitle', total ? 'Nada coincide' : 'Todavía no hay productos');
     say('emptyText', total

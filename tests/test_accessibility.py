@@ -80,13 +80,20 @@ async def deleting(page: Page, client: TestClient) -> None:
     await expect(page.locator("#deleteDialog")).to_be_visible()
 
 
+async def looking_back(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    await page.locator("#historyToggle").click()
+    await page.locator("#previousEvent").click()
+    await expect(page.locator("#momentText")).to_contain_text("Tras el evento 2")
+
+
 async def offline(page: Page, client: TestClient) -> None:
     await populated(page, client)
     await client.server.close()
     await expect(page.locator("#offline")).to_be_visible()
 
 
-STATES = [empty, populated, nothing_found, followed, faulty, editing, conflicting, deleting, offline]
+STATES = [empty, populated, nothing_found, followed, faulty, editing, conflicting, deleting, looking_back, offline]
 LOOKS = {
     "laptop": {"color_scheme": "light"},
     "phone": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},

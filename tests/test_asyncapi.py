@@ -1,15 +1,18 @@
 """What the service says of its socket is so: by AsyncAPI's rules, and by the messages that really go over it."""
 
 import json
+import re
 from collections.abc import Callable
 
 from aiohttp.test_utils import TestClient
 from jsonschema import Draft202012Validator
 
 from inventory_ws.openapi import OPENAPI
+from inventory_ws.stream import Room
 
-from .conftest import create, receive
+from .conftest import create, receive, settled
 from .test_main import ROOT
+from .test_readme import README
 
 ASYNCAPI = json.loads((ROOT / "client" / "asyncapi.json").read_text())
 MESSAGES = ASYNCAPI["components"]["messages"]
@@ -66,3 +69,23 @@ async def test_both_descriptions_tell_of_one_product_and_one_version(client: Tes
     assert ASYNCAPI["info"]["version"] == openapi["info"]["version"]
     resp = await client.get("/asyncapi.json")
     assert (resp.content_type, await resp.json()) == ("application/json", ASYNCAPI)
+
+
+async def test_query_is_as_described(client: TestClient) -> None:
+    described = ASYNCAPI["components"]["channelBindings"]["socket"]["ws"]["query"]
+    assert described["properties"].keys() == {"last_event_id", "epoch", *Room.model_fields}
+    epoch = (await (await client.get("/api/productos")).json())["epoch"]
+    for name in ("uno", "dos", "tres"):
+        await create(client, nombre=name)
+    await settled(client, 3)
+    query = {"last_event_id": 1, "epoch": epoch, "productos": "1,3", "eventos": "PRODUCT_CREATED"}
+    assert list(Draft202012Validator(described).iter_errors(query)) == []
+    ws = await client.ws_connect("/ws", params=query)
+    welcome, event = await receive(ws, 2)
+    assert (welcome["recovered"], event["id"]) == (True, 3)
+
+
+def test_close_codes_are_those_of_the_readme() -> None:
+    (line,) = re.findall(r"\*\*Close codes:\*\*(.*?)\n- ", README, re.DOTALL)
+    said = set(re.findall(r"\b(1\d\d\d|4\d\d\d)\b", line))
+    assert set(re.findall(r"^- (\d{4}):", ASYNCAPI["info"]["description"], re.MULTILINE)) == said
