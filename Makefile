@@ -36,7 +36,7 @@ bench-quick: $(VENV)/test.stamp ## the rows that have goals, one turn of each: u
 	$(BIN)/python -m tests.bench --quick
 
 .PHONY: stress
-stress: $(VENV)/test.stamp ## resume, slow and dead clients, compression, by the thousand: four minutes
+stress: $(VENV)/test.stamp ## resume, slow and dead clients, compression, by the thousand; a page with very many products: seven minutes
 	$(BIN)/python -m tests.stress
 
 .PHONY: reliability

@@ -22,7 +22,8 @@ export function attachHistory(service, redraw) {
 }
 
 function grow() {
-  if (!$('history').hidden) $('moment').max = Math.max($('moment').max, inventory.lastEventId);
+  if ($('history').hidden) return;
+  $('moment').max = Math.max($('moment').max, inventory.lastEventId);
   limitSteps();
 }
 

@@ -3,7 +3,7 @@
 import sys
 
 from ..tools import checks
-from . import compress, dead, page, resume, stalled, storm
+from . import compress, copy, dead, page, resume, stalled, storm
 
 CHECKS = {
     "storm": storm.check,
@@ -13,6 +13,7 @@ CHECKS = {
     "compress": compress.check,
     "dead": dead.check,
     "page": page.check,
+    "copy": copy.check,
 }
 
 if __name__ == "__main__":
