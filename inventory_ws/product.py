@@ -124,9 +124,15 @@ class EventPage(BaseModel):
     after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0
 
 
+def _number_of(text: str) -> int | Decimal:
+    """Whole where it is, however it is written: some languages write 30.0."""
+    number = Decimal(text)
+    return int(number) if number.adjusted() < 20 and number == number.to_integral_value() else number
+
+
 # Decimal has no limit of digits, so that a number too long is a fault of its field and not of the whole body.
 DECODER = json.JSONDecoder(
-    parse_float=Decimal, parse_int=lambda digits: int(digits) if len(digits) < 20 else Decimal(digits)
+    parse_float=_number_of, parse_int=lambda digits: int(digits) if len(digits) < 20 else Decimal(digits)
 )
 
 

@@ -16,14 +16,11 @@ def filter_case(context: Any, case: Any) -> bool:
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """A price has two decimals, a stock is written without, a name can be seen; the past begins with the first event."""
+    """A price has two decimals, a name can be seen, the past begins with the first event."""
     body = case.body if isinstance(case.body, dict) else {}
     price, name = body.get("precio"), body.get("nombre")
     if isinstance(price, float) and 0 <= price <= 9999999999.99:
         body["precio"] = round(price, 2)
-    for field in ("stock", "delta"):
-        if isinstance(number := body.get(field), float) and number.is_integer():
-            body[field] = int(number)
     if isinstance(name, str) and VISIBLE.match(name) and not any(map(str.isprintable, name.split())):
         body["nombre"] = "Cable"
     at = str((case.query or {}).get("at"))

@@ -47,9 +47,14 @@ def test_product_names_what_is_wrong_with_a_price(number: str, message: str) -> 
     assert faults(NewProduct, f'{{"nombre":"x","precio":{number}}}') == {"precio": message}
 
 
-@pytest.mark.parametrize("number", ["-1", "2147483648", "9" * 5000, "1.5", "1.0", "true", "null", '"1"'])
+@pytest.mark.parametrize("number", ["-1", "2147483648", "9" * 5000, "1.5", "1e-5", "1e10", "true", "null", '"1"'])
 def test_product_names_what_is_wrong_with_a_stock(number: str) -> None:
     assert faults(NewProduct, f'{{"nombre":"x","precio":1,"stock":{number}}}').keys() == {"stock"}
+
+
+@pytest.mark.parametrize("number", ["30", "30.0", "3e1", "300e-1"])
+def test_stock_is_whole_however_it_is_written(number: str) -> None:
+    assert NewProduct.model_validate(decode(f'{{"nombre":"x","precio":1,"stock":{number}}}'.encode())).stock == 30
 
 
 @pytest.mark.parametrize(
