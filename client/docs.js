@@ -1,97 +1,141 @@
 const $ = (id) => document.getElementById(id);
 
-function make(tag, text = '', children = []) {
-  const element = document.createElement(tag);
-  element.append(...words(text), ...children);
-  return element;
+try {
+  document.documentElement.dataset.theme = localStorage.getItem('inventario-theme') ?? '';
+} catch { /* where storage is forbidden */ }
+
+function el(tag, props, ...children) {
+  const node = Object.assign(document.createElement(tag), props);
+  node.append(...children.flat().filter((child) => child !== ''));
+  return node;
 }
 
-/** The text, with what stands between backticks as code. */
-const words = (text) => text.split('`').map((part, i) => (i % 2 ? make('code', part) : part));
+/** A text of the description; what is between backticks is code. */
+const prose = (text = '') => text.split('`').map((part, n) => (n % 2 ? el('code', {}, part) : part));
+const load = async (name) => (await fetch(name)).json();
+const nameOf = (ref) => ref.split('/').at(-1);
 
-/** What a `$ref` of the document stands for. */
-const resolved = (root, part) => (part.$ref ? part.$ref.slice(2).split('/').reduce((at, name) => at[name], root) : part);
-
-const KINDS = { integer: 'entero', number: 'número', string: 'texto', array: 'lista', object: 'objeto', boolean: 'sí o no', null: 'null' };
-
-/** A schema in a line: its kind and its limits. */
-function inWords(schema) {
-  const { type, enum: values, const: value, minimum, maximum, minLength, maxLength, format, description, items } = schema;
-  if (value !== undefined) return JSON.stringify(value);
-  const parts = [values ? values.join(' · ') : [type ?? []].flat().map((one) => KINDS[one]).join(' o ')];
-  if (items) parts[0] = `lista de: ${inWords(items)}`;
-  if (format) parts.push(format);
-  if (minimum !== undefined) parts.push(`desde ${minimum}`);
-  if (maximum !== undefined) parts.push(`hasta ${maximum}`);
-  if (minLength || maxLength) parts.push(`de ${minLength ?? 0} a ${maxLength} caracteres`);
-  if (schema.default !== undefined) parts.push(`si falta, ${JSON.stringify(schema.default)}`);
-  return parts.filter(Boolean).join(', ') + (description ? `. ${description}` : '');
+/** What `$ref` points at. */
+function found(root, node) {
+  return node.$ref ? node.$ref.slice(2).split('/').reduce((at, step) => at[step], root) : node;
 }
 
-const fields = (schema) => Object.entries(schema.properties ?? {}).map(([name, field]) => ({
-  name: name + (schema.required?.includes(name) ? '' : '?'),
-  text: inWords(field),
-}));
-
-function list(title, rows) {
-  if (!rows.length) return [];
-  return [make('h4', title), make('dl', '', rows.flatMap(({ name, text }) => [make('dt', '', [make('code', name)]), make('dd', text)]))];
+/** A schema in a line: `{ success: true, data: Product[] }`. */
+function shape(schema) {
+  if (schema.$ref) return nameOf(schema.$ref);
+  if ('const' in schema) return JSON.stringify(schema.const);
+  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(' | ');
+  if (schema.oneOf) return schema.oneOf.map(shape).join(' | ');
+  const own = schema.properties
+    && `{ ${Object.entries(schema.properties).map(([name, field]) => `${name}${schema.required?.includes(name) ? '' : '?'}: ${shape(field)}`).join(', ')} }`;
+  if (schema.allOf) return [...schema.allOf.map(shape), own].join(' & ');
+  if (own) return own;
+  if (schema.type === 'array') return `${shape(schema.items)}[]`;
+  return schema.format ?? [schema.type].flat().join(' | ');
 }
 
-function entry(method, path, what, body) {
-  const element = $('entry').content.firstElementChild.cloneNode(true);
-  element.querySelector('.method').textContent = method;
-  element.querySelector('.path').textContent = path;
-  element.querySelector('.what').append(...words(what));
-  element.querySelector('.body').append(...body);
-  return element;
+const number = (value) => value.toLocaleString('es');
+
+function limits({ minimum, maximum, maxLength, default: usual, not }) {
+  return [
+    minimum !== undefined && (maximum <= Number.MAX_SAFE_INTEGER ? `de ${number(minimum)} a ${number(maximum)}` : `desde ${minimum}`),
+    not && `no ${not.const}`,
+    maxLength && `hasta ${number(maxLength)} caracteres`,
+    usual !== undefined && usual !== '' && `por omisión ${usual}`,
+  ].filter(Boolean).join(', ');
 }
 
-/** The command that asks for it; with the example of its body. */
-function curl(path, method, example) {
-  const url = new URL(path.slice(1).replace('{id}', '1'), document.baseURI);
-  const words = ['curl', `'${url}'`];
-  if (!['get', 'post'].includes(method)) words.push(`-X ${method.toUpperCase()}`);
-  if (example) words.push("-H 'Content-Type: application/json'", `-d '${JSON.stringify(example)}'`);
-  return words.join(' ');
+/** One row of a list: a name, where it stands or whether it must, its type, and what is to be said of it. */
+function term(name, note, schema, text) {
+  const kind = schema ? [el('code', {}, shape(schema)), limits(schema) && `, ${limits(schema)}`] : '';
+  return el('div', {},
+    el('dt', {}, el('code', {}, name), note ? el('small', {}, note) : ''),
+    el('dd', {}, prose(text), kind && el('span', { className: 'shape' }, kind)));
 }
 
-function operation(root, path, method, told) {
-  const body = told.requestBody?.content['application/json'];
-  const schema = body && resolved(root, body.schema);
-  const parameters = (told.parameters ?? []).map((one) => resolved(root, one));
-  const answers = Object.entries(told.responses).map(([status, one]) => ({ name: status, text: resolved(root, one).description }));
-  return entry(method.toUpperCase(), path, told.summary, [
-    ...(path === '/' || path === '/ws' ? [] : [make('pre', curl(path, method, body?.example))]),
-    ...list('Parámetros', parameters.map((one) => ({ name: one.name, text: one.description ?? inWords(one.schema) }))),
-    ...(schema ? list('Cuerpo (JSON)', fields(schema)) : []),
-    ...list('Respuestas', answers),
-  ]);
+const fields = ({ properties, required = [] }) => Object.entries(properties).map(([name, field]) => term(
+  name, required.includes(name) ? '' : 'opcional', field, field.description));
+const terms = (title, rows) => (rows.length ? [el('h5', {}, title), el('dl', { className: 'terms' }, rows)] : []);
+
+function fold(id, kind, badge, name, summary, inside) {
+  return el('details', { className: 'panel', id },
+    el('summary', {}, badge ? el('span', { className: `badge ${kind}` }, badge) : '', el('h4', {}, el('code', {}, name)), el('span', {}, prose(summary))),
+    el('div', { className: 'inside' }, inside));
 }
 
-function message(root, name) {
-  const told = root.components.messages[name];
-  return entry('', name, told.summary, [
-    make('pre', JSON.stringify(told.examples[0].payload, null, 2)),
-    ...list('Campos', fields({ ...told.payload, properties: Object.fromEntries(
-      Object.entries(told.payload.properties).map(([field, schema]) => [field, schema.$ref ? { type: 'object', description: 'El producto, entero.' } : schema]),
-    ) })),
-  ]);
+function curl(base, method, path, body) {
+  const url = base + path.replace('{id}', '13');
+  const verb = method === 'get' || (method === 'post' && body) ? '' : ` -X ${method.toUpperCase()}`;
+  const sent = body ? ` -H 'Content-Type: application/json' -d '${JSON.stringify(body)}'` : '';
+  return `curl -s ${url}${verb}${sent}`;
 }
 
-const nameOf = ({ $ref }) => $ref.split('/').pop();
+const ERROR = '#/components/schemas/Error'; // so many answers are one that the page says it once
+const PLACES = { query: 'en la consulta', path: 'en la ruta', header: 'cabecera' };
+
+function operation(api, base, path, method, told) {
+  const parameters = told.parameters.map((parameter) => found(api, parameter));
+  const content = told.requestBody?.content['application/json'];
+  const answers = Object.entries(told.responses).map(([status, ref]) => {
+    const { headers, content: { 'application/json': { schema } = {} } = {}, description } = found(api, ref);
+    return term(status, Object.keys(headers ?? {}).join(', '), status < 400 || schema?.$ref !== ERROR ? schema : null, description);
+  });
+  return fold(told.operationId, method, method.toUpperCase(), path, told.summary, [
+    terms('Parámetros', parameters.map((one) => term(
+      one.name, PLACES[one.in], one.schema, one.description ?? one.schema.description))),
+    content ? terms('Cuerpo', fields(found(api, content.schema))) : [],
+    told.responses[101] && !told.responses[200] ? [] : [el('h5', {}, 'Ejemplo'), el('pre', {}, curl(base, method, path, content?.example))],
+    terms('Respuestas', answers),
+  ].flat());
+}
+
+function showHttp(api) {
+  const base = new URL(api.servers[0].url, document.baseURI).href.replace(/\/$/, '');
+  $('version').textContent = api.info.version;
+  $('httpText').append(...prose(api.info.description));
+  for (const [path, operations] of Object.entries(api.paths)) {
+    for (const [method, told] of Object.entries(operations)) $('http').append(operation(api, base, path, method, told));
+  }
+  for (const [name, schema] of Object.entries(api.components.schemas)) {
+    $('schemas').append(fold(name, '', '', name, '', [
+      schema.properties ? el('dl', { className: 'terms' }, fields(schema)) : [],
+      schema.oneOf || schema.allOf ? el('p', {}, el('code', {}, shape(schema))) : [],
+    ].flat()));
+  }
+}
+
+function showSocket(api) {
+  $('socketText').append(...prose(api.info.description.replaceAll(/\n+- /g, '\n• ')));
+  $('query').append(...fields(api.components.channelBindings.socket.ws.query));
+  const asked = Object.values(api.operations).filter(({ action }) => action === 'receive')
+    .flatMap(({ messages }) => messages.map(({ $ref }) => nameOf($ref)));
+  for (const [name, { summary, payload, examples }] of Object.entries(api.components.messages)) {
+    const [kind, badge] = asked.includes(name) ? ['out', 'se manda'] : ['', 'llega'];
+    $('messages').append(fold(name, kind, badge, name, summary, [
+      el('h5', {}, 'Ejemplo'), el('pre', {}, JSON.stringify(examples[0].payload, null, 2)),
+      terms('Campos', fields(payload)),
+    ].flat()));
+  }
+}
+
+/** Opens what the address names. */
+function reveal() {
+  const target = location.hash && $(decodeURIComponent(location.hash.slice(1)));
+  if (target instanceof HTMLDetailsElement) {
+    target.open = true;
+    target.scrollIntoView();
+  }
+}
 
 try {
-  const [http, socket] = await Promise.all(['openapi.json', 'asyncapi.json'].map(async (name) => (await fetch(name)).json()));
-  const { ws_told: told, ws_asked: asked } = socket.operations;
-  $('version').textContent = http.info.version;
-  $('httpText').replaceChildren(...words(http.info.description));
-  $('operations').append(...Object.entries(http.paths).flatMap(([path, methods]) => Object.entries(methods).map(([method, one]) => operation(http, path, method, one))));
-  $('socketText').append(...words(socket.info.description));
-  const { query } = socket.components.channelBindings.socket.ws;
-  $('socketQuery').append(entry('', '/ws?…', 'Reanudar, y escuchar solo una parte', list('Parámetros', fields({ ...query, required: Object.keys(query.properties) }))));
-  $('fromService').append(...[...told.messages, ...asked.reply.messages].map((one) => message(socket, nameOf(one))));
-  $('fromClient').append(...asked.messages.map((one) => message(socket, nameOf(one))));
-} catch {
-  $('httpText').textContent = 'La descripción no se ha podido cargar. Vuelve a cargar la página.';
+  const [http, socket] = await Promise.all([load('openapi.json'), load('asyncapi.json')]);
+  showHttp(http);
+  showSocket(socket);
+  reveal();
+  addEventListener('hashchange', reveal);
+} catch (error) {
+  $('problem').hidden = false;
+  throw error;
+} finally {
+  document.querySelector('main').ariaBusy = 'false';
 }
