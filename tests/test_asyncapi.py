@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
 
+import pytest
 from aiohttp.test_utils import TestClient
 from jsonschema import Draft202012Validator
 
@@ -24,21 +24,41 @@ def faults(message: dict) -> list[str]:
     return [fault.message for fault in Draft202012Validator(schema).iter_errors(message)]
 
 
-async def test_every_message_is_as_described(client: TestClient, listen: Callable) -> None:
-    ws = await client.ws_connect("/ws")
+def named(operation: dict) -> set[str]:
+    return {message["$ref"].rpartition("/")[2] for message in operation["messages"]}
+
+
+@pytest.mark.filterwarnings('ignore:Field name "schema":UserWarning')
+def test_description_is_valid() -> None:
+    """By asyncapi3, which knows its structure, and neither where references lead nor JSON Schema."""
+    from asyncapi3.models.asyncapi import AsyncAPI3
+
+    AsyncAPI3.model_validate(ASYNCAPI)
+    for message in MESSAGES.values():
+        Draft202012Validator.check_schema(message["payload"])
+    with pytest.raises(ValueError, match="action"):
+        AsyncAPI3.model_validate({**ASYNCAPI, "operations": {"ws_told": {"action": "publish"}}})
+
+
+@pytest.mark.parametrize("name", ASYNCAPI["channels"])
+async def test_every_message_is_as_described(client: TestClient, name: str) -> None:
+    channel, operations = ASYNCAPI["channels"][name], ASYNCAPI["operations"]
+    ws = await client.ws_connect(channel["address"])
     heard = await receive(ws, 1)
     await create(client, descripcion=None)
     await client.patch("/api/productos/1", json={"stock": 3})
     await client.delete("/api/productos/1")
     heard += await receive(ws, 3)
-    asked = [
-        example["payload"] for name in ("PING", "SUBSCRIBE", "UNSUBSCRIBE") for example in MESSAGES[name]["examples"]
-    ]
+    asked = [MESSAGES[kind]["examples"][0]["payload"] for kind in ("PING", "SUBSCRIBE", "UNSUBSCRIBE")]
     for message in [*asked, {"type": "NOTHING"}]:
         await ws.send_json(message)
     heard += await receive(ws, 4)
     assert [fault for message in [*heard, *asked] for fault in faults(message)] == []
     assert {message["type"] for message in [*heard, *asked]} == set(MESSAGES)
+    assert named({"messages": channel["messages"].values()}) == set(channel["messages"]) == set(MESSAGES)
+    told, ask = operations[f"{name}_told"], operations[f"{name}_asked"]
+    for operation, messages in ((told, heard[:4]), (ask, asked), (ask["reply"], heard[4:])):
+        assert named(operation) == {message["type"] for message in messages}
     assert [message["type"] for message in heard[-4:]] == ["PONG", "SUBSCRIBED", "SUBSCRIBED", "ERROR"]
     assert faults({**heard[1], "data": {}})
 
