@@ -1,14 +1,15 @@
 """The log for Python: what happens to the products, for the code of the application that embeds the inventory."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from .database import Unavailable
 from .feed import FEED, Feed
-from .product import decode
 
 PAGE = 200  # events looked for at once
 PAUSE = 1.0  # seconds, where PostgreSQL is not there
@@ -47,7 +48,7 @@ async def _events(feed: Feed, position: int | None, epoch: str | None) -> AsyncI
             while position < feed.head:
                 events, position = feed.recent(position, PAGE) or await feed.past(position, PAGE)
                 for event in events:
-                    message = decode(event.payload)
+                    message = json.loads(event.payload, parse_float=Decimal)
                     yield Event(event.id, message["type"], message["data"], message["timestamp"], epoch)
         except Unavailable:
             await asyncio.sleep(PAUSE)

@@ -218,7 +218,7 @@ async def heard(app: web.Application, number: int, **position: object) -> list[i
 async def test_watch_tells_what_the_sockets_are_told(client: TestClient, psql: Callable) -> None:
     listening = asyncio.create_task(heard(client.app, 3))
     await asyncio.sleep(0)
-    product = await create(client, precio=89.9)
+    product = await create(client, precio=89)
     psql("UPDATE productos SET stock = 3")
     await client.delete("/api/productos/1")
     created, updated, deleted = await listening
@@ -227,7 +227,7 @@ async def test_watch_tells_what_the_sockets_are_told(client: TestClient, psql: C
         (event["id"], event["type"], event["timestamp"]) for event in log
     ]
     assert created.data == {**product, "precio": created.data["precio"]}
-    assert repr(created.data["precio"]) == "Decimal('89.90')"
+    assert repr(created.data["precio"]) == "Decimal('89.00')"
     assert updated.data["stock"] == 3
     assert deleted.data == {"id": 1}
 
