@@ -143,9 +143,11 @@ function drawBlocks(rows) {
     if (fresh <= STEP) block.style.height = '';
   }
   if (fresh > STEP) schedule();
-  const unknown = parts.filter(({ block, drawn }) => !drawn && !block.style.height);
-  const usual = unknown.length && list.firstElementChild.offsetHeight;
-  for (const { block, rows } of unknown) block.style.height = `${(usual * rows.length) / BLOCK}px`;
+  const unknown = parts.filter(({ block, rows, drawn }) => !drawn && rows.length && !block.style.height);
+  const model = unknown.length ? parts.find(({ block, drawn }) => drawn && block.firstElementChild)?.block : null;
+  if (!model) return;
+  const usual = model.offsetHeight / model.childElementCount;
+  for (const { block, rows } of unknown) block.style.height = `${usual * rows.length}px`;
 }
 
 addEventListener('resize', () => {

@@ -412,3 +412,17 @@ async def test_history_of_a_pruned_log_begins_at_its_oldest_event(visit: Visit, 
     await expect(page.locator("#moment")).to_have_attribute("min", "3")
     await expect(page.locator("#productCount")).to_have_text("3")
     assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+async def test_window_that_changes_its_size_keeps_the_list_as_long_and_as_empty(visit: Visit, psql: Callable) -> None:
+    psql("INSERT INTO productos (nombre, precio) SELECT 'Cable ' || n, 1 FROM generate_series(1, 3000) AS n")
+    page = await visit()
+    await expect(card(page, "#3000")).to_be_visible()
+    for _ in range(20):
+        await page.keyboard.press("End")
+        await page.wait_for_timeout(50)
+    before = await page.evaluate("productList.offsetHeight")
+    await page.set_viewport_size({"width": 1280, "height": 760})
+    await page.wait_for_timeout(1500)
+    assert await page.locator(".product-card").count() < 300
+    assert abs(await page.evaluate("productList.offsetHeight") / before - 1) < 0.1
