@@ -20,7 +20,7 @@ import inventory_ws
 from .test_main import CLEAN, ROOT, Service, postgres_on, run
 
 FOLDERS = (".ci", "client", "inventory_ws", "sql", "tests")
-FILES = ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md", "pyproject.toml", "setup.cfg")
+FILES = ("CHANGELOG.md", "GUIA.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md", "pyproject.toml", "setup.cfg")
 RUBBISH = ("client/.hidden", "client/app.js~", "sql/old.sql~", "tests/__pycache__/x.pyc", "notes.txt")
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 OURS = "{}.{}".format(*sys.version_info)
