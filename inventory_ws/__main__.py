@@ -16,14 +16,12 @@ from pathlib import Path
 
 from aiohttp import web
 
-from . import __version__, create_app, embedded
+from . import __version__, addresses, create_app, embedded
 from .database import DATABASE, Unavailable, sql_file
 from .logs import AccessLog, Calm
 from .security import LOOPBACK, bearer
-from .stream import STALL_LIMIT
 
 ACCEPTS = 2  # connections accepted at a turn of the loop: thousands that come at once leave room for others
-QUEUE = 4096  # connections that may wait for that
 KEEPALIVE = 20.0  # seconds; also what a client has for its headers
 COLLECT = 60.0  # seconds: every connection that ends leaves cycles behind, asyncio's and aiohttp's
 FILES = 256  # open files kept for all that is not a socket of a client
@@ -56,7 +54,9 @@ def parser() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser("inventory-ws", description="Un inventario cuyos cambios llegan a toda pantalla.")
     flags.add_argument("command", nargs="?", choices=["schema"], help="schema: escribe el esquema SQL y termina")
     flags.add_argument(
-        "--host", default=env("HOST", "127.0.0.1"), help="dirección en la que escucha (HOST; %(default)s)"
+        "--host",
+        default=env("HOST", "127.0.0.1"),
+        help="dirección en la que escucha; 0.0.0.0: en todas, para otras máquinas de la red (HOST; %(default)s)",
     )
     flags.add_argument("--port", type=int, default=env("PORT", "3000"), help="puerto (PORT; %(default)s)")
     flags.add_argument(
@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
         "--hosts",
         type=_words,
         default=env("INVENTORY_WS_HOSTS", ""),
-        help="otros nombres por los que se le llama, separados por comas (INVENTORY_WS_HOSTS)",
+        help="otros nombres por los que se le llama, o redes como 10.0.0.0/8, separados por comas (INVENTORY_WS_HOSTS)",
     )
     flags.add_argument(
         "--max-sockets",
@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until run_app takes over
     try:
         with ExitStack() as stack:
-            sock = stack.enter_context(_listen(args.host, args.port))
+            sock = stack.enter_context(addresses.listen(args.host, args.port))
             if not (dsn := args.database_url):
                 for name in [name for name in os.environ if name.startswith("PG")]:
                     del os.environ[name]  # libpq would take them, and they are another PostgreSQL's
@@ -142,17 +142,6 @@ def main(argv: list[str] | None = None) -> int:
     else:
         return 0
     return 2
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        sock = socket.create_server((host, port), family=family, backlog=QUEUE)
-    except (OSError, OverflowError) as exc:
-        raise ValueError(f"no se puede escuchar en {host}, puerto {port} ({exc}); véanse --host y --port") from exc
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; aiohttp would hold an answer that nobody reads for ever
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALL_LIMIT * 1000))
-    return sock
 
 
 def _room(sockets: int) -> int:
@@ -170,7 +159,7 @@ def _room(sockets: int) -> int:
 def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
     app = create_app(
         dsn=dsn,
-        hosts=LOOPBACK | args.hosts | {args.host},
+        hosts=LOOPBACK | args.hosts | {args.host} | addresses.names(sock),
         origins=args.origins,
         authenticate=bearer(args.token) if args.token else None,
         max_sockets=_room(args.max_sockets),
@@ -182,12 +171,11 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
         app.cleanup_ctx.insert(1, _demo)  # after the database, before the feed, which starts at the end of the log
     gc.freeze()  # what is here now stays; and each look at all of thousands of sockets is a pause for everybody
     gc.set_threshold(10_000, 100, 100)
-    name = f"[{args.host}]" if ":" in args.host else args.host
-    welcome = f"Página: http://{name}:{sock.getsockname()[1]}/\n"
+    welcome = addresses.welcome(args.host, sock, args.token)
     welcome += "" if args.database_url else f"Datos:  {args.data_dir}\nBase:   {dsn}\n"
 
     def started(_: str) -> None:
-        sock.listen(QUEUE)  # asyncio has made it as short as the number it accepts at a turn
+        sock.listen(addresses.QUEUE)  # asyncio has made it as short as the number it accepts at a turn
         asyncio.get_running_loop().call_later(COLLECT, _collect)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # no terminal is too old

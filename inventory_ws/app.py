@@ -34,11 +34,12 @@ def create_app(
 
     `dsn`: PostgreSQL, as libpq takes it (`postgresql://user@host/name`); or else `pool`: a function that returns the host
     application's `aiopg.Pool`, asked from the start-up on (`lambda: host[POOL]`). `hosts`: the names in `Host` it answers to
-    (None: any; inside a host application they are the host's business). `origins`: pages of other sites that may
-    use it (`https://shop.example`, `null` for a page opened from a file). `authenticate`: says of a request whether it
-    may (`security.bearer(token)` for one shared token); None lets everybody in. `max_sockets`: more are refused with
-    503. `compress`: permessage-deflate for clients that offer it. `keep_days`, `keep_events`: older events, and those
-    beyond so many, are deleted from the log (None: kept for ever).
+    beside `localhost`, and networks (`10.0.0.0/8`) of which it answers to every address (None: any; inside a host
+    application they are the host's business). `origins`: pages of other sites that may use it (`https://shop.example`,
+    `null` for a page opened from a file). `authenticate`: says of a request whether it may (`security.bearer(token)` for
+    one shared token); None lets everybody in. `max_sockets`: more are refused with 503. `compress`: permessage-deflate
+    for clients that offer it. `keep_days`, `keep_events`: older events, and those beyond so many, are deleted from the
+    log (None: kept for ever).
     Start-up raises `database.Unavailable` where PostgreSQL does not answer, PermissionError where the role may
     not create the schema and lacks what it needs in it.
     """

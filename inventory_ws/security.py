@@ -5,6 +5,7 @@ import re
 from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable, Collection
 from functools import lru_cache
+from ipaddress import ip_address, ip_network
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -17,6 +18,7 @@ Authenticate = Callable[[web.Request], Awaitable[bool]]
 STRANGER = web.RequestKey("STRANGER", bool)
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+?)\.?)(?::[0-9]*)?")  # [::1]:3000, localhost.:3000
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -39,13 +41,28 @@ def security(
 ) -> Middleware:
     """The guard before every handler.
 
-    `hosts`: names this server goes by (None: not checked). `origins`: pages of other sites that may use it, as browsers
-    write them (`https://shop.example`, or `null` for a page from a file). `authenticate`: None lets everybody in.
+    `hosts`: names this server goes by, and networks (`10.0.0.0/8`) of which it goes by every address; `localhost` always
+    is one (None: not checked). `origins`: pages of other sites that may use it, as browsers write them
+    (`https://shop.example`, or `null` for a page from a file). `authenticate`: None lets everybody in.
     `open_to_all`: handlers that need nobody's name, or see to it themselves: `STRANGER in request`.
     """
     if isinstance(hosts, str) or isinstance(origins, str):
         raise TypeError("hosts and origins are collections of names, not one text")
-    names = None if hosts is None else {name.lower() for name in hosts}
+    names = {host.lower().removesuffix(".") for host in hosts or () if "/" not in host}
+    networks = [ip_network(host, strict=False) for host in hosts or () if "/" in host]
+
+    @lru_cache(maxsize=256)
+    def ours(authority: str) -> bool:
+        """Whether the text of `Host` calls this server."""
+        if not (found := AUTHORITY.fullmatch(authority.lower())):
+            return False
+        name = found[1] or found[2]
+        if name in names or f".{name}".endswith(".localhost"):  # RFC 6761: nobody can own it
+            return True
+        try:
+            return any(ip_address(name) in network for network in networks)
+        except ValueError:
+            return False
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -64,7 +81,7 @@ def security(
         """The answer to a request that goes no further."""
         host = request.headers.get(hdrs.HOST, "")
         # A page of an attacker whose name resolves to 127.0.0.1 is same-origin to the browser; its Host tells.
-        if names is not None and _name(host) not in names:
+        if hosts is not None and not ours(host):
             return Failure(421, "Este servidor no atiende ese nombre (Host); véase --hosts").response
         guarded = request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers
         if guarded and origin and origin not in origins and origin.partition("://")[2].lower() != host.lower():
@@ -106,10 +123,3 @@ def _decoded(text: str) -> bytes:
         return urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:
         return b""
-
-
-@lru_cache(maxsize=256)
-def _name(authority: str) -> str | None:
-    """The name in `name:port` or `[::1]:port`, in lower case; None where it is neither."""
-    found = re.fullmatch(r"\[([0-9a-f:.]+)\]|([a-z0-9._-]+)", re.sub(r":\d*$", "", authority.lower()))
-    return found and (found[1] or found[2])

@@ -21,6 +21,7 @@ import aiohttp
 import psutil
 import psycopg2
 import pytest
+import zxingcpp
 
 from inventory_ws.database import sql_file
 
@@ -180,6 +181,80 @@ def test_service_ends_with_status_0_on_sigterm_and_ctrl_c(service: Callable) -> 
         status, err = one.stop(number)
         assert status == 0, err
         assert "Traceback" not in err
+
+
+# On a machine with one network, whatever this one has.
+IN_A_ROOM = """
+import sys
+from types import SimpleNamespace as Found
+
+import psutil
+
+from inventory_ws import addresses
+from inventory_ws.__main__ import main
+
+addresses.FAR = {2: "127.0.0.1"}
+psutil.net_if_stats = lambda: {"wlan0": Found(isup=True, flags="up")}
+psutil.net_if_addrs = lambda: {"wlan0": [Found(family=2, address="192.168.1.10")]}
+sys.exit(main())
+"""
+ROOM = (sys.executable, "-W", "error", "-c", IN_A_ROOM)
+
+
+def shown(start: Callable, *args: str, encoding: str = "utf-8") -> str:
+    """What the service prints on a terminal at its start."""
+    ours, theirs = os.openpty()
+    one = start(*args, program=ROOM, stdout=theirs, env=CLEAN | {"PYTHONIOENCODING": encoding})
+    os.close(theirs)
+    text = b""
+    while b"Para parar" not in text:
+        text += os.read(ours, 1000)
+    os.close(ours)
+    assert one.stop()[0] == 0
+    return text.decode()
+
+
+def test_terminal_shows_a_code_for_the_camera_of_a_phone(service: Callable) -> None:
+    text = shown(service, "--host", "0.0.0.0")
+    url = re.search(r"En la red: (http://192\.168\.1\.10:[0-9]+/)", text)[1]
+    code = re.findall(r"\x1b\[97;40m(.+)\x1b\[0m", text)
+    assert len(code) < 18, "it leaves room on a screen of 24 lines"
+    light = [[255 * (block in blocks) for block in line] for line in code for blocks in ("█▀", "█▄")]
+    pixels = b"".join(bytes(pixel for pixel in row for _ in range(4)) * 4 for row in light)
+    image = memoryview(pixels).cast("B", (len(light) * 4, len(light[0]) * 4))
+    (read,) = zxingcpp.read_barcodes(image, try_invert=False)
+    assert read.text == url
+
+
+def test_code_is_for_a_terminal_that_has_its_characters_and_for_a_network(service: Callable) -> None:
+    text = shown(service, "--host", "0.0.0.0", encoding="ascii")
+    assert "En la red: http://192.168.1.10:" in text
+    assert "\x1b" not in text and "u2588" not in text
+    assert "\x1b" not in shown(service)
+    one = service("--host", "0.0.0.0", program=ROOM)
+    assert one.process.stdout.readline().startswith("En la red: http://192.168.1.10:")
+    assert "Aviso: " in one.process.stdout.readline()
+
+
+async def test_service_answers_to_every_name_of_this_machine_where_others_get_to_it(service: Callable) -> None:
+    name = socket.gethostname()
+    ours = ["192.168.1.10:3000", "[fd00::10]", f"{name.upper()}:3000", f"{name.partition('.')[0]}.local"]
+
+    async def statuses(url: str, names: Sequence[str]) -> set[int]:
+        found = set()
+        async with aiohttp.ClientSession(url) as session:
+            for name in names:
+                async with session.get("/", headers={"Host": name}) as resp:
+                    found.add(resp.status)
+        return found
+
+    one = service("--host", "0.0.0.0", "--token", "clave")
+    assert await statuses(one.url, [*ours, "localhost", "tienda.localhost:3000"]) == {200}
+    assert await statuses(one.url, ["evil.example", "192.168.1.10.evil.example", "192.168.1"]) == {421}
+    assert not [line for line in iter(one.process.stdout.readline, "Para parar: Ctrl+C\n") if "Aviso" in line]
+    alone = service()
+    assert await statuses(alone.url, ["localhost", "tienda.localhost:3000"]) == {200}
+    assert await statuses(alone.url, ours) == {421}
 
 
 def test_host_and_origin_are_guarded_from_the_command_line(service: Callable) -> None:

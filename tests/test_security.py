@@ -19,17 +19,64 @@ async def guarded(dsn: str, aiohttp_client: Callable) -> TestClient:
     return await aiohttp_client(create_app(dsn=dsn, hosts=LOOPBACK | {"tienda.lan"}, origins={SHOP, "null"}))
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:3000", "127.0.0.1:1", "[::1]:3000", "tienda.lan"])
+NAMES = ["localhost", "LOCALHOST:3000", "localhost.", "localhost.:3000", "tienda.LOCALHOST:3000", "a.b.localhost."]
+
+
+@pytest.mark.parametrize("host", [*NAMES, "127.0.0.1:1", "127.0.0.1.", "[::1]:3000", "tienda.lan", "tienda.lan.:80"])
 async def test_host_of_ours_is_answered(guarded: TestClient, host: str) -> None:
     assert (await guarded.get("/api/productos", headers={"Host": host})).status == 200
 
 
-@pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "127.0.0.2", "", "[::1", "localhost@evil.example"]
-)
+STRANGE = [
+    "",
+    "[::1",
+    "::1",
+    ":3000",
+    ".",
+    "localhost@evil.example",
+    "localhost..",
+    "localhost:80:80",
+    "[::1%25lo]:3000",
+]
+THEIRS = ["evil.example", "localhost.evil.example", "evil-localhost", "tienda.lan.evil.example.", "localhost.lan"]
+LITERAL = ["127.0.0.2", "0.0.0.0:3000", "192.168.1.10:3000", "[fd00::2]:3000", "[::]", "[::ffff:127.0.0.1]:3000"]
+SHORT = ["127.1", "0x7f.1", "0x7f.0.0.1", "0177.0.0.1", "127.0.0.01", "2130706433"]  # which browsers write as 127.0.0.1
+
+
+@pytest.mark.parametrize("host", [*STRANGE, *THEIRS, *LITERAL, *SHORT])
 @pytest.mark.parametrize("path", ["/", "/api/productos", "/ws", "/nada"])
 async def test_host_of_somebody_else_is_refused(guarded: TestClient, host: str, path: str) -> None:
     await error(await guarded.get(path, headers={"Host": host}), 421)
+
+
+async def test_network_of_the_hosts_admits_the_addresses_in_it_and_no_name(dsn: str, aiohttp_client: Callable) -> None:
+    client = await aiohttp_client(create_app(dsn=dsn, hosts={"10.0.0.0/8", "192.168.1.10/24", "FD00::/8"}))
+
+    async def statuses(hosts: list[str]) -> set[int]:
+        return {(await client.get("/", headers={"Host": host})).status for host in hosts}
+
+    assert await statuses(["10.1.2.3", "10.1.2.3.:3000", "192.168.1.77", "[fd00::2]:3000", "[FD00:0::2]", *NAMES]) == {
+        200
+    }
+    elsewhere = ["11.0.0.1", "192.168.2.1", "[fe80::1]", "[::ffff:10.1.2.3]", "10.0.0.0/8", "10", "127.0.0.1", "[::1]"]
+    names = ["10.1.2.3.evil.example", "10.1.2.3.4", "0xa.1.2.3", "10.1", "010.1.2.3", "10.1.2.03", "167838211"]
+    assert await statuses([*elsewhere, *names, *STRANGE, *THEIRS]) == {421}
+
+
+async def test_every_network_admits_every_address_and_still_no_name(dsn: str, aiohttp_client: Callable) -> None:
+    client = await aiohttp_client(create_app(dsn=dsn, hosts={"0.0.0.0/0", "::/0"}))
+    for host in (*LITERAL, "[::1]:3000", "[fe80::1]:3000", "255.255.255.255"):
+        headers = {"Host": host, "Origin": f"http://{host}"}
+        assert (await client.post("/api/productos", json=PRODUCT, headers=headers)).status == 201, host
+        headers["Origin"] = "http://192.168.1.66:3000"
+        await error(await client.post("/api/productos", json=PRODUCT, headers=headers), 403)
+    for host in (*STRANGE, *THEIRS, *SHORT, "192.168.1.10.evil.example"):
+        await error(await client.get("/", headers={"Host": host}), 421)
+
+
+def test_network_that_is_none_is_refused_at_once(dsn: str) -> None:
+    with pytest.raises(ValueError, match="10.0.0.0/33"):
+        create_app(dsn=dsn, hosts={"10.0.0.0/33"})
 
 
 async def test_host_is_the_business_of_a_host_app(client: TestClient) -> None:
@@ -113,9 +160,10 @@ def test_one_text_is_no_collection_of_names(dsn: str) -> None:
             create_app(dsn=dsn, **wrong)
 
 
-async def test_host_is_compared_without_case(dsn: str, aiohttp_client: Callable) -> None:
-    client = await aiohttp_client(create_app(dsn=dsn, hosts={"Tienda.LAN"}))
-    assert (await client.get("/", headers={"Host": "tienda.lan:3000"})).status == 200
+async def test_host_is_compared_without_case_and_without_the_dot_at_its_end(dsn: str, aiohttp_client: Callable) -> None:
+    client = await aiohttp_client(create_app(dsn=dsn, hosts={"Tienda.LAN", "aula."}))
+    for host in ("tienda.lan:3000", "aula", "Aula.:3000"):
+        assert (await client.get("/", headers={"Host": host})).status == 200
     for host in ("evil@tienda.lan", "tienda.lan/evil", "tienda.lan:80:80"):
         await error(await client.get("/", headers={"Host": host}), 421)
 

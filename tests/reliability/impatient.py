@@ -5,11 +5,11 @@ import sys
 from aiohttp.web_protocol import RequestHandler
 
 from inventory_ws import __main__ as program
-from inventory_ws import handlers
+from inventory_ws import addresses, handlers
 
 LIMIT = 1.0  # seconds
 
 if __name__ == "__main__":
-    program.KEEPALIVE = handlers.BODY_LIMIT = program.STALL_LIMIT = LIMIT
+    program.KEEPALIVE = handlers.BODY_LIMIT = addresses.STALL_LIMIT = LIMIT
     RequestHandler.__init__.__kwdefaults__["lingering_time"] = LIMIT
     sys.exit(program.main())

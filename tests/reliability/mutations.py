@@ -85,7 +85,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the end of an answer that nobody reads",
-        "inventory_ws/__main__.py",
+        "inventory_ws/addresses.py",
         'if hasattr(socket, "TCP_USER_TIMEOUT"):',
         "if False:",
         "tests/test_wire.py -k client_that_is_slow",
@@ -93,7 +93,7 @@ MUTATIONS = [
     Mutation(
         "the check of Host",
         "inventory_ws/security.py",
-        "if names is not None and _name(host) not in names:",
+        "if hosts is not None and not ours(host):",
         "if False:",
         "tests/test_wire.py -k security_matrix",
     ),
