@@ -70,6 +70,7 @@ export class Inventario extends EventTarget {
     this.socketUrl.protocol = this.socketUrl.protocol.replace('http', 'ws');
     this.#ceiling = firstDelay;
     globalThis.addEventListener?.('online', () => this.#wake());
+    globalThis.addEventListener?.('pageshow', ({ persisted }) => persisted && this.#wake(true));
     globalThis.document?.addEventListener('visibilitychange', () => document.hidden || this.#wake());
   }
 
@@ -264,9 +265,11 @@ export class Inventario extends EventTarget {
     this.#deadline = setTimeout(() => this.#retry(), this.times.patience);
   }
 
-  #wake() {
-    if (this.state === 'reconectando') this.connect();
-    else if (this.#socket?.readyState === 1) this.#ping(); // after sleep a dead link still looks open
+  #wake(thawed = false) {
+    const { readyState } = this.#socket ?? {};
+    // CLOSING or CLOSED, its event may never come; and in the browser's cache of pages none stays open, whatever it says.
+    if (this.state === 'reconectando' || readyState > (thawed ? 0 : 1)) this.connect();
+    else if (readyState === 1) this.#ping(); // after sleep a dead link still looks open
   }
 
   #retry(atLeast = 0) {

@@ -51,7 +51,9 @@ async def visit(browser: Browser, client: TestClient) -> AsyncIterator[Visit]:
 
     yield visit
     assert [
-        fault for fault in faults if not re.search("status of 4(01|09|12)|ERR_CONNECTION|inline event handler", fault)
+        fault
+        for fault in faults
+        if not re.search("status of 4(01|09|12)|ERR_CONNECTION|inline event handler|Forward Cache", fault)
     ] == []
 
 

@@ -16,6 +16,10 @@ async def chromium() -> AsyncIterator[Browser]:
     """A browser without a window."""
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *root])
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[*QUIET, *root],
+            ignore_default_args=["--disable-back-forward-cache"],  # people have it
+        )
         yield browser
         await browser.close()

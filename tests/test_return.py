@@ -1,0 +1,61 @@
+"""The page that comes back: from the browser's cache, and from a sleep."""
+
+from collections.abc import Callable
+
+from playwright.async_api import Page, expect
+
+from .test_page import Visit, browser, card, connected, visit  # noqa: F401
+
+WATCHED = """
+window.sockets = [];
+window.WebSocket = class extends WebSocket { constructor(...given) { super(...given); sockets.push(this); } };
+window.said = [];
+const note = () => said.push(document.querySelector('#connectionStatus')?.textContent);
+new MutationObserver(note).observe(document, { childList: true, characterData: true, subtree: true });
+"""  # each socket the page has opened, and what it has said of its connection
+
+
+async def watched(visit: Visit) -> Page:  # noqa: F811
+    page = await visit()
+    await page.add_init_script(WATCHED)
+    await page.reload()
+    return page
+
+
+async def is_open(page: Page, number: int) -> None:
+    """Waits until the page has opened so many sockets, and sees that the last one alone is open."""
+    await page.evaluate(
+        "async (number) => { for (let n = 0; n < 500 && (sockets.length < number || sockets.some((socket) => "
+        "socket.readyState % 2 === 0)); n++) await new Promise((done) => { setTimeout(done, 20); }); }",
+        number,
+    )
+    assert await page.evaluate("sockets.map((socket) => socket.readyState)") == [3] * (number - 1) + [1]
+    await connected(page)
+
+
+async def test_page_that_the_back_button_brings_back_connects_at_once(visit: Visit, psql: Callable) -> None:  # noqa: F811
+    page = await watched(visit)
+    await is_open(page, 1)
+    await page.evaluate("addEventListener('pageshow', ({ persisted }) => { window.thawed = persisted; }); said = []")
+    await page.goto(f"{page.url}docs")
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Teclado', 1)")
+    await page.go_back(wait_until="commit")
+    await expect(card(page, "Teclado")).to_be_visible()
+    assert await page.evaluate("thawed"), "it was in the browser's cache"
+    await is_open(page, 2)
+    assert not [text for text in await page.evaluate("said") if "Reconectando" in text]
+
+
+async def test_wake_up_finds_a_socket_that_has_closed_without_a_word(visit: Visit) -> None:  # noqa: F811
+    page = await watched(visit)
+    wakes = ["document.dispatchEvent(new Event('visibilitychange'))", "dispatchEvent(new Event('online'))"]
+    wakes.append("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    for number, wake in enumerate([*wakes, ";".join(wakes)], start=1):
+        await is_open(page, number)
+        await page.evaluate("new Promise((done) => { sockets.at(-1).onclose = done; sockets.at(-1).close(); })")
+        await page.evaluate(wake)
+    await is_open(page, 5)
+    await page.evaluate('for (let n = 0; n < 40; n++) sockets.at(-1).send(\'{"type":"PING"}\')')
+    await expect(page.locator("#connectionStatus")).to_contain_text("Detenido")
+    await page.evaluate(";".join(wakes))
+    assert await page.evaluate("sockets.length") == 5, "a page that has stopped stays so"
