@@ -62,10 +62,19 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         if exc.status < 400:
             raise
         headers = {name: exc.headers[name] for name in (hdrs.ALLOW, hdrs.RETRY_AFTER) if name in exc.headers}
-        return Failure(exc.status, MESSAGES.get(exc.status, exc.reason), headers=headers).response
+        hint = _without_slash(request) if exc.status == 404 else ""
+        return Failure(exc.status, MESSAGES.get(exc.status, exc.reason) + hint, headers=headers).response
     except Exception:
         log.exception("%s %s failed", request.method, request.rel_url.raw_path)
         return Failure(500, MESSAGES[500]).response
+
+
+def _without_slash(request: web.Request) -> str:
+    """What the message adds for a path that is one of ours but for the slash at its end."""
+    path, _, rest = request.rel_url.raw_path.rpartition("/")
+    known = [resource.get_info() for resource in request.app.router.resources() if not rest]
+    ours = any(path == each.get("path") or ("pattern" in each and each["pattern"].fullmatch(path)) for each in known)
+    return f"; sin la barra final: {path}" if ours else ""
 
 
 async def expectation(_: web.Request, response: web.StreamResponse) -> None:

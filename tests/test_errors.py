@@ -2,17 +2,50 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient
+from yarl import URL
 
-from inventory_ws import repository
+from inventory_ws import create_app, repository
 
-from .conftest import error
+from .conftest import PRODUCT, error
 
 
 async def test_path_that_is_not_there_has_the_error_body(client: TestClient) -> None:
-    await error(await client.get("/nada"), 404)
-    await error(await client.get("/api/productos/"), 404)
-    await error(await client.get("/appXjs"), 404)
+    for path in (
+        "/nada",
+        "/nada/",
+        "/appXjs",
+        "/api/productos/nada",
+        "/api/productos//",
+        "/api/productos/0/",
+        "/api/productos/%31/",
+        "/api/",
+    ):
+        body = await error(await client.get(URL(path, encoded=True)), 404)
+        assert body["message"] == "Ruta no encontrada", path
+
+
+@pytest.mark.parametrize("prefix", ["", "/tienda", "/a/b"])
+async def test_path_with_a_slash_too_many_is_told_without_it(dsn: str, aiohttp_client: Callable, prefix: str) -> None:
+    app = create_app(dsn=dsn)
+    if prefix:
+        app, inventory = web.Application(), app
+        app.add_subapp(prefix, inventory)
+    client = await aiohttp_client(app)
+    for path in (
+        "/api/productos",
+        "/api/productos/7",
+        "/api/productos/7/stock",
+        "/api/salud",
+        "/api/eventos",
+        "/docs",
+        "/ws",
+    ):
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+            resp = await client.request(method, f"{prefix}{path}/?q=<b>", json=PRODUCT)
+            body = await error(resp, 404)
+            assert body["message"] == f"Ruta no encontrada; sin la barra final: {prefix}{path}"
 
 
 async def test_method_that_is_not_there_says_which_are(client: TestClient) -> None:
