@@ -134,7 +134,9 @@ def main(argv: list[str] | None = None) -> int:
                 dsn = stack.enter_context(embedded.postgres(args.data_dir))
             _serve(args, dsn, sock)
     except Unavailable as exc:
-        print(f"inventory-ws: PostgreSQL no responde ({_line(exc)}); véase --database-url", file=sys.stderr)
+        print(
+            f"inventory-ws: PostgreSQL no responde ({_line(exc)}); véase --database-url (DATABASE_URL)", file=sys.stderr
+        )
     except (embedded.EmbeddedError, OSError, ValueError) as exc:
         print(f"inventory-ws: {_line(exc)}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -147,9 +149,13 @@ def main(argv: list[str] | None = None) -> int:
 def _room(sockets: int) -> int:
     """How many sockets the limit of open files leaves room for, at most so many; raises it where it can."""
     files, (soft, hard) = sockets + FILES, resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:  # which is -1 on Linux
+        return sockets
     if soft < files:
-        soft = files if hard == resource.RLIM_INFINITY else min(files, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        more = files if hard == resource.RLIM_INFINITY else min(files, hard)
+        with suppress(OSError, ValueError, OverflowError):  # macOS and containers may allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+            soft = more
     if soft < files:
         sockets = min(sockets, soft - min(FILES, soft // 2))
         log.info("the limit of open files (ulimit -n) is %d: room for %d sockets", soft, sockets)

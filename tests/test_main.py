@@ -23,6 +23,7 @@ import psycopg2
 import pytest
 import zxingcpp
 
+from inventory_ws.__main__ import _room
 from inventory_ws.database import sql_file
 
 ROOT = Path(__file__).parents[1]
@@ -106,7 +107,8 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
 def test_port_in_use_is_said_in_one_line(dsn: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert port in one_line(run("--port", port, "--database-url", dsn))
+        told = one_line(run("--port", port, "--database-url", dsn))
+        assert port in told and "PORT=3001 make run" in told
     assert "--port" in one_line(run("--port", "99999", "--database-url", dsn))
 
 
@@ -114,7 +116,8 @@ def test_port_in_use_is_said_in_one_line(dsn: str) -> None:
     "url", ["postgresql://x@127.0.0.1:1/x", "host=/nowhere dbname=x", "nonsense", "postgresql://["]
 )
 def test_database_that_does_not_answer_is_said_in_one_line(url: str) -> None:
-    assert "--database-url" in one_line(run("--port", "0", "--database-url", url))
+    said = one_line(run("--port", "0", "--database-url", url))
+    assert "--database-url" in said and "DATABASE_URL" in said
 
 
 def test_environment_is_taken_and_the_flag_wins(dsn: str) -> None:
@@ -172,6 +175,34 @@ def test_few_open_files_leave_room_for_http(service: Callable) -> None:
 
     assert asyncio.run(sockets()) == [101] * 32 + [503] * 8 + [200]
     assert "room for 32 sockets" in one.stop()[1]
+
+
+@pytest.mark.parametrize("refusal", [OSError, ValueError])
+@pytest.mark.parametrize("hard", [1000, 4096, resource.RLIM_INFINITY])
+def test_limit_of_open_files_that_stays_leaves_fewer_sockets(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, hard: int, refusal: type[Exception]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise refusal("not permitted")
+
+    caplog.set_level("INFO")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1000, hard))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert _room(10_000) == 744
+    assert "is 1000: room for 744 sockets" in caplog.text
+    assert _room(100) == 100
+
+
+def test_limit_of_open_files_is_raised_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
+    for limits, room in (((64, 64), 32), ((64, 4096), 3840), ((64, resource.RLIM_INFINITY), 10_000)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limits=limits: limits)
+        assert _room(10_000) == room, limits
+    assert raised == [(64, 64), (4096, 4096), (10_256, resource.RLIM_INFINITY)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert _room(10_000) == 10_000
+    assert len(raised) == 3, "no limit is no reason for one"
 
 
 def test_service_ends_with_status_0_on_sigterm_and_ctrl_c(service: Callable) -> None:
@@ -299,7 +330,7 @@ def test_embedded_database_ends_with_the_service_and_keeps_the_data(folder: Path
         assert cursor.fetchall() == [("Teclado",)], "psql and a second instance find it by what is printed"
     assert postgres_on(data)
     busy = run("--port", "0", "--data-dir", str(data))
-    assert str(data) in one_line(busy)
+    assert str(data) in one_line(busy) and "INVENTORY_WS_DATA=carpeta make run" in busy.stderr
     status, log = one.stop(number)
     assert status == 0, log
     assert postgres_on(data) == []
