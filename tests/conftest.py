@@ -19,6 +19,8 @@ from inventory_ws.database import sql_file
 
 from .tools.databases import empty_database
 
+os.environ.setdefault("PATIENCE", "10")  # what a machine that runs all tests gets, which may do more besides
+
 PRODUCT = {"nombre": "Laptop Dell", "descripcion": "Laptop potente", "precio": 1299.99, "stock": 10}
 
 

@@ -12,7 +12,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -25,6 +26,8 @@ import zxingcpp
 
 from inventory_ws.__main__ import _room
 from inventory_ws.database import sql_file
+
+from .tools.service import free_port
 
 ROOT = Path(__file__).parents[1]
 CLEAN = {
@@ -69,19 +72,35 @@ class Service:
             return self.process.returncode, self.log.read()
 
 
-@pytest.fixture
-def service(dsn: str) -> Iterator[Callable[..., Service]]:
-    """Starts services on a database with the schema."""
+@contextmanager
+def services() -> Iterator[Callable[..., Service]]:
+    """Starts services; the end of the block ends those that are still running."""
     started: list[Service] = []
 
     def start(*args: str, **options: object) -> Service:
-        started.append(Service("--database-url", dsn, *args, **options))
+        started.append(Service(*args, **options))
         return started[-1]
 
-    yield start
-    for one in started:
-        if one.process.poll() is None:
-            one.stop(signal.SIGKILL)
+    try:
+        yield start
+    finally:
+        for one in started:
+            if one.process.poll() is None:
+                one.stop()
+
+
+@pytest.fixture
+def service(dsn: str) -> Iterator[Callable[..., Service]]:
+    """Starts services on a database with the schema."""
+    with services() as start:
+        yield partial(start, "--database-url", dsn)
+
+
+@pytest.fixture
+def alone() -> Iterator[Callable[..., Service]]:
+    """Starts services."""
+    with services() as start:
+        yield start
 
 
 def test_help_explains_every_flag_and_its_environment() -> None:
@@ -141,8 +160,7 @@ def test_empty_environment_is_as_none(dsn: str) -> None:
 def test_welcome_that_nobody_can_read_ends_nothing(service: Callable) -> None:
     closed, end = os.pipe()
     os.close(closed)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     for out in (end, None):
         options = {"stdout": out} if out else {"stdout": subprocess.PIPE, "preexec_fn": lambda: os.close(1)}
         one = service("--port", str(port), **options)
@@ -319,9 +337,9 @@ def postgres_on(folder: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_embedded_database_ends_with_the_service_and_keeps_the_data(folder: Path, number: int) -> None:
+def test_embedded_database_ends_with_the_service_and_keeps_the_data(alone: Callable, folder: Path, number: int) -> None:
     data = folder / f"main-{number}"
-    one = Service("--data-dir", str(data))
+    one = alone("--data-dir", str(data))
     product = one.get("/api/productos", {"nombre": "Teclado", "precio": 1})["data"]
     welcome = [one.process.stdout.readline().split(maxsplit=1) for _ in range(2)]
     assert [name for name, _ in welcome] == ["Datos:", "Base:"]
@@ -336,17 +354,17 @@ def test_embedded_database_ends_with_the_service_and_keeps_the_data(folder: Path
     assert postgres_on(data) == []
     # What says where another PostgreSQL is does not lead away from this one.
     names = {"PGHOST": "nowhere", "PGHOSTADDR": "10.0.0.1", "PGSERVICE": "x", "PGTARGETSESSIONATTRS": "read-only"}
-    one = Service("--data-dir", str(data), env=CLEAN | names | {"PGTZ": "x", "PGGSSENCMODE": "require"})
+    one = alone("--data-dir", str(data), env=CLEAN | names | {"PGTZ": "x", "PGGSSENCMODE": "require"})
     assert one.get("/api/productos")["data"] == [product]
     one.stop()
 
 
-def test_kill_9_loses_nothing_and_leaves_nothing_running_after_the_next_end(folder: Path) -> None:
+def test_kill_9_loses_nothing_and_leaves_nothing_running_after_the_next_end(alone: Callable, folder: Path) -> None:
     data = folder / "killed"
-    one = Service("--data-dir", str(data))
+    one = alone("--data-dir", str(data))
     product = one.get("/api/productos", {"nombre": "Teclado", "precio": 1})["data"]
     one.stop(signal.SIGKILL)
-    one = Service("--data-dir", str(data))
+    one = alone("--data-dir", str(data))
     assert one.get("/api/productos")["data"] == [product]
     status, log = one.stop()
     assert status == 0, log

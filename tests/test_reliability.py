@@ -5,8 +5,6 @@ from collections.abc import Awaitable
 from .reliability import killed, listening, network, statements
 from .tools.service import Figure
 
-PATIENCE = 2.5  # a machine that runs all tests may be busy; what is counted is demanded whole
-
 
 async def holds(check: Awaitable[list[Figure]]) -> None:
     """Every demand of the check is met."""
@@ -16,7 +14,7 @@ async def holds(check: Awaitable[list[Figure]]) -> None:
 
 
 async def test_connection_that_listens_is_cut_and_nothing_is_lost(server: str) -> None:
-    await holds(listening.check_cut(server, times=5, patience=PATIENCE))
+    await holds(listening.check_cut(server, times=5))
 
 
 async def test_lost_bell_is_made_up_for_by_looking(server: str) -> None:
@@ -28,11 +26,11 @@ async def test_network_fails_in_five_ways_and_nothing_is_lost(server: str) -> No
 
 
 async def test_statements_are_refused_in_time_and_leave_nothing(server: str) -> None:
-    await holds(statements.check_refused_together(server, requests=30, patience=PATIENCE))
+    await holds(statements.check_refused_together(server, requests=30))
 
 
 async def test_clients_that_leave_take_no_connection_along(server: str) -> None:
-    await holds(statements.check_left(server, clients=100, patience=PATIENCE))
+    await holds(statements.check_left(server, clients=100))
 
 
 async def test_killed_service_loses_nothing(server: str) -> None:
@@ -40,4 +38,4 @@ async def test_killed_service_loses_nothing(server: str) -> None:
 
 
 async def test_killed_postgres_loses_nothing(server: str) -> None:
-    await holds(killed.check_postgres(server, times=1, patience=PATIENCE))
+    await holds(killed.check_postgres(server, times=1))

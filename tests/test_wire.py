@@ -1,7 +1,36 @@
 """The checks of `make reliability` on what comes over the wire, in a smaller size."""
 
-from .reliability import crowded, generated, malformed, matrix, slow
+import asyncio
+import socket
+from contextlib import closing
+
+import pytest
+
+from .reliability import beside, crowded, generated, malformed, matrix, slow
+from .reliability.malformed import FIN, RSV1, STAYS, TEXT, deflated, frame
 from .test_reliability import holds
+from .tools.service import database, inventory
+
+EVENT = b'{"type":"PRODUCT_CREATED","id":1}'
+
+
+def test_answer_is_told_from_the_events_between() -> None:
+    ours, theirs = socket.socketpair()
+    events = frame(FIN | TEXT, EVENT, mask=b"") + frame(FIN | RSV1 | TEXT, deflated(EVENT), mask=b"")
+    with closing(ours), closing(theirs):
+        theirs.sendall(events + frame(FIN | TEXT, b'{"type":"PONG"}', mask=b""))
+        assert malformed.told(ours) == STAYS
+
+
+async def test_client_is_closed_where_a_check_fails(server: str) -> None:
+    with database(server) as dsn:
+        async with inventory(dsn) as service:
+            with pytest.raises(AssertionError, match="a check failed"):
+                async with beside.others(service, dsn):
+                    raise AssertionError("a check failed")
+            async with asyncio.timeout(10):
+                while (await service.health())["sockets"]:
+                    await asyncio.sleep(0.01)
 
 
 async def test_socket_that_breaks_the_rules_is_closed_and_disturbs_nobody(server: str) -> None:

@@ -25,11 +25,11 @@ import aiohttp
 from psycopg2.extensions import connection
 
 from ..tools.client import Client, dial
-from ..tools.service import Figure, writer
+from ..tools.service import PATIENCE, Figure, writer
 
 STOCK = 1_000_000
-HANG = 10.0  # seconds without an answer: nobody waits so long
-SETTLE = 20.0  # seconds for the listeners to come to the end of the log
+HANG = 10.0 * PATIENCE  # seconds without an answer: nobody waits so long
+SETTLE = 20.0 * PATIENCE  # seconds for the listeners to come to the end of the log
 
 Key = tuple[str, *tuple[object, ...]]
 """What names an event: its type, then the product's name and stock, or its id where it was deleted."""
@@ -220,7 +220,7 @@ class Accounts:
                 raise AssertionError(f"{answer} is no answer to {method} {path} {body}")
         return write
 
-    async def insert(self, conn: connection, limit: float = 10.0) -> float:
+    async def insert(self, conn: connection, limit: float = HANG) -> float:
         """Creates a product as psql would, and waits until every listener has heard of it. Returns the seconds that
         this took after the commit."""
         name = next(self._names)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg2
 
-from ..tools.service import Figure, free_port, temporary, writer
+from ..tools.service import PATIENCE, Figure, free_port, temporary, writer
 from .accounts import kept
 from .killed import dsn_of, serving
 from .network import ask, healthy
@@ -20,7 +20,7 @@ from .statements import query
 
 NOT_TRIED = "not tried: no disk may be mounted here"
 ROOM = 128  # MiB; a new cluster takes 46
-HEAL = 10.0  # seconds
+HEAL = 10.0 * PATIENCE  # seconds
 
 
 @contextmanager
@@ -87,7 +87,12 @@ async def check(_: str, seconds: float = 10.0) -> list[Figure]:
                     Figure("statuses of reads", str(stays), str(dict(reads)), {*reads} <= stays),
                     Figure("statuses of writes", "503 among them", str(dict(writes)), writes[503] > 0),
                     Figure("healthy after there is room, s", f"<= {HEAL:.0f}", f"{healed:.2f}", healed <= HEAL),
-                    Figure("psql's next change to the last listener, s", "<= 2", f"{heard:.2f}", heard <= 2),
+                    Figure(
+                        "psql's next change to the last listener, s",
+                        f"<= {2 * PATIENCE:.0f}",
+                        f"{heard:.2f}",
+                        heard <= 2 * PATIENCE,
+                    ),
                 ]
-            figures += await accounts.balance(dsn_of(data), answers=4.3)
+            figures += await accounts.balance(dsn_of(data), answers=4.3 * PATIENCE)
     return figures

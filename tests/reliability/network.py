@@ -6,16 +6,16 @@ from itertools import chain
 
 from inventory_ws.database import POOL_SIZE
 
-from ..tools.service import Figure, Service, database, inventory, percentile
+from ..tools.service import PATIENCE, Figure, Service, database, inventory, percentile
 from .accounts import kept
 from .proxy import FAULTS, proxied
 
 AT_ONCE = 100
 
 
-async def broken(server: str, fault: str, seconds: float, patience: float = 1.0) -> list[Figure]:
-    """One fault, and the return from it. `patience`: a factor to what is demanded of the clock."""
-    limit, health, burst = 4.2 * patience, 5 * patience, patience
+async def broken(server: str, fault: str, seconds: float) -> list[Figure]:
+    """One fault, and the return from it."""
+    limit, health, burst = 4.2 * PATIENCE, 5 * PATIENCE, PATIENCE
     with database(server) as dsn:
         async with proxied(dsn) as proxy, inventory(proxy.dsn) as service, kept(service.port) as accounts:
             await asyncio.sleep(1)
@@ -79,7 +79,7 @@ async def poll(service: Service, seconds: float) -> list[tuple[int, float, bool]
     return asked
 
 
-async def healthy(service: Service, limit: float = 20.0) -> float:
+async def healthy(service: Service, limit: float = 20.0 * PATIENCE) -> float:
     """The seconds until the service is in health."""
     began = time.monotonic()
     while time.monotonic() - began < limit:
@@ -95,5 +95,5 @@ async def check(server: str, seconds: float = 30.0) -> list[Figure]:
 
 
 async def check_together(server: str, seconds: float) -> list[Figure]:
-    """the same with all faults at once, each before a service of its own, and more patience with so busy a machine"""
-    return [*chain(*await asyncio.gather(*(broken(server, fault, seconds, patience=1.6) for fault in FAULTS)))]
+    """the same with all faults at once, each before a service of its own"""
+    return [*chain(*await asyncio.gather(*(broken(server, fault, seconds) for fault in FAULTS)))]

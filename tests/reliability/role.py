@@ -11,14 +11,14 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import connection, make_dsn
 
-from ..tools.service import Figure, database, inventory, writer
+from ..tools.service import PATIENCE, Figure, database, inventory, writer
 from .accounts import kept
 from .start import refusal
 
 README = Path(__file__).parents[2] / "README.md"
 (GRANTS,) = re.findall(r"^```sql\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
 KEPT = 20  # events
-PRUNED = 5.0  # seconds until the log is pruned
+PRUNED = 5.0 * PATIENCE  # seconds until the log is pruned
 FORBIDDEN = """
     TRUNCATE productos
     TRUNCATE eventos

@@ -9,13 +9,13 @@ from contextlib import ExitStack, closing, suppress
 from inventory_ws.__main__ import KEEPALIVE
 from inventory_ws.stream import STALL_LIMIT
 
-from ..tools.service import Figure, database, insert, inventory, writer
+from ..tools.service import PATIENCE, Figure, database, insert, inventory, writer
 from . import impatient
 from .beside import others
 
 PRODUCTS = 3000  # more than the kernel takes off aiohttp's hands
 DEAF = 5  # clients that read no answer
-SLACK = 5.0  # seconds
+SLACK = 5.0 * PATIENCE  # seconds
 HOST = b"Host: localhost\r\n"
 JSON = HOST + b"Content-Type: application/json\r\n"
 KINDS = {  # what comes at once, what trickles, and the status of the answer: none for a close without a word
@@ -29,7 +29,7 @@ KINDS = {  # what comes at once, what trickles, and the status of the answer: no
 }
 
 
-LAST = 60.0  # seconds after which a client gives up by itself
+LAST = 60.0 * PATIENCE  # seconds after which a client gives up by itself
 
 
 async def answered(reader: asyncio.StreamReader) -> int | None:
@@ -98,6 +98,6 @@ async def check(server: str, size: int = 200, *, hurry: bool = False) -> list[Fi
         Figure("the last closed after, s", f"<= {limit + SLACK:.0f}", f"{last:.1f}", last <= limit + SLACK),
         Figure("connections left, with those who read nothing", "0", str(left), left <= 0),
         Figure("the last of them after, s", f"<= {unread + SLACK:.0f}", f"{heard:.1f}", left <= 0),
-        *seen.figures(limit=250 if hurry else 100),
+        *seen.figures(),
         complaints,
     ]

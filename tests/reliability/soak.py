@@ -11,7 +11,7 @@ from statistics import linear_regression
 
 from psycopg2.extensions import connection
 
-from ..tools.service import Figure, Service, database, free_port, running, writer
+from ..tools.service import PATIENCE, Figure, Service, database, free_port, running, writer
 from .accounts import kept
 from .statements import query
 
@@ -26,7 +26,7 @@ async def holdings(service: Service, conn: connection) -> dict[str, int]:
     """What the service holds: tasks, open files, sockets of clients, sessions of PostgreSQL."""
     said = len(re.findall("^tasks:", service.log.read_text(), re.MULTILINE))
     os.kill(service.pid, signal.SIGUSR1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(5 * PATIENCE):
         while len(tasks := re.findall(r"^tasks: (\d+)$", service.log.read_text(), re.MULTILINE)) == said:
             await asyncio.sleep(0.02)
     sessions = await query(
@@ -58,7 +58,7 @@ async def check(server: str, seconds: float = 600.0, rate: float = 50.0) -> list
                     await asyncio.sleep(CHANGES / rate)
                 during = await holdings(service, conn)
                 figures = await accounts.balance(dsn)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 10 * PATIENCE
             while (after := await holdings(service, conn)) != before and time.monotonic() < deadline:
                 await asyncio.sleep(0.5)
             complaints = service.complaints()

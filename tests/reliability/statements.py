@@ -15,7 +15,7 @@ from psycopg2.extensions import connection
 from inventory_ws import create_app
 from inventory_ws.database import POOL_SIZE
 
-from ..tools.service import Figure, database, inventory, writer
+from ..tools.service import PATIENCE, Figure, database, inventory, writer
 from .accounts import Accounts, kept
 
 ROW = "SELECT FROM productos WHERE id = {} FOR UPDATE"
@@ -49,7 +49,7 @@ async def holding(dsn: str, locks: str) -> AsyncIterator[None]:
         await query(conn, "ROLLBACK")
 
 
-async def whole(accounts: Accounts, conn: connection, patience: float) -> list[Figure]:
+async def whole(accounts: Accounts, conn: connection) -> list[Figure]:
     """Whether the pool has all its connections, the feed is at work, and nothing is left in the database."""
     ours = "datname = current_database() AND application_name = 'inventory_ws'"
     accounts.resting = True
@@ -61,14 +61,14 @@ async def whole(accounts: Accounts, conn: connection, patience: float) -> list[F
         sessions = await query(conn, f"SELECT state, count(*) FROM pg_stat_activity WHERE {ours} GROUP BY state")
         locks = await query(conn, f"SELECT mode FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE {ours}")
         clean = len(sessions) == 1 and sessions[0][0] == "idle" and sessions[0][1] <= POOL_SIZE + 1 and not locks
-        if clean or time.monotonic() > began + 5:
+        if clean or time.monotonic() > began + 5 * PATIENCE:
             break
         await asyncio.sleep(0.05)
     accounts.resting = False
     return [
-        Figure(f"{POOL_SIZE} writes at once after it, s", f"<= {patience}", f"{took:.2f}", good and took <= patience),
+        Figure(f"{POOL_SIZE} writes at once after it, s", f"<= {PATIENCE}", f"{took:.2f}", good and took <= PATIENCE),
         Figure(
-            "psql's next change to the last listener, s", f"<= {2 * patience}", f"{heard:.2f}", heard <= 2 * patience
+            "psql's next change to the last listener, s", f"<= {2 * PATIENCE}", f"{heard:.2f}", heard <= 2 * PATIENCE
         ),
         Figure("sessions; locks left", f"<= {POOL_SIZE + 1} idle; 0", f"{dict(sessions)}; {len(locks)}", clean),
     ]
@@ -109,7 +109,7 @@ async def cancelled(dsn: str, product: int) -> AsyncIterator[None]:
         await asyncio.wait([cancelling])
 
 
-async def refused(server: str, trouble: Trouble, requests: int, seconds: float, patience: float) -> list[Figure]:
+async def refused(server: str, trouble: Trouble, requests: int, seconds: float) -> list[Figure]:
     """So many changes of one product at once, which all have to be refused in time; the trouble lasts so long."""
     with database(server) as dsn, closing(writer(dsn)) as conn:
         async with inventory(dsn) as service, kept(service.port, rate=10) as accounts:
@@ -119,8 +119,8 @@ async def refused(server: str, trouble: Trouble, requests: int, seconds: float, 
                 changes = (accounts.rename(product) for _ in range(requests))
                 writes, _ = await asyncio.gather(asyncio.gather(*changes), asyncio.sleep(seconds))
             statuses = Counter(write.status for write in writes)
-            figures = await whole(accounts, conn, patience)
-            figures += await accounts.balance(dsn, answers=4.2 * patience)
+            figures = await whole(accounts, conn)
+            figures += await accounts.balance(dsn, answers=4.2 * PATIENCE)
             tracebacks = service.log.read_text().count("Traceback")
     return [
         Figure("", "", ""),
@@ -136,12 +136,12 @@ TROUBLES = (row_locked, slow, cancelled)
 
 async def check_refused(server: str, requests: int = 200, seconds: float = 10.0) -> list[Figure]:
     """200 changes at once: of a row that psql locks for 10 s, past statement_timeout, and cancelled by the server"""
-    return [*chain(*[await refused(server, trouble, requests, seconds, 1.0) for trouble in TROUBLES])]
+    return [*chain(*[await refused(server, trouble, requests, seconds) for trouble in TROUBLES])]
 
 
-async def check_refused_together(server: str, requests: int, patience: float) -> list[Figure]:
+async def check_refused_together(server: str, requests: int) -> list[Figure]:
     """the same with all three at once, each before a service of its own"""
-    return [*chain(*await asyncio.gather(*(refused(server, trouble, requests, 0, patience) for trouble in TROUBLES)))]
+    return [*chain(*await asyncio.gather(*(refused(server, trouble, requests, 0) for trouble in TROUBLES)))]
 
 
 @asynccontextmanager
@@ -173,7 +173,7 @@ async def leave(accounts: Accounts) -> None:
     end.transport.abort()
 
 
-async def check_left(server: str, clients: int = 500, patience: float = 1.0) -> list[Figure]:
+async def check_left(server: str, clients: int = 500) -> list[Figure]:
     """500 clients that leave in the midst of their request, with and without aiohttp's handler_cancellation"""
     figures = []
     for name, serving in (("patient", patient), ("cancelling", cancelling)):
@@ -184,6 +184,6 @@ async def check_left(server: str, clients: int = 500, patience: float = 1.0) -> 
                         await asyncio.gather(*(leave(accounts) for _ in range(50)))
                     await asyncio.sleep(0.2)
                 figures += [Figure("", "", ""), Figure(f"-- {name}", "", "")]
-                figures += await whole(accounts, conn, patience)
-                figures += await accounts.balance(dsn, answers=4.2 * patience)
+                figures += await whole(accounts, conn)
+                figures += await accounts.balance(dsn, answers=4.2 * PATIENCE)
     return figures

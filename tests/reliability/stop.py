@@ -5,18 +5,18 @@ import os
 import signal
 import time
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import AsyncExitStack, ExitStack, closing, suppress
 
 from psycopg2.extensions import connection
 
 from inventory_ws.database import POOL_SIZE
 
 from ..tools.client import Client, dial
-from ..tools.service import Figure, Service, database, insert, inventory, writer
+from ..tools.service import PATIENCE, Figure, Service, database, insert, inventory, writer
 from .statements import ROW, holding, query
 
 IDLE, STALLED, REQUESTS = 100, 5, 10  # more requests than the pool has connections
-LIMIT = 10.0  # seconds
+LIMIT = 10.0 * PATIENCE  # seconds
 WAITING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = 'inventory_ws' AND wait_event_type = 'Lock'
@@ -33,13 +33,13 @@ async def sell(port: int) -> int | None:
     return None
 
 
-async def clients(service: Service, number: int, target: str) -> list[Client]:
-    """So many open sockets."""
-    opened = [await dial(service.port, lambda *_: None) for _ in range(number)]
+async def clients(service: Service, number: int, target: str, stack: ExitStack) -> list[Client]:
+    """So many open sockets, until the end of the stack."""
+    opened = [stack.enter_context(closing(await dial(service.port, lambda *_: None))) for _ in range(number)]
     before = (await service.health())["sockets"]
     for client in opened:
         client.upgrade(service.port, target)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         while (await service.health())["sockets"] < before + number:
             await asyncio.sleep(0.02)
     return opened
@@ -48,9 +48,10 @@ async def clients(service: Service, number: int, target: str) -> list[Client]:
 async def stop(dsn: str, conn: connection) -> tuple[int | None, float, Counter[int | None], Counter[int | None], int]:
     """One end. Returns the exit status, the seconds it took, the answers of the requests, what the idle were told, and
     the units sold beyond those answers."""
-    async with inventory(dsn) as service:
-        idle = await clients(service, IDLE, "/ws?eventos=PRODUCT_DELETED")
-        stalled = await clients(service, STALLED, "/ws")
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(inventory(dsn))
+        idle = await clients(service, IDLE, "/ws?eventos=PRODUCT_DELETED", stack)
+        stalled = await clients(service, STALLED, "/ws", stack)
         for client in stalled:
             client.transport.pause_reading()
         await asyncio.to_thread(insert, conn, 600, "x" * 9000)
@@ -66,11 +67,9 @@ async def stop(dsn: str, conn: connection) -> tuple[int | None, float, Counter[i
             os.kill(service.pid, signal.SIGTERM)
             await asyncio.sleep(0.5)
         answers = Counter(await asyncio.gather(*requests))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(3 * LIMIT):
             status = await service.process.wait()
         took = time.monotonic() - began
-        for client in idle + stalled:
-            client.transport.abort()
         ((after,),) = await query(conn, "SELECT stock FROM productos WHERE id = 1")
         return status, took, answers, Counter(client.code for client in idle), before - after - answers[200]
 

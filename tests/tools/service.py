@@ -23,6 +23,8 @@ from inventory_ws.database import sql_file
 from .databases import empty_database
 
 TICKS = os.sysconf("SC_CLK_TCK")
+PATIENCE = float(os.environ.get("PATIENCE", "1"))  # a factor to every demand on the clock: the tests' machine is busy
+RESERVED: list[socket.socket] = []  # what `free_port` has bound
 
 
 class Figure(NamedTuple):
@@ -183,8 +185,13 @@ async def running(
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return sock.getsockname()[1]
+    """A port that nobody else gets while this process lives, however late its server starts."""
+    sock = socket.socket()
+    # The port is bound, so no connection is given it. A server with SO_REUSEADDR may bind it too, as nobody listens yet.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    RESERVED.append(sock)
+    return sock.getsockname()[1]
 
 
 @asynccontextmanager
