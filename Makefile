@@ -1,6 +1,8 @@
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
+# Twice the cores of a small machine, as tests wait more than they compute. Each worker has a PostgreSQL of its own.
+PARALLEL = -n 4
 RUFF_FORMAT = --line-length 120 --target-version py311
 # ASYNC110: a test that waits for what no event announces. PT018: an assertion of two parts may be one thought.
 RUFF_CHECK = $(RUFF_FORMAT) --extend-select ASYNC,B,C4,I,PT,RET,SIM,UP,W --ignore ASYNC110,PT018
@@ -15,7 +17,11 @@ run: $(VENV)/run.stamp ## the service and its page on port 3000, with a PostgreS
 
 .PHONY: test
 test: $(VENV)/test.stamp ## every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
+
+.PHONY: test-fast
+test-fast: $(VENV)/test.stamp ## the tests that start no program, server or browser: under a minute
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 .PHONY: exercise
 exercise: $(VENV)/test.stamp ## checks your solution of an exercise of GUIA.md: make exercise N=4.1

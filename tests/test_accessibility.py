@@ -11,6 +11,8 @@ from playwright.async_api import Page, expect
 from .conftest import create
 from .test_page import Visit, browser, card, connected, visit  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8")
 
 

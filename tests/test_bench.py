@@ -58,6 +58,7 @@ def test_every_goal_is_of_a_row_that_is_measured():
 
 
 @pytest.mark.skipif(not (shutil.which("wrk") and shutil.which("cc")), reason="the drivers are wrk and a program of C")
+@pytest.mark.slow
 async def test_the_smallest_run_on_this_service(dsn, capsys):
     with closing(psycopg2.connect(dsn)) as conn, conn:
         insert(conn, 10, "x")

@@ -15,6 +15,8 @@ from .test_accessibility import objections
 from .test_asyncapi import MESSAGES
 from .test_page import Visit, browser, visit  # noqa: F401
 
+pytestmark = pytest.mark.slow
+
 
 async def unfolded(page: Page) -> Page:
     await expect(page.locator("main")).to_have_attribute("aria-busy", "false")

@@ -20,6 +20,8 @@ import pytest
 from inventory_ws import embedded
 from inventory_ws.embedded import EmbeddedError, default_data_dir, postgres
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 FAST = {"fsync": "off"}
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only for root does PostgreSQL run under another account")

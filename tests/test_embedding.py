@@ -332,6 +332,7 @@ def gunicorn(program: Path, port: int) -> list[str]:
     ("word", "server_of"),
     [("plain", run_app), ("plain", gunicorn), ("lent", gunicorn), ("watched", run_app), ("two", run_app)],
 )
+@pytest.mark.slow
 def test_programs_of_the_readme_run(programs: dict[str, Path], word: str, server_of: Callable) -> None:
     port = free_port()
     command = server_of(programs[word], port)
@@ -359,6 +360,7 @@ async def test_program_of_the_readme_runs_by_a_runner(
     await runner.cleanup()
 
 
+@pytest.mark.slow
 def test_programs_of_the_readme_pass_mypy_strict(programs: dict[str, Path]) -> None:
     files = [path for path in programs.values() if path.suffix]
     wrong = files[0].with_name("wrong.py")

@@ -5,8 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,6 +18,8 @@ FOLDER = ROOT / "tests" / "exercises"
 GUIDE = (ROOT / "GUIA.md").read_text()
 NUMBERS = sorted((path.stem for path in FOLDER.glob("*.patch")), key=lambda number: [*map(int, number.split("."))])
 LIMIT = 90 * PATIENCE  # seconds for the checks of one tree
+
+pytestmark = pytest.mark.slow
 
 
 def check(number: str) -> str:
@@ -68,24 +68,17 @@ class Trees:
         return said, ends
 
 
-Result = Future[tuple[str, dict[str, set[str]]]]
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trees(folder: Path, server: str) -> Trees:
     """Where copies can be made, on the PostgreSQL that runs for all tests."""
     (folder / "exercises").mkdir()
     return Trees(folder / "exercises", server)
 
 
-@pytest.fixture(scope="module")
-def results(trees: Trees) -> Iterator[dict[str, Result]]:
-    """What becomes of all checks in an untouched copy ("untouched"), and of each where its solution was applied; two at
-    a time."""
-    with ThreadPoolExecutor(2) as pool:
-        untouched = {"untouched": pool.submit(trees.run, "untouched", *NUMBERS)}
-        yield untouched | {n: pool.submit(trees.run, n, n, patch=FOLDER / f"{n}.patch") for n in NUMBERS}
-        pool.shutdown(cancel_futures=True)
+@pytest.fixture(scope="session")
+def untouched(trees: Trees) -> tuple[str, dict[str, set[str]]]:
+    """What becomes of all checks in an untouched copy."""
+    return trees.run("untouched", *NUMBERS)
 
 
 def test_every_exercise_has_its_solution_and_its_check() -> None:
@@ -96,13 +89,13 @@ def test_every_exercise_has_its_solution_and_its_check() -> None:
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_check_passes_where_the_solution_was_applied(results: dict[str, Result], number: str) -> None:
-    said, ends = results[number].result()
+def test_check_passes_where_the_solution_was_applied(trees: Trees, number: str) -> None:
+    said, ends = trees.run(number, number, patch=FOLDER / f"{number}.patch")
     assert ends.keys() == {check(number)}, said
     assert ends[check(number)] <= {"passed", "skipped"}, said  # skipped: without Chromium
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_check_fails_where_nothing_was_done(results: dict[str, Result], number: str) -> None:
-    said, ends = results["untouched"].result()
+def test_check_fails_where_nothing_was_done(untouched: tuple[str, dict[str, set[str]]], number: str) -> None:
+    said, ends = untouched
     assert ends[check(number)] & {"failure", "skipped"}, said

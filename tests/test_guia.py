@@ -16,7 +16,7 @@ import pytest
 
 from .test_main import CLEAN, ROOT, Service, service  # noqa: F401
 from .tools.markdown import Block, blocks, commands, curl, timeless
-from .tools.service import free_port
+from .tools.service import PATIENCE, free_port
 
 GUIA = (ROOT / "GUIA.md").read_text()
 CODE = {"python", "javascript", "sql", "html"}
@@ -137,7 +137,7 @@ class Session:
                 self.open(command, expected.removesuffix("^C\n"))
             else:
                 shown = self.theirs(self.run(self.ours(command)))
-                deadline = time.monotonic() + 5
+                deadline = time.monotonic() + 5 * PATIENCE
                 while shown != timeless(expected) and READING.match(command) and time.monotonic() < deadline:
                     shown = self.theirs(self.run(self.ours(command)))  # what was written a moment ago is being read
                 assert shown == timeless(expected), command
@@ -163,7 +163,7 @@ class Session:
         self.read(out, 1)
 
     def read(self, out: IO[str], lines: int) -> str:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 10 * PATIENCE
         while True:
             out.seek(0)
             if (text := out.read()).count("\n") >= lines or time.monotonic() > deadline:
@@ -176,11 +176,12 @@ class Session:
             with out:
                 shown = self.read(out, expected.count("\n"))
                 process.send_signal(signal.SIGINT)
-                process.wait(20)
+                process.wait(20 * PATIENCE)
             assert self.theirs(shown) == timeless(expected), command
         self.windows.clear()
 
 
+@pytest.mark.slow
 def test_session_of_the_guide_is_what_happens(service: Callable[..., Service], dsn: str, tmp_path: Path) -> None:  # noqa: F811
     session = Session(tmp_path, service("--demo").url, dsn)
     typed = 0

@@ -29,6 +29,8 @@ from inventory_ws.database import sql_file
 
 from .tools.service import free_port
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 CLEAN = {
     name: value for name, value in os.environ.items() if not name.startswith(("DATABASE", "INVENTORY", "HOST", "PORT"))

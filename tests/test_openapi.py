@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from urllib.parse import urljoin
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -105,6 +106,7 @@ async def test_examples_are_accepted(client: TestClient) -> None:
                 assert resp.status in (200, 201), await resp.text()
 
 
+@pytest.mark.slow
 def test_schemathesis_finds_no_difference(service: Callable, psql: Callable) -> None:  # noqa: F811
     psql("INSERT INTO productos (nombre, precio, stock) SELECT 'Cable', 1, 5 FROM generate_series(1, 5)")
     command = [sys.executable, "-W", "ignore", "-m", "schemathesis.cli", *SCHEMATHESIS, f"{service().url}/openapi.json"]

@@ -18,6 +18,8 @@ from inventory_ws.sockets import SOCKETS
 from .conftest import create
 from .tools.browser import CHROMIUM, chromium
 
+pytestmark = pytest.mark.slow
+
 GUIDE = Path(__file__).parent / "guide_client.html"
 
 

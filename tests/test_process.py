@@ -5,6 +5,8 @@ import pytest
 from .reliability import disk, role, soak, start, stop
 from .test_reliability import holds
 
+pytestmark = pytest.mark.slow
+
 
 async def test_role_of_the_readme_suffices_and_can_do_no_more(server: str) -> None:
     await holds(role.check(server, seconds=1, grants_missing=2))

@@ -21,6 +21,8 @@ from .test_main import ROOT, service  # noqa: F401
 from .tools.markdown import blocks, commands, curl, timeless
 from .tools.service import free_port
 
+pytestmark = pytest.mark.slow
+
 SECRET = "bearer.Y2xhdmU"  # the token "clave", as a browser offers it
 README = (ROOT / "README.md").read_text()
 

@@ -19,6 +19,8 @@ import inventory_ws
 
 from .test_main import CLEAN, ROOT, Service, postgres_on, run
 
+pytestmark = pytest.mark.slow
+
 FOLDERS = (".ci", "client", "inventory_ws", "sql", "tests")
 FILES = ("CHANGELOG.md", "GUIA.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md", "pyproject.toml", "setup.cfg")
 RUBBISH = ("client/.hidden", "client/app.js~", "sql/old.sql~", "tests/__pycache__/x.pyc", "notes.txt")
@@ -112,8 +114,8 @@ def python(version: str) -> str | None:
 def install(program: str, place: Path, wheel: str) -> Path | str:
     """Installs it into an environment of its own, its dependencies from the index, as people do. Returns the folder of
     its programs, or what went wrong."""
-    subprocess.run([program, "-m", "venv", place], check=True, capture_output=True, timeout=120)
-    command = [place / "bin/python", *PIP, "install", wheel]
+    subprocess.run([program, "-m", "venv", "--without-pip", place], check=True, capture_output=True, timeout=120)
+    command = [sys.executable, *PIP, "--python", place / "bin/python", "install", "--no-compile", wheel]
     done = subprocess.run(command, capture_output=True, text=True, env=CLEAN, timeout=300, check=False)
     return done.stderr if done.returncode else place / "bin"
 

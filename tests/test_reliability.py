@@ -2,8 +2,12 @@
 
 from collections.abc import Awaitable
 
+import pytest
+
 from .reliability import killed, listening, network, statements
 from .tools.service import Figure
+
+pytestmark = pytest.mark.slow
 
 
 async def holds(check: Awaitable[list[Figure]]) -> None:

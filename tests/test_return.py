@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.async_api import Page, expect
 
 from .test_page import Visit, browser, card, connected, visit  # noqa: F401
+
+pytestmark = pytest.mark.slow
 
 WATCHED = """
 window.sockets = [];

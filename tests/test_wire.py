@@ -11,6 +11,8 @@ from .reliability.malformed import FIN, RSV1, STAYS, TEXT, deflated, frame
 from .test_reliability import holds
 from .tools.service import database, inventory
 
+pytestmark = pytest.mark.slow
+
 EVENT = b'{"type":"PRODUCT_CREATED","id":1}'
 
 
