@@ -282,7 +282,10 @@ class Database:
                     async with asyncio.timeout_at(deadline), self._slots:
                         conn = self._awake() or await (self._borrow(self._pool()) if self._pool else self._connect())
                         try:
-                            return await conn.run(sql, params)
+                            async with asyncio.timeout_at(
+                                deadline
+                            ):  # aiopg's pool can swallow the first on Python 3.11
+                                return await conn.run(sql, params)
                         finally:
                             self._give_back(conn)
             except Unavailable as exc:

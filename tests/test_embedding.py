@@ -190,6 +190,27 @@ async def test_slow_statement_does_not_keep_the_hosts_connections(on_loan: TestC
     assert (await change("/inventario/api/productos/1", json={"stock": 2})).status == 200
 
 
+async def test_time_limit_that_the_hosts_pool_swallows_still_holds(
+    on_loan: TestClient, connect: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Python 3.11 asyncio.wait_for, by which aiopg connects, ignores a cancellation in the tick of the answer."""
+    await on_loan.post("/inventario/api/productos", json=PRODUCT)
+    session = connect()
+    session.autocommit = False
+    session.cursor().execute("UPDATE productos SET stock = 1")
+    monkeypatch.setattr("inventory_ws.database.TIME_LIMIT", 0.2)
+    acquire = aiopg.Pool._acquire
+
+    async def swallowing(pool: aiopg.Pool) -> aiopg.Connection:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(1)
+        return await acquire(pool)
+
+    monkeypatch.setattr(aiopg.Pool, "_acquire", swallowing)
+    async with asyncio.timeout(10):
+        assert (await on_loan.patch("/inventario/api/productos/1", json={"stock": 2})).status == 503
+
+
 async def test_wrong_setup_says_what_to_do(dsn: str) -> None:
     for wrong in ({}, {"dsn": dsn, "pool": lambda: None}):
         with pytest.raises(TypeError, match=r"dsn='postgresql://\.\.\.'.*pool="):
