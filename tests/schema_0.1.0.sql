@@ -1,0 +1,157 @@
+-- The inventory and its log: PostgreSQL 14 to 18. Idempotent: it may be applied at every start and takes no lock that
+-- a writer holds; it never drops data. Whoever owns the tables applies it (`python -m inventory_ws schema | psql`).
+BEGIN;
+SELECT pg_advisory_xact_lock(2024013001); -- two services that start at once
+-- The functions below keep this path: whoever writes, from whatever schema, they find the same tables.
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
+CREATE TABLE IF NOT EXISTS productos (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    nombre varchar(255) NOT NULL CHECK (nombre ~ '[^[:space:]]'),
+    descripcion text CHECK (length(descripcion) <= 10000),
+    precio numeric(12, 2) NOT NULL CHECK (precio >= 0 AND precio <= 9999999999.99), -- NaN passes the first alone
+    stock integer NOT NULL DEFAULT 0 CHECK (stock >= 0),
+    created_at timestamptz NOT NULL DEFAULT date_trunc('milliseconds', now()) CHECK (isfinite(created_at)),
+    updated_at timestamptz NOT NULL DEFAULT date_trunc('milliseconds', now())
+);
+
+-- What happened to the products, in order. `mensaje` is what the sockets are sent, byte for byte.
+CREATE SEQUENCE IF NOT EXISTS eventos_id_seq CACHE 1; -- a larger cache would hand out ids out of order for good
+CREATE TABLE IF NOT EXISTS eventos (
+    id bigint PRIMARY KEY,
+    tipo text NOT NULL,
+    producto_id integer NOT NULL,
+    mensaje json NOT NULL
+);
+
+-- One row: positions in the log mean something only within one epoch, and not below `desde`: the events up to there
+-- belong to earlier epochs or were pruned.
+CREATE TABLE IF NOT EXISTS eventos_epoca (
+    unica boolean PRIMARY KEY DEFAULT true CHECK (unica),
+    epoca uuid NOT NULL DEFAULT gen_random_uuid(),
+    desde bigint NOT NULL DEFAULT 0
+);
+INSERT INTO eventos_epoca DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+-- The product as the wire shows it. A set of one row, because PostgreSQL inlines such a function and a scalar one not.
+CREATE OR REPLACE FUNCTION producto_json(p productos) RETURNS SETOF json LANGUAGE sql STABLE AS $$
+    SELECT row_to_json(r) FROM (
+        SELECT p.id, p.nombre, p.descripcion, p.precio, p.stock,
+            to_char(p.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS created_at,
+            to_char(p.updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS updated_at
+    ) AS r
+$$;
+
+-- `updated_at` is the row's version: whole milliseconds, and every change moves it forward, whatever the clock does.
+CREATE OR REPLACE FUNCTION productos_version() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    NEW.created_at := date_trunc('milliseconds', NEW.created_at);
+    IF TG_OP = 'INSERT' THEN
+        NEW.updated_at := date_trunc('milliseconds', now());
+        RETURN NEW;
+    END IF;
+    IF NEW.id <> OLD.id THEN
+        RAISE EXCEPTION 'el id de un producto no cambia' USING ERRCODE = 'check_violation';
+    END IF;
+    NEW.updated_at := OLD.updated_at;
+    IF NEW IS DISTINCT FROM OLD THEN
+        NEW.updated_at := date_trunc('milliseconds', greatest(clock_timestamp(), OLD.updated_at + interval '1 ms'));
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- Writes the event of one changed row. It runs at COMMIT (deferred), so that a transaction left open blocks nobody.
+CREATE OR REPLACE FUNCTION eventos_registrar() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    numero bigint;
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW IS NOT DISTINCT FROM OLD THEN
+        RETURN NULL;
+    END IF;
+    -- The turnstile. A sequence hands out ids before the commits make them visible; while this lock is shared by
+    -- every transaction that has drawn one, whoever gets it alone knows that nothing is in between.
+    PERFORM pg_advisory_xact_lock_shared(2024013002);
+    numero := nextval('eventos_id_seq');
+    INSERT INTO eventos SELECT m.id, m.type, coalesce(NEW.id, OLD.id), row_to_json(m) FROM (
+        SELECT
+            CASE TG_OP WHEN 'INSERT' THEN 'PRODUCT_CREATED' WHEN 'UPDATE' THEN 'PRODUCT_UPDATED'
+                ELSE 'PRODUCT_DELETED' END AS type,
+            numero AS id,
+            CASE TG_OP WHEN 'DELETE' THEN (SELECT row_to_json(d) FROM (SELECT OLD.id) AS d)
+                ELSE (SELECT j FROM producto_json(NEW) AS j) END AS data,
+            to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS timestamp
+    ) AS m;
+    -- NOTIFY takes a lock of the whole server at commit; the service rings its own bell instead.
+    IF current_setting('inventory_ws.bell', true) IS DISTINCT FROM 'local' THEN
+        PERFORM pg_notify('inventory_ws', '');
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- The id up to which every event is visible for good, or NULL when a commit under way does not let us know in 50 ms.
+CREATE OR REPLACE FUNCTION eventos_limite() RETURNS bigint LANGUAGE plpgsql
+SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '50ms' AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(2024013002);
+    RETURN (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM eventos_id_seq);
+EXCEPTION WHEN lock_not_available THEN
+    RETURN NULL;
+END $$;
+
+-- TRUNCATE fires no row trigger: the log can't tell what went, so positions before it end here.
+CREATE OR REPLACE FUNCTION eventos_nueva_epoca() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE eventos_epoca SET epoca = gen_random_uuid(),
+        desde = (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM eventos_id_seq);
+    PERFORM pg_notify('inventory_ws', '');
+    RETURN NULL;
+END $$;
+
+-- Deletes at most 1,000 of the oldest events: those over so many days old, and those beyond the newest so many.
+CREATE OR REPLACE FUNCTION eventos_podar(dias double precision, cuantos bigint) RETURNS integer LANGUAGE plpgsql
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    podados integer;
+    ultimo bigint;
+BEGIN
+    WITH viejos AS (
+        SELECT id FROM (SELECT id, mensaje FROM eventos ORDER BY id LIMIT 1000) AS primeros
+        WHERE (mensaje->>'timestamp')::timestamptz < now() - dias * interval '1 day'
+           OR cuantos IS NOT NULL AND id <= (SELECT id FROM eventos ORDER BY id DESC OFFSET cuantos LIMIT 1)
+    ), borrados AS (
+        DELETE FROM eventos WHERE id <= (SELECT max(id) FROM viejos) RETURNING id
+    )
+    SELECT count(*), max(id) INTO podados, ultimo FROM borrados;
+    UPDATE eventos_epoca SET desde = ultimo WHERE desde < ultimo;
+    RETURN podados;
+END $$;
+
+-- They act with the rights of their owner. To fire a trigger nobody needs EXECUTE; to put it on a table of one's own,
+-- and so to write into the log what one likes, one does.
+REVOKE EXECUTE ON FUNCTION eventos_registrar(), eventos_nueva_epoca(), eventos_podar(double precision, bigint) FROM PUBLIC;
+
+DO $$
+DECLARE
+    disparador record;
+BEGIN
+    FOR disparador IN SELECT * FROM (VALUES
+        ('productos', 'productos_version', 'CREATE TRIGGER productos_version BEFORE INSERT OR UPDATE ON productos
+            FOR EACH ROW EXECUTE FUNCTION productos_version()'),
+        ('productos', 'eventos_registrar', 'CREATE CONSTRAINT TRIGGER eventos_registrar AFTER INSERT OR UPDATE OR DELETE
+            ON productos DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION eventos_registrar()'),
+        ('productos', 'eventos_nueva_epoca', 'CREATE TRIGGER eventos_nueva_epoca AFTER TRUNCATE ON productos
+            FOR EACH STATEMENT EXECUTE FUNCTION eventos_nueva_epoca()'),
+        ('eventos', 'eventos_nueva_epoca', 'CREATE TRIGGER eventos_nueva_epoca AFTER TRUNCATE ON eventos
+            FOR EACH STATEMENT EXECUTE FUNCTION eventos_nueva_epoca()')
+    ) AS lista (tabla, nombre, sentencia)
+    LOOP
+        IF NOT EXISTS (
+            SELECT FROM pg_trigger WHERE tgrelid = disparador.tabla::regclass AND tgname = disparador.nombre
+        ) THEN
+            EXECUTE disparador.sentencia;
+        END IF;
+    END LOOP;
+END $$;
+COMMIT;
