@@ -33,6 +33,16 @@ SERVER_SETTINGS = {
     "jit": "off",  # no statement of ours runs long enough to be worth compiling
 }
 
+AWAY = (psycopg2.OperationalError, psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError)
+REFUSALS = (
+    psycopg2.IntegrityError,
+    psycopg2.errors.StringDataRightTruncation,
+    psycopg2.errors.NumericValueOutOfRange,
+    psycopg2.errors.CharacterNotInRepertoire,
+    psycopg2.errors.UntranslatableCharacter,
+    psycopg2.errors.ProgramLimitExceeded,  # a text too long for an index
+)
+RAISE = "exec_stmt_raise"  # where in PostgreSQL an error comes from that a trigger's RAISE made
 CONNECTING = 20  # the status of a psycopg2 connection, which has no name in Python
 
 log = logging.getLogger(__name__)
@@ -43,7 +53,16 @@ class Unavailable(Exception):
 
 
 class Rejected(Exception):
-    """PostgreSQL refused a value: a constraint, a type, a range."""
+    """PostgreSQL refused a value. `code`: the SQLSTATE; `place`: the names of column, constraint and key; `raised`: the
+    text is that of a trigger's RAISE."""
+
+    def __init__(self, exc: psycopg2.Error) -> None:
+        found = exc.diag
+        super().__init__(found.message_primary)
+        self.code = exc.pgcode or ""
+        self.raised = found.source_function == RAISE
+        key = (found.message_detail or "").partition(")=(")[0] if self.code in ("23505", "23P01") else ""
+        self.place = f"{found.column_name or found.constraint_name or ''} {key}"
 
 
 def sql_file(name: str) -> str:
@@ -60,13 +79,15 @@ def data_folder(name: str) -> Path:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turns what aiopg and psycopg2 raise into the two exceptions of this module."""
+    """Turns what aiopg and psycopg2 raise into the two exceptions of this module; a fault of ours stays what it is."""
     try:
         yield
-    except (psycopg2.IntegrityError, psycopg2.DataError) as exc:
-        raise Rejected(str(exc).splitlines()[0]) from exc
-    except (psycopg2.OperationalError, psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError) as exc:
-        raise Unavailable(str(exc).strip() or type(exc).__name__) from exc
+    except (psycopg2.Error, TimeoutError) as exc:
+        if isinstance(exc, REFUSALS) or isinstance(exc, psycopg2.Error) and exc.diag.source_function == RAISE:
+            raise Rejected(exc) from exc
+        if isinstance(exc, AWAY):
+            raise Unavailable(str(exc).strip() or type(exc).__name__) from exc
+        raise
 
 
 @cache

@@ -1,6 +1,7 @@
 """Every failure, aiohttp's own 404 and 405 too, gets the same JSON body."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 
 from aiohttp import hdrs, web
@@ -8,7 +9,7 @@ from aiohttp.typedefs import Handler, LooseHeaders
 from pydantic import ValidationError
 
 from .database import Rejected, Unavailable
-from .product import encode, explain
+from .product import NewProduct, encode, explain
 
 INVALID = "Datos inválidos"
 MESSAGES = {
@@ -19,6 +20,20 @@ MESSAGES = {
     417: "Lo que pide Expect no se puede cumplir",
     500: "Error interno",
     503: "La base de datos no responde; inténtelo de nuevo",
+}
+
+# What PostgreSQL refuses, by SQLSTATE: the owner's own constraints too.
+REFUSALS = {
+    "22001": "es un texto demasiado largo",
+    "22003": "es un número demasiado grande",
+    "22021": "lleva un carácter que no se puede guardar",
+    "22P05": "lleva un carácter que no se puede guardar",
+    "23001": "no encaja con los datos de otra tabla",
+    "23502": "es obligatorio",
+    "23503": "no encaja con los datos de otra tabla",
+    "23505": "ya lo tiene otro producto",
+    "23P01": "no es compatible con otro producto",
+    "54000": "es un texto demasiado largo",
 }
 
 log = logging.getLogger(__name__)
@@ -52,8 +67,6 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return failure.response
     except ValidationError as exc:
         return Failure(400, INVALID, errors=explain(exc)).response
-    except Rejected as exc:
-        return Failure(400, f"{INVALID}: {exc}").response
     except Unavailable:
         return Failure(503, MESSAGES[503], headers={hdrs.RETRY_AFTER: "1"}).response
     except (web.RequestPayloadError, ConnectionError):  # a broken body; or a client that left, who won't read this
@@ -64,9 +77,20 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         headers = {name: exc.headers[name] for name in (hdrs.ALLOW, hdrs.RETRY_AFTER) if name in exc.headers}
         hint = _without_slash(request) if exc.status == 404 else ""
         return Failure(exc.status, MESSAGES.get(exc.status, exc.reason) + hint, headers=headers).response
-    except Exception:
+    except Exception as exc:
+        if isinstance(exc, Rejected) and (faults := _refused(exc)):
+            return Failure(400, INVALID, errors=faults).response
         log.exception("%s %s failed", request.method, request.rel_url.raw_path)
         return Failure(500, MESSAGES[500]).response
+
+
+def _refused(exc: Rejected) -> list[dict[str, str]]:
+    """What PostgreSQL refused, field by field; empty where no client can put it right."""
+    field = next((name for name in NewProduct.model_fields if name in exc.place), "")
+    if not (field or exc.raised) and (exc.code == "23502" or re.search(r"\(id$|created_at", exc.place)):
+        return []
+    message = str(exc) if exc.raised else REFUSALS.get(exc.code, "no es un valor permitido")
+    return [{"field": field, "message": message}]
 
 
 def _without_slash(request: web.Request) -> str:

@@ -57,7 +57,7 @@ OPERATIONS: dict[Handler, Operation] = {
     handlers.update_product: Operation(
         "Cambiar los campos que se mandan", "Done", (412,), body=ProductChange, example={"precio": 59.5}
     ),
-    handlers.delete_product: Operation("Eliminar un producto", "Done", (412,)),
+    handlers.delete_product: Operation("Eliminar un producto", "Done", (400, 412)),
     handlers.move_stock: Operation("Sacar o meter unidades", "Done", (409,), None, StockMove, {"delta": -3}),
     handlers.list_events: Operation("El registro de los cambios", "Events", (), EventPage),
     handlers.health: Operation("Si el servicio atiende", "Health"),

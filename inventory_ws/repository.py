@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from .database import Connection, Database, Params
+from .database import Connection, Database, Params, Rejected
 from .product import NewProduct, Page, ProductChange
 
 Versions = Sequence[datetime] | None
@@ -166,7 +166,13 @@ async def move_stock(db: Database, product_id: int, delta: int) -> Product | Non
 
 
 async def _change(db: Database, sql: str, params: Params) -> Product | None:
-    rows = await db.fetch(f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos) AS j)", params)
+    sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos) AS j)"
+    try:
+        rows = await db.fetch(sql, params)
+    except Rejected as exc:
+        if "productos_pkey" not in exc.place:
+            raise
+        rows = await db.fetch(sql, params)  # the id that was drawn was also brought: nothing is changed, draw another
     return Product(*rows[0]) if rows else None
 
 

@@ -42,11 +42,40 @@ CREATE OR REPLACE FUNCTION producto_json(p productos) RETURNS SETOF json LANGUAG
     ) AS r
 $$;
 
+-- The sequence of the ids, whatever its name. IMMUTABLE: a session looks for it once and not at every row.
+CREATE OR REPLACE FUNCTION productos_secuencia() RETURNS regclass LANGUAGE sql IMMUTABLE
+SET search_path FROM CURRENT AS $$ SELECT pg_get_serial_sequence('productos', 'id')::regclass $$;
+
+-- Draws ids until the sequence has come to one that was brought. setval() can set it back below what others draw
+-- meanwhile: it only leads over a gap too large to be drawn, and ends 100,000 before the id.
+CREATE OR REPLACE FUNCTION productos_alcanzar(hasta integer) RETURNS void LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+DECLARE
+    ultimo bigint := coalesce(pg_sequence_last_value(productos_secuencia()), 0);
+BEGIN
+    IF hasta - ultimo > 1000000 THEN
+        PERFORM pg_advisory_xact_lock(2024013003); -- of two such gaps, the second is measured after the first
+        ultimo := coalesce(pg_sequence_last_value(productos_secuencia()), 0);
+        IF hasta - ultimo > 1000000 THEN
+            ultimo := setval(productos_secuencia(), hasta - 100000);
+        END IF;
+    END IF;
+    WHILE ultimo < hasta LOOP
+        ultimo := nextval(productos_secuencia());
+    END LOOP;
+END $$;
+SELECT productos_alcanzar((SELECT max(id) FROM productos)); -- brought before this trigger was, or past it
+
 -- `updated_at` is the row's version: whole milliseconds, and every change moves it forward, whatever the clock does.
-CREATE OR REPLACE FUNCTION productos_version() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION productos_version() RETURNS trigger LANGUAGE plpgsql
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     NEW.created_at := date_trunc('milliseconds', NEW.created_at);
     IF TG_OP = 'INSERT' THEN
+        -- An id that was drawn is never above the sequence: this one was brought, by COPY or OVERRIDING SYSTEM VALUE.
+        IF NEW.id > coalesce(pg_sequence_last_value(productos_secuencia()), 0) THEN
+            PERFORM productos_alcanzar(NEW.id);
+        END IF;
         NEW.updated_at := date_trunc('milliseconds', now());
         RETURN NEW;
     END IF;
@@ -130,7 +159,8 @@ END $$;
 
 -- They act with the rights of their owner. To fire a trigger nobody needs EXECUTE; to put it on a table of one's own,
 -- and so to write into the log what one likes, one does.
-REVOKE EXECUTE ON FUNCTION eventos_registrar(), eventos_nueva_epoca(), eventos_podar(double precision, bigint) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION productos_version(), eventos_registrar(), eventos_nueva_epoca(),
+    eventos_podar(double precision, bigint) FROM PUBLIC;
 
 DO $$
 DECLARE

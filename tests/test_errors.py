@@ -67,10 +67,72 @@ async def test_fault_of_ours_is_logged_and_tells_nothing(
     assert "RuntimeError: secret" in caplog.text
 
 
-async def test_value_that_only_the_database_refuses_is_the_clients_fault(client: TestClient, psql: Callable) -> None:
-    psql("ALTER TABLE productos ADD CHECK (nombre <> 'prohibido')")
-    await error(await client.post("/api/productos", json={"nombre": "prohibido", "precio": 1}), 400)
-    assert (await client.get("/api/salud")).status == 200
+OWNERS_RULES = """
+    ALTER TABLE productos ADD CHECK (precio < 1000), ADD CONSTRAINT oferta CHECK (precio <> 13),
+        ADD CHECK (stock <= 100), ADD EXCLUDE USING hash (descripcion WITH =), ALTER descripcion TYPE varchar(3000);
+    CREATE UNIQUE INDEX ON productos (lower(nombre));
+    CREATE INDEX ON productos (descripcion);
+    CREATE TABLE ventas (producto integer REFERENCES productos);
+    CREATE FUNCTION de_noche() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF NEW.nombre = 'noche' THEN
+            RAISE EXCEPTION 'De noche no se crea nada';
+        ELSIF NEW.nombre = 'día' THEN
+            RAISE EXCEPTION 'De día tampoco' USING ERRCODE = 'invalid_parameter_value', COLUMN = 'nombre';
+        END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER de_noche BEFORE INSERT ON productos FOR EACH ROW EXECUTE FUNCTION de_noche();
+    INSERT INTO productos (nombre, descripcion, precio, stock) VALUES ('Ratón', 'óptico', 1, 5);
+    INSERT INTO ventas VALUES (1);
+"""
+INCOMPRESSIBLE = "".join(chr(0x4E00 + number * 7919 % 20000) for number in range(1000))  # in an index
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "fields", "fault"),
+    [
+        ("POST", "", {"precio": 1000}, ("precio", "no es un valor permitido")),
+        ("POST", "", {"precio": 13}, ("", "no es un valor permitido")),
+        ("POST", "", {"nombre": "RATÓN"}, ("nombre", "ya lo tiene otro producto")),
+        ("POST", "", {"descripcion": "óptico"}, ("descripcion", "no es compatible con otro producto")),
+        ("POST", "", {"descripcion": "x" * 3001}, ("", "es un texto demasiado largo")),
+        ("POST", "", {"descripcion": INCOMPRESSIBLE}, ("descripcion", "es un texto demasiado largo")),
+        ("POST", "", {"nombre": "noche"}, ("", "De noche no se crea nada")),
+        ("POST", "", {"nombre": "día"}, ("nombre", "De día tampoco")),
+        ("PATCH", "/1", {"precio": 5000}, ("precio", "no es un valor permitido")),
+        ("POST", "/1/stock", {"delta": 96}, ("stock", "no es un valor permitido")),
+        ("DELETE", "/1", None, ("", "no encaja con los datos de otra tabla")),
+    ],
+)
+async def test_refusal_of_the_database_names_the_field_in_spanish(
+    client: TestClient, psql: Callable, method: str, path: str, fields: dict | None, fault: tuple[str, str]
+) -> None:
+    psql(OWNERS_RULES)
+    body = {"nombre": "Cable", "precio": 1, **(fields or {})} if method == "POST" and not path else fields
+    answer = await error(await client.request(method, f"/api/productos{path}", json=body), 400)
+    assert answer["message"] == "Datos inválidos"
+    assert answer["errors"] == [dict(zip(("field", "message"), fault, strict=True))]
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "SELECT setval('productos_id_seq', 2147483647)",
+        "ALTER TABLE productos ADD COLUMN sku text NOT NULL",
+        "ALTER TABLE productos ALTER created_at SET DEFAULT 'infinity'",
+        "INSERT INTO productos (id, nombre, precio) OVERRIDING SYSTEM VALUE VALUES (2147483647, 'x', 1)",
+        "INSERT INTO eventos VALUES (1, '', 1, '{}')",
+        "ALTER TABLE productos ALTER created_at SET DEFAULT to_timestamp(1 / (random() * 0)::integer)",
+    ],
+)
+async def test_refusal_that_no_client_can_cause_is_a_fault_of_ours(
+    client: TestClient, psql: Callable, caplog: pytest.LogCaptureFixture, rule: str
+) -> None:
+    psql(rule)
+    body = await error(await client.post("/api/productos", json={"nombre": "x", "precio": 1}), 500)
+    assert body == {"success": False, "message": "Error interno"}
+    assert "POST /api/productos failed" in caplog.text
 
 
 async def test_body_that_is_broken_on_the_way_is_the_clients_fault(

@@ -1,7 +1,10 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
+from threading import Event
 
+import psycopg2
 import pytest
 from aiohttp.test_utils import TestClient
 from yarl import URL
@@ -21,6 +24,54 @@ async def test_create_answers_with_the_product_and_where_it_is(client: TestClien
     again = await client.get(resp.headers["Location"])
     assert (await again.json())["data"] == body["data"]
     assert again.headers["ETag"] == resp.headers["ETag"] == f'"{body["data"]["updated_at"]}"'
+
+
+BRINGING = "INSERT INTO productos (id, nombre, precio) OVERRIDING SYSTEM VALUE VALUES (%s, 'traído', 1)"
+
+
+async def test_create_goes_on_beside_those_who_bring_their_ids(client: TestClient, connect: Callable) -> None:
+    created = Event()
+
+    def bring() -> None:
+        with connect().cursor() as cursor:
+            while not created.is_set():
+                with suppress(psycopg2.errors.UniqueViolation):  # drawn meanwhile, or brought by the other
+                    cursor.execute("SELECT last_value + 50 FROM productos_id_seq")
+                    cursor.execute(BRINGING, cursor.fetchone())
+
+    async def post() -> None:
+        for _ in range(100):
+            await create(client)
+
+    bringers = [asyncio.create_task(asyncio.to_thread(bring)) for _ in range(2)]
+    try:
+        await asyncio.gather(*(post() for _ in range(4)))
+    finally:
+        created.set()
+        await asyncio.gather(*bringers)
+
+
+async def test_create_draws_another_id_where_somebody_brings_the_one_it_drew(
+    client: TestClient, connect: Callable, psql: Callable
+) -> None:
+    psql(
+        """
+        CREATE FUNCTION espera() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM pg_advisory_xact_lock(7);
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER espera BEFORE INSERT ON productos FOR EACH ROW WHEN (NEW.nombre <> 'traído')
+            EXECUTE FUNCTION espera();
+        SELECT pg_advisory_lock(7)
+        """
+    )
+    creating = asyncio.create_task(create(client))
+    while not psql("SELECT 1 FROM productos_id_seq WHERE is_called"):
+        await asyncio.sleep(0.01)
+    connect().cursor().execute(BRINGING, [1])
+    psql("SELECT pg_advisory_unlock(7)")
+    assert (await creating)["id"] == 2
 
 
 async def test_list_is_ordered_by_id_and_says_up_to_where(client: TestClient) -> None:

@@ -1,5 +1,6 @@
+import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from itertools import pairwise
 
@@ -53,6 +54,71 @@ def test_schema_never_changes_an_id(psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
     with pytest.raises(psycopg2.IntegrityError):
         psql("UPDATE productos SET id = DEFAULT")
+
+
+BRINGING = "INSERT INTO productos (id, nombre, precio) OVERRIDING SYSTEM VALUE VALUES (%s, 'traído', 1)"
+CREATING = "INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1) RETURNING id"
+
+
+@pytest.mark.parametrize(
+    ("brought", "drawn"),
+    [
+        ([1], 2),
+        ([7], 8),
+        ([9, 3, 5], 10),
+        ([0, -7], 1),
+        ([1_000_001], 1_000_002),
+        ([5_000_000], 5_000_001),
+        ([2_147_483_646], 2_147_483_647),
+    ],
+)
+def test_sequence_follows_the_ids_that_are_brought(psql: Callable, brought: list[int], drawn: int) -> None:
+    for number in brought:
+        psql(BRINGING, [number])
+    assert psql(CREATING) == [(drawn,)]
+
+
+def test_sequence_that_began_anew_follows_again(psql: Callable) -> None:
+    psql(BRINGING, [7])
+    psql("TRUNCATE productos RESTART IDENTITY")
+    psql(BRINGING, [1])
+    assert psql(CREATING) == [(2,)]
+
+
+def test_sequence_follows_a_copy_and_is_never_set_back(connect: Callable, psql: Callable) -> None:
+    def copy(ids: Iterable[int]) -> None:
+        rows = "".join(f"{number}\tcopiado\t1\n" for number in ids)
+        connect().cursor().copy_expert("COPY productos (id, nombre, precio) FROM STDIN", io.StringIO(rows))
+
+    copy(range(1, 21))
+    assert psql(CREATING) == [(21,)]
+    copy([1000, *range(100, 120)])
+    assert psql(CREATING) == [(1001,)]
+    copy([50])
+    assert psql(CREATING) == [(1002,)]
+
+
+def test_sequence_that_is_behind_is_put_right_by_the_schema(psql: Callable) -> None:
+    psql("ALTER TABLE productos DISABLE TRIGGER USER")
+    psql(BRINGING, [1])
+    psql(BRINGING, [8])
+    psql("ALTER TABLE productos ENABLE TRIGGER USER")
+    psql(sql_file("schema.sql"))
+    assert psql(CREATING) == [(9,)]
+
+
+def test_sequence_of_another_name_or_step_is_followed(psql: Callable) -> None:
+    psql("ALTER TABLE productos RENAME TO antes")
+    psql(sql_file("schema.sql"))
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+    psql(BRINGING, [6])
+    assert psql(CREATING) == [(7,)]
+    psql("ALTER TABLE productos ALTER id SET INCREMENT BY 10 SET CACHE 5")
+    assert psql(CREATING) == [(17,)]
+    psql(BRINGING, [100])
+    ((drawn,),) = psql(CREATING)
+    assert drawn > 100
+    assert drawn % 10 == 7
 
 
 def test_version_moves_strictly_forward_in_whole_milliseconds(psql: Callable) -> None:
@@ -109,8 +175,16 @@ def test_log_is_written_for_a_role_that_may_only_write_products(psql: Callable) 
         psql("GRANT SELECT, UPDATE, INSERT ON productos TO vendedor")
         psql("SET ROLE vendedor")
         psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+        psql(BRINGING, [7])
+        for forbidden in ("nextval('productos_id_seq')", "setval('productos_id_seq', 1)", "productos_alcanzar(100)"):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                psql(f"SELECT {forbidden}")
+        psql("CREATE TEMP TABLE suya (id int, created_at timestamptz, updated_at timestamptz)")
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            psql("CREATE TRIGGER x BEFORE INSERT ON suya FOR EACH ROW EXECUTE FUNCTION productos_version()")
         psql("RESET ROLE")
-        assert psql("SELECT count(*) FROM eventos") == [(1,)]
+        assert psql("SELECT count(*) FROM eventos") == [(2,)]
+        assert psql(CREATING) == [(8,)]
     finally:
         psql("RESET ROLE")
         psql("DROP OWNED BY vendedor")

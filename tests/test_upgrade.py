@@ -21,7 +21,7 @@ LIFE = """
     INSERT INTO productos (nombre, precio) VALUES ('Ñandú', 2), ('Ratón', 3);
     UPDATE productos SET stock = 9 WHERE id = 1;
     DELETE FROM productos WHERE id = 3;
-    INSERT INTO productos (id, nombre, precio) OVERRIDING SYSTEM VALUE VALUES (500, 'Traído', 1);
+    INSERT INTO productos (id, nombre, precio) OVERRIDING SYSTEM VALUE VALUES (5, 'Traído', 1), (6, 'Traído', 1);
 """
 GRANTS = """
     REVOKE CREATE ON SCHEMA public FROM PUBLIC;
@@ -61,7 +61,7 @@ async def test_upgrade_keeps_products_log_and_positions(
 ) -> None:
     products, log = psql(PRODUCTS), psql(LOG)
     ((epoch, floor),) = psql("SELECT epoca, desde FROM eventos_epoca")
-    assert len(log) == 6
+    assert len(log) == 7
     client = await aiohttp_client(create_app(dsn=dsn))
     assert psql(PRODUCTS) == products
     assert psql(LOG) == log
@@ -72,7 +72,8 @@ async def test_upgrade_keeps_products_log_and_positions(
     assert (await ws.receive_json(timeout=5))["recovered"] is True
     assert [(await ws.receive(timeout=5)).data for _ in messages[2:]] == messages[2:]
     assert [row["id"] for row in (await (await client.get("/api/productos?at=5")).json())["data"]] == [1, 2]
-    await works(client, 6)
+    assert (await create(client))["id"] == 7, "5 and 6 were brought"
+    await works(client, 8)
 
 
 def test_upgrade_beside_a_transaction_of_before_fails_neither(dsn: str, connect: Callable, psql: Callable) -> None:
@@ -88,11 +89,11 @@ def test_upgrade_beside_a_transaction_of_before_fails_neither(dsn: str, connect:
         cursor.execute("INSERT INTO productos (nombre, precio) VALUES ('después', 1)")
         writer.commit()
         upgrade.result(10)
-    assert psql("SELECT id, tipo, producto_id FROM eventos WHERE id > 6 ORDER BY id") == [
-        (7, "PRODUCT_CREATED", 4),
-        (8, "PRODUCT_UPDATED", 1),
-        (9, "PRODUCT_UPDATED", 2),
-        (10, "PRODUCT_CREATED", 5),
+    assert psql("SELECT id, tipo, producto_id FROM eventos WHERE id > 7 ORDER BY id") == [
+        (8, "PRODUCT_CREATED", 4),
+        (9, "PRODUCT_UPDATED", 1),
+        (10, "PRODUCT_UPDATED", 2),
+        (11, "PRODUCT_CREATED", 7),
     ]
 
 
@@ -104,7 +105,7 @@ async def test_upgrade_by_the_owner_leaves_the_role_of_the_service_its_rights(
         psql(GRANTS)
         psql(sql_file("schema.sql"))
         client = await aiohttp_client(create_app(dsn=make_dsn(dsn, user="servicio_de_antes"), keep_events=1000))
-        await works(client, 6)
+        await works(client, 7)
         await client.close()
     finally:
         psql("DROP OWNED BY servicio_de_antes")

@@ -36,11 +36,15 @@ FORBIDDEN = """
     DELETE FROM eventos
     SELECT nextval('eventos_id_seq')
     SELECT setval('eventos_id_seq', 1)
+    SELECT nextval('productos_id_seq')
+    SELECT setval('productos_id_seq', 1)
+    SELECT productos_alcanzar(1000000)
     UPDATE eventos_epoca SET epoca = gen_random_uuid()
     DELETE FROM eventos_epoca
     SELECT eventos_podar(0, 0)
     CREATE TEMP TABLE x (id int); CREATE TRIGGER x AFTER DELETE ON x FOR EACH ROW EXECUTE FUNCTION eventos_registrar()
     CREATE TEMP TABLE x (id int); CREATE TRIGGER x AFTER TRUNCATE ON x EXECUTE FUNCTION eventos_nueva_epoca()
+    CREATE TEMP TABLE x (id int); CREATE TRIGGER x BEFORE INSERT ON x FOR EACH ROW EXECUTE FUNCTION productos_version()
 """
 
 
