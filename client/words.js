@@ -5,7 +5,8 @@ export const whole = new Intl.NumberFormat('es');
 export const clock = new Intl.DateTimeFormat('es', { timeStyle: 'medium' });
 export const plural = (n, one, many) => `${whole.format(n)} ${n === 1 ? one : many}`;
 export const short = (text, limit = 80) => (text.length > limit ? `${text.slice(0, limit - 1)}…` : text);
-export const folded = (text) => text.normalize('NFD').replace(/\p{M}/gu, '').toLowerCase();
+// As the service's search: without case and accents, however it was composed. Σ by itself, or its last one would differ.
+export const folded = (text) => text.normalize('NFD').replace(/[\u0300-\u036f]/g, '').replace(/Σ/g, 'σ').toLowerCase();
 export const differing = (a, b) => Object.keys(FIELDS).filter((field) => a[field] !== b[field]);
 
 export function shown(field, row) {

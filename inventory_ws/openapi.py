@@ -33,7 +33,10 @@ FIELDS: dict[str, Schema] = {
     "limit": {"description": "Cuántos como mucho."},
     "after": {"description": "Solo los de `id` mayor que este."},
     "at": {"description": "Como eran después de este evento; 400 si el registro ya no lo sabe o no llega tan lejos."},
-    "q": {"description": "Solo los que llevan este texto en el nombre o la descripción.", "pattern": r"^[^\u0000]*$"},
+    "q": {
+        "description": "Solo los que llevan cada palabra en el nombre o la descripción, en cualquier orden; ni mayúsculas ni acentos cuentan.",
+        "pattern": r"^[^\u0000]*$",
+    },
 }
 
 

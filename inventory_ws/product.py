@@ -106,8 +106,8 @@ class StockMove(_Body):
 
 
 class Page(BaseModel):
-    """Which products: `limit` of them with an id above `after`, with the text `q` in name or description, as they were
-    after the event `at` (None: as they are)."""
+    """Which products: `limit` of them with an id above `after`, with each word of `q` in name or description, as they
+    were after the event `at` (None: as they are)."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -10,6 +10,8 @@ from .product import NewProduct, Page, ProductChange
 Versions = Sequence[datetime] | None
 """The versions at which a change may be made; None: at any."""
 
+ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\%_"})  # of LIKE
+
 
 class Product(NamedTuple):
     """One product: its id, and the JSON object of the wire."""
@@ -54,18 +56,18 @@ class Log(NamedTuple):
 async def list_products(db: Database, page: Page, known: Sequence[str] = ()) -> Products:
     """The products in the order of their ids. Two equal snapshots see the same data: the ETag is the snapshot's."""
     rows = await db.fetch(
-        """
+        f"""
         WITH estado AS (SELECT md5(pg_current_snapshot()::text || epoca) AS etag FROM eventos_epoca)
         SELECT etag, '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
         FROM estado LEFT JOIN LATERAL (
             SELECT id, p FROM productos AS p
             WHERE etag <> ALL(%(known)s::text[]) AND id > %(after)s::bigint
-              AND (%(q)s = '' OR strpos(lower(nombre || ' ' || coalesce(descripcion, '')), lower(%(q)s)) > 0)
+              AND {_searched("nombre", "descripcion")}
             ORDER BY id LIMIT %(limit)s
         ) AS pagina ON true LEFT JOIN LATERAL producto_json(p) AS j ON id IS NOT NULL
         GROUP BY etag
         """,
-        {**page.model_dump(), "known": list(known)},
+        {**page.model_dump(), "words": _words(page.q), "known": list(known)},
         attempts=2,
     )
     etag, json, length, last_id = rows[0]
@@ -76,7 +78,7 @@ async def list_products_at(db: Database, page: Page) -> Products | None:
     """The products as they were after the event `page.at`, without an ETag; None where the log does not tell: who has not
     changed since is as now, who has is as the log last said, if he was there at all."""
     rows = await db.fetch(
-        """
+        f"""
         WITH cambiados AS (
             SELECT DISTINCT ON (producto_id) producto_id, tipo AS despues
             FROM eventos WHERE id > %(at)s ORDER BY producto_id, id
@@ -92,16 +94,27 @@ async def list_products_at(db: Database, page: Page) -> Products | None:
         )
         SELECT '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
         FROM (
-            SELECT id, j FROM filas WHERE id > %(after)s::bigint AND (%(q)s = ''
-              OR strpos(lower((j ->> 'nombre') || ' ' || coalesce(j ->> 'descripcion', '')), lower(%(q)s)) > 0)
+            SELECT id, j FROM filas WHERE id > %(after)s::bigint AND {_searched("j ->> 'nombre'", "j ->> 'descripcion'")}
             ORDER BY id LIMIT %(limit)s
         ) AS pagina
         HAVING NOT EXISTS (SELECT FROM filas WHERE j IS NULL) AND (SELECT desde <= %(at)s FROM eventos_epoca)
         """,
-        page.model_dump(),
+        {**page.model_dump(), "words": _words(page.q)},
         attempts=2,
     )
     return Products("", rows[0][0].encode(), *rows[0][1:]) if rows else None
+
+
+def _searched(name: str, description: str) -> str:
+    """The condition that each of `words` occurs in one of the two."""
+    text = f"texto_plegado(({name}) || ' ' || coalesce({description}, '')) COLLATE \"C\""
+    words = "SELECT texto_plegado(palabra) FROM unnest(%(words)s::text[]) AS palabra"
+    return f"(%(words)s::text[] = '{{}}' OR {text} LIKE ALL (ARRAY({words})))"
+
+
+def _words(q: str) -> list[str]:
+    """The patterns of LIKE that find the words of a search."""
+    return [f"%{word.translate(ESCAPES)}%" for word in q.split()]
 
 
 async def get_product(db: Database, product_id: int) -> Product | None:
@@ -231,6 +244,6 @@ async def list_missing_grants(db: Database, pruning: bool) -> list[str]:
         ) AS necesario (objeto, permiso, dado)
         WHERE dado IS NOT TRUE GROUP BY objeto ORDER BY objeto
         """,
-        {"functions": ["producto_json", "eventos_limite", *["eventos_podar"] * pruning]},
+        {"functions": ["producto_json", "texto_plegado", "eventos_limite", *["eventos_podar"] * pruning]},
     )
     return [grant for (grant,) in rows]

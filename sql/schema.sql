@@ -42,6 +42,14 @@ CREATE OR REPLACE FUNCTION producto_json(p productos) RETURNS SETOF json LANGUAG
     ) AS r
 $$;
 
+-- A text as searches compare it: without case and accents, however it was composed. Accents count where the database is
+-- not in UTF-8. Letters of ASCII are lowered by themselves: in Turkish I is not i.
+CREATE OR REPLACE FUNCTION texto_plegado(texto text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT lower(lower(
+        CASE WHEN octet_length(texto) = length(texto) OR getdatabaseencoding() <> 'UTF8' THEN texto
+        ELSE regexp_replace(normalize(texto, NFD), '[\u0300-\u036F]+', '', 'g') END COLLATE "C") COLLATE "default")
+$$;
+
 -- The sequence of the ids, whatever its name. IMMUTABLE: a session looks for it once and not at every row.
 CREATE OR REPLACE FUNCTION productos_secuencia() RETURNS regclass LANGUAGE sql IMMUTABLE
 SET search_path FROM CURRENT AS $$ SELECT pg_get_serial_sequence('productos', 'id')::regclass $$;
