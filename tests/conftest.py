@@ -2,6 +2,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
@@ -24,6 +25,9 @@ os.environ.setdefault("PATIENCE", "10")  # what a machine that runs all tests ge
 
 PRODUCT = {"nombre": "Laptop Dell", "descripcion": "Laptop potente", "precio": 1299.99, "stock": 10}
 
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's background: no program of a test would hear it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # In memory a database is made in a fifth of the time that it takes on a disk; 4 GiB is twice what four workers need.
 MEMORY = "/dev/shm"

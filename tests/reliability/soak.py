@@ -49,7 +49,10 @@ async def check(server: str, seconds: float = 600.0, rate: float = 50.0) -> list
     with database(server) as dsn, closing(writer(dsn)) as conn:
         command = ("tests.reliability.watched", "--port", str(port), "--database-url", dsn)
         async with running(*command, ready="/api/salud", port=port) as service:
-            before = await holdings(service, conn)
+            deadline, before = time.monotonic() + 10 * PATIENCE, {}
+            while (again := await holdings(service, conn)) != before and time.monotonic() < deadline:
+                before = again  # the start may still be giving back something
+                await asyncio.sleep(0.5)
             began, samples = time.monotonic(), []
             async with kept(port, rate=rate, listeners=SOCKETS) as accounts:
                 while (now := time.monotonic() - began) < seconds:

@@ -55,10 +55,18 @@ def database(server: str) -> Iterator[str]:
 
 
 def writer(dsn: str) -> connection:
-    """A session of somebody else on the database, as psql's."""
-    conn = psycopg2.connect(dsn)
-    conn.autocommit = True
-    return conn
+    """A session of somebody else on the database, as psql's; it waits for a server that is starting."""
+    deadline = time.monotonic() + 2 * PATIENCE
+    while True:
+        try:
+            conn = psycopg2.connect(dsn)
+        except psycopg2.OperationalError as exc:
+            if "the database system is" not in str(exc) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            conn.autocommit = True
+            return conn
 
 
 def insert(conn: connection, rows: int, text: str) -> None:
