@@ -49,7 +49,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     )
     if STRANGER in request:  # accepted first, so that a browser can see the code
         await ws.prepare(request)
-        if isinstance(request.transport, asyncio.Transport):
+        if request.transport is not None:
             await _end(request.transport, UNAUTHORIZED, "hace falta una clave de acceso")
         return ws
     position = await _position(request, feed)
@@ -79,7 +79,7 @@ async def _open(
     feed, sockets = request.app[FEED], request.app[SOCKETS]
     await ws.prepare(request)
     transport = request.transport
-    if not isinstance(transport, asyncio.Transport):
+    if transport is None:
         return None
     stream = Stream(ws, transport, feed, room)
     recovered = asked is not None and asked[1] == feed.epoch

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+import uvloop
 from aiohttp import ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
 from psycopg2.extensions import connection
@@ -50,6 +51,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     scheduler = LoadScopeScheduling(config, log)
     scheduler._split_scope = lambda nodeid: next((name for name in TOGETHER if name in nodeid), nodeid)
     return scheduler
+
+
+ON_BOTH_LOOPS = ("test_sockets.py", "test_stream.py", "test_transports.py", "test_feed.py", "test_database.py")
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """What touches transports and file descriptors is tested on uvloop too."""
+    loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return loops if item.path.name in ON_BOTH_LOOPS else {"asyncio": loops["asyncio"]}
 
 
 @pytest.fixture(scope="session")

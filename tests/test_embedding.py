@@ -349,9 +349,20 @@ def gunicorn(program: Path, port: int) -> list[str]:
     return [sys.executable, "-m", "gunicorn", f"{program.stem}:app", *command, *where]
 
 
+def gunicorn_on_uvloop(program: Path, port: int) -> list[str]:
+    return [word.replace("GunicornWebWorker", "GunicornUVLoopWebWorker") for word in gunicorn(program, port)]
+
+
 @pytest.mark.parametrize(
     ("word", "server_of"),
-    [("plain", run_app), ("plain", gunicorn), ("lent", gunicorn), ("watched", run_app), ("two", run_app)],
+    [
+        ("plain", run_app),
+        ("plain", gunicorn),
+        ("plain", gunicorn_on_uvloop),
+        ("lent", gunicorn),
+        ("watched", run_app),
+        ("two", run_app),
+    ],
 )
 @pytest.mark.slow
 def test_programs_of_the_readme_run(programs: dict[str, Path], word: str, server_of: Callable) -> None:
