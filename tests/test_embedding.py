@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -343,10 +344,15 @@ def run_app(program: Path, port: int) -> list[str]:
     return [sys.executable, str(program)]
 
 
+# A worker that is told to end before it has come so far does not hear it.
+READY = "def post_worker_init(worker):\n    open(f'ready.{worker.pid}', 'w').close()\n"
+
+
 def gunicorn(program: Path, port: int) -> list[str]:
     command = re.search(r"`gunicorn shop:app (.*?)`", README)[1].split()
     where = ["--chdir", str(program.parent), "--bind", f"127.0.0.1:{port}", "--worker-tmp-dir", str(program.parent)]
-    return [sys.executable, "-m", "gunicorn", f"{program.stem}:app", *command, *where]
+    (conf := program.with_name("conf.py")).write_text(READY)
+    return [sys.executable, "-m", "gunicorn", f"{program.stem}:app", *command, *where, "--config", str(conf)]
 
 
 def gunicorn_on_uvloop(program: Path, port: int) -> list[str]:
@@ -372,6 +378,10 @@ def test_programs_of_the_readme_run(programs: dict[str, Path], word: str, server
     try:
         for prefix in prefixes(programs, word):
             asyncio.run(is_served(f"http://127.0.0.1:{port}", prefix))
+        deadline = time.monotonic() + 20
+        while "--workers" in command and len(list(programs[word].parent.glob("ready.*"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
     finally:
         process.terminate()
         out, err = process.communicate(timeout=30)
