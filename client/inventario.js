@@ -49,6 +49,7 @@ export class Inventario extends EventTarget {
   #wanted = null; // what to listen to
   #asked = null; // what the socket was last told to listen to
   #asking = false; // and has not confirmed yet
+  #current = null; // the epoch that the socket was last told
   #resuming = false;
   #early = null; // what arrives before the list or, resuming, before the welcome
   #catchUp = null; // {changes, until} while what was missed comes in
@@ -149,15 +150,17 @@ export class Inventario extends EventTarget {
       this.#wanted = null; // it does not know rooms: everything, then
       this.connect();
     }
-    else if (type === 'PONG') this.#moveOn(message.last_event_id);
+    else if (type === 'PONG') this.#moveOn(message);
     if (!PRODUCT_EVENT.test(type)) return;
     if (this.#early) this.#early.push(message);
     else this.#apply(message);
   }
 
   #begin({ recovered, epoch = null, last_event_id: position = 0 }) {
+    this.#current = epoch;
     // Only now the list: read before this position was taken, it could lack what lies between.
-    if (!recovered || !this.#resuming || epoch !== this.epoch) return this.#load(epoch, position);
+    if (!recovered || !this.#resuming) return this.#load(position);
+    this.epoch = epoch; // it may be a newer one, in which the position counts as well
     this.#heard = this.#asked; // from here on the position moves for these alone
     this.#catchUp = { changes: 0, until: performance.now() + 5_000 };
     this.#awaitQuiet();
@@ -165,7 +168,7 @@ export class Inventario extends EventTarget {
   }
 
   /** Loads the list on a socket that hears all the service does after `position`. */
-  async #load(epoch, position) {
+  async #load(position) {
     const socket = this.#socket;
     this.#early ??= [];
     let answer;
@@ -178,12 +181,12 @@ export class Inventario extends EventTarget {
       return this.#retry(error.retryAfter * 1000);
     }
     if (socket !== this.#socket) return; // a newer connection took over meanwhile
-    if ((answer.epoch ?? null) !== epoch) return this.#retry(); // the log began anew between the two
+    if ((answer.epoch ?? null) !== this.#current) return this.#retry(); // the log began anew between the two
     const before = this.products;
     this.products = new Map(answer.data.map((row) => [row.id, row]));
     // Of two instances of the service, that of the list may be the one behind: the list still holds what the socket told of.
     this.lastEventId = Math.max(answer.last_event_id ?? 0, position);
-    this.epoch = epoch;
+    this.epoch = this.#current;
     this.#heard = this.#asked;
     this.#emit('lista', { before });
     this.#goOn();
@@ -214,7 +217,7 @@ export class Inventario extends EventTarget {
     if (!this.#asking) return;
     this.#asking = false;
     if (covers(this.#heard, this.#asked)) this.#subscribe();
-    else this.#load(this.epoch, this.lastEventId);
+    else this.#load(this.lastEventId);
   }
 
   #apply(message) {
@@ -236,9 +239,12 @@ export class Inventario extends EventTarget {
     this.#emit('evento', { message, before, applied, missed: this.#catchUp !== null });
   }
 
-  /** The socket has been sent all up to `position`, even if nothing of it was for this client. */
-  #moveOn(position) {
-    if (!this.#early && !this.#catchUp && position > this.lastEventId) this.lastEventId = position;
+  /** The socket has been sent all up to `position`, even if nothing of it was for this client; it counts in `epoch`. */
+  #moveOn({ last_event_id: position, epoch = this.#current }) {
+    this.#current = epoch;
+    if (this.#early) return; // the list says where it stands
+    this.epoch = epoch;
+    if (!this.#catchUp && position > this.lastEventId) this.lastEventId = position;
   }
 
   // Nothing on the wire says where the missed ends: a moment without events does, or five seconds.

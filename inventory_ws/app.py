@@ -58,6 +58,7 @@ def create_app(
     app[FEED] = Feed(
         app[DATABASE],
         publish=lambda piece: sockets.publish(app[SOCKETS], piece),
+        renew=lambda: sockets.renew(app[SOCKETS]),
         reset=lambda: sockets.close_all(app[SOCKETS], LOG_BEGAN_ANEW),
     )
     pruned = keep_days is not None or keep_events is not None

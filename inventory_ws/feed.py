@@ -47,10 +47,18 @@ def _page(events: list[Published], limit: int, head: int) -> Page:
 class Feed:
     """A cursor that follows the end of the log. Everything at or below `head` is visible for good."""
 
-    def __init__(self, db: Database, publish: Callable[[Slice], Iterator[None]], reset: Callable[[], None]) -> None:
-        """`publish` gets each event once and in order, and may have its work done in parts; `reset` says that what came before means nothing any more."""
-        self.head = 0
+    def __init__(
+        self,
+        db: Database,
+        publish: Callable[[Slice], Iterator[None]],
+        renew: Callable[[], Iterator[None]],
+        reset: Callable[[], None],
+    ) -> None:
+        """`publish` gets each event once and in order; `renew` says that all goes on in a new epoch (both may have their
+        work done in parts), and `reset` that what was published last is not in the log any more."""
+        self.head = 0  # the last event that was published
         self.epoch = ""
+        self._former: dict[str, int] = {}  # the epochs before, each with the last position of it that counts
         self.following = asyncio.Event()
         self.moved = asyncio.Event()  # set, and replaced by a new one, when the head has moved
         self.turn = asyncio.Lock()  # of a stream that is behind: many who come back leave the loop to the others
@@ -60,6 +68,7 @@ class Feed:
         self._recent_after = 0  # every event above it is in memory
         self._db = db
         self._publish = publish
+        self._renew = renew
         self._reset = reset
         self._bell = asyncio.Event()
         self._own = False
@@ -85,12 +94,29 @@ class Feed:
 
     async def check(self, position: int, epoch: str | None) -> None:
         """Raises Lost where a stream can't go on after `position` of the epoch (None: this one), and Unavailable."""
-        if epoch not in (None, self.epoch) or position < self.floor:
-            raise Lost
-        if position > self.head:  # another instance may have read further than this one: the database knows
+        asked = self.epoch if epoch is None else epoch
+        limit = self._former.get(asked, self.head)
+        if asked not in self._former and (asked != self.epoch or position > self.head):
+            # Another instance may have read further than this one: the database knows.
             found = await repository.get_log(self._db)
-            if found.epoch != self.epoch or found.limit is None or position > found.limit:
-                raise Lost
+            if found.epoch != self.epoch:
+                await self._renewed()
+                await self.check(position, epoch)
+                return
+            limit = (found.limit or 0) if asked == self.epoch else -1
+        if not self.floor <= position <= limit:
+            raise Lost
+
+    async def _renewed(self) -> None:
+        """Waits until the feed has come to the epoch of the database. Raises Unavailable."""
+        before = self.epoch
+        self._bell.set()
+        try:
+            async with asyncio.timeout(POLL):
+                while self.epoch == before:
+                    await self.moved.wait()
+        except TimeoutError:
+            raise Unavailable("the feed does not come to the new epoch") from None
 
     def remembers(self, position: int) -> bool:
         """Whether all that came after the position is in memory."""
@@ -104,12 +130,17 @@ class Feed:
         return _page(list(islice(self._recent, start, start + limit)), limit, max(self.head, position))
 
     async def past(self, position: int, limit: int) -> Page:
-        """The page after the position from the log. Raises Lost where it is gone from there, and Unavailable."""
-        head = self.head
+        """The page after the position from the log, empty where an epoch began meanwhile. Raises Lost where it is gone
+        from there, and Unavailable."""
+        head, epoch = self.head, self.epoch
         async with self._readers:
             rows = await repository.list_events(self._db, after=position, head=head, limit=limit)
             found = await repository.get_log(self._db, limit=False)  # now: what is pruned later was read
-        if found.epoch != self.epoch or found.floor > position:
+        if found.epoch != epoch:
+            if found.epoch != self.epoch:
+                await self._renewed()
+            return [], position
+        if found.floor > position:
             raise Lost
         return _page([Published(event) for event in rows], limit, max(head, position))
 
@@ -171,31 +202,61 @@ class Feed:
         limit, epoch, self.floor = await repository.get_log(conn)
         if limit is None:
             return False
-        if epoch != self.epoch or limit < self.head:  # the start, a TRUNCATE, or another database in the place of ours
-            self._recent_after = limit
-            self.epoch = epoch
+        if epoch != self.epoch:
+            await self._begin(epoch, limit, await repository.list_former_epochs(conn))
+        while True:
+            rows = await repository.list_events(conn, after=self.head - 1, head=limit, limit=BATCH + 1)
+            news = self._after_the_last(rows)
+            if news is None:
+                await repository.cut_log(conn, epoch, self.head)
+                return False
+            await self._hand_on(news)
+            if len(rows) <= BATCH:
+                return True
+
+    async def _begin(self, epoch: str, limit: int, former: dict[str, int]) -> None:
+        """Goes over to an epoch of the database: on from where the feed is, if that counts there."""
+        known = self.head <= former.get(self.epoch, -1)
+        self.epoch, self._former = epoch, former
+        if not known:
             self._recent.clear()
-            self._move(limit)
+            self._recent_after = limit
+        self._move(self.head if known else limit)
+        if known:
+            for _ in self._renew():
+                await asyncio.sleep(0)
+        else:
             self._reset()
-        while self.head < limit:
-            rows = await repository.list_events(conn, after=self.head, head=limit, limit=BATCH)
-            await self._hand_on(rows)
-            if len(rows) < BATCH:
-                self._move(limit)  # ids above the last event were drawn by transactions that were rolled back
-        return True
+
+    def _after_the_last(self, rows: list[Entry]) -> list[Entry] | None:
+        """The rows that come after our last event, with which they begin unless it was pruned. None where they begin with
+        another: this log is not the one that was read."""
+        if self.head > self.floor:
+            last = Published(rows[0]) if rows else None
+            if last is None or last.id != self.head:
+                return None
+            if not self._recent:
+                self._recent.append(last)
+                self._recent_after = self.head - 1
+            if last.payload != self._recent[-1].payload:
+                return None
+        return [row for row in rows if row.id > self.head]
 
     async def _read_on(self, conn: Connection) -> bool:
         """Publishes the events that follow without a gap: ids are drawn one by one, so that none is missing there and
         no writer has to be kept waiting. False where there are none."""
         for _ in range(LOOKS):
-            epoch, floor, rows = await repository.list_next_events(conn, after=self.head, limit=BATCH)
-            if epoch != self.epoch:
+            epoch, floor, rows = await repository.list_next_events(conn, after=self.head - 1, limit=BATCH + 1)
+            if epoch not in ("", self.epoch):
                 return False
-            self.floor = floor
-            whole = [event for number, event in enumerate(rows, self.head + 1) if event.id == number]
+            self.floor = max(floor, self.floor)
+            news = self._after_the_last(rows)
+            if news is None:
+                return False
+            whole = [event for number, event in enumerate(news, self.head + 1) if event.id == number]
             await self._hand_on(whole)
             if whole:
-                if len(whole) < len(rows) or len(rows) == BATCH:
+                if len(whole) < len(news) or len(rows) > BATCH:
                     self._bell.set()
                 return True
             await asyncio.sleep(GAP_PAUSE)

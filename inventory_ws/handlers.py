@@ -34,7 +34,7 @@ async def list_products(request: web.Request) -> web.Response:
         return await _list_past(request, page, page.at)
     known = [tag.value for tag in request.if_none_match or ()]
     feed, kept = request.app[FEED], request.app[LAST_LIST]
-    head = feed.head  # before the rows: a client may hear again what it has, and misses nothing
+    position = feed.head, feed.epoch  # before the rows: a client may hear again what it has, and misses nothing
     last = kept.get(page)
     products = await repository.list_products(request.app[DATABASE], page, [*known, last.etag] if last else known)
     if products.etag in known:
@@ -44,20 +44,23 @@ async def list_products(request: web.Request) -> web.Response:
     else:
         kept.clear()
         kept[page] = products
-    response = _page(request, page, products, head)
+    response = _page(request, page, products, *position)
     response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
     return response
 
 
 async def _list_past(request: web.Request, page: Page, position: int) -> web.Response:
+    feed = request.app[FEED]
+    epoch = ""
     try:
-        await request.app[FEED].check(position, None)
+        await feed.check(position, None)
+        epoch = feed.epoch
         products = await repository.list_products_at(request.app[DATABASE], page)
     except Lost:
         products = None
     if products is None:
         raise Failure(400, INVALID, errors=[{"field": "at", "message": "no está en el registro"}])
-    return _page(request, page, products, position)
+    return _page(request, page, products, position, epoch)
 
 
 async def get_product(request: web.Request) -> web.Response:
@@ -205,8 +208,8 @@ async def _refuse(request: web.Request, status: int, message: str) -> NoReturn:
     raise Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
 
 
-def _page(request: web.Request, page: Page, products: Products, position: int) -> web.Response:
-    end = f',"last_event_id":{position},"epoch":"{request.app[FEED].epoch}"}}'
+def _page(request: web.Request, page: Page, products: Products, position: int, epoch: str) -> web.Response:
+    end = f',"last_event_id":{position},"epoch":"{epoch}"}}'
     response = _json(b'{"success":true,"data":' + products.json + end.encode())
     if products.length == page.limit:
         response.headers[hdrs.LINK] = f'<{request.rel_url.update_query(after=products.last_id)}>; rel="next"'

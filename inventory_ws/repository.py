@@ -45,8 +45,8 @@ class Entry(NamedTuple):
 
 
 class Log(NamedTuple):
-    """Where the log ends and begins: the id up to which every event is visible (None: not known just now), the epoch
-    in which ids mean something, and the id up to which events are gone (pruned, or of an earlier epoch)."""
+    """Where the log ends and begins: the last event that is visible for good (None: not known just now), the epoch in
+    which ids mean something, and the id up to which events are gone (pruned, or cut off by a TRUNCATE)."""
 
     limit: int | None
     epoch: str
@@ -218,8 +218,19 @@ async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple
 
 async def get_log(db: Database | Connection, *, limit: bool = True) -> Log:
     """The state of the log; without `limit` nobody has to wait for it to be found."""
-    sql = f"SELECT {'eventos_limite()' if limit else 'NULL'}, epoca::text, desde FROM eventos_epoca"
-    return Log(*(await db.fetch(sql))[0])
+    source = "eventos_estado()" if limit else "eventos_epoca"
+    return Log(*(await db.fetch(f"SELECT {'limite' if limit else 'NULL'}, epoca::text, desde FROM {source}"))[0])
+
+
+async def list_former_epochs(conn: Connection) -> dict[str, int]:
+    """The epochs before this one, each with the last position of it that counts."""
+    rows = await conn.fetch("SELECT key, value::bigint FROM eventos_epoca, jsonb_each(anteriores)")
+    return dict(rows)
+
+
+async def cut_log(conn: Connection, epoch: str, last: int) -> None:
+    """Begins another epoch, in which no position of this or of former ones counts, unless the event `last` was pruned."""
+    await conn.fetch("SELECT eventos_cortar(%(epoch)s, %(last)s)", {"epoch": epoch, "last": last})
 
 
 async def prune_events(db: Database, days: float | None, number: int | None) -> int:
@@ -244,6 +255,6 @@ async def list_missing_grants(db: Database, pruning: bool) -> list[str]:
         ) AS necesario (objeto, permiso, dado)
         WHERE dado IS NOT TRUE GROUP BY objeto ORDER BY objeto
         """,
-        {"functions": ["producto_json", "texto_plegado", "eventos_limite", *["eventos_podar"] * pruning]},
+        {"functions": ["producto_json", "texto_plegado", "eventos_estado", *["eventos_podar"] * pruning]},
     )
     return [grant for (grant,) in rows]

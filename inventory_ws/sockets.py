@@ -97,11 +97,11 @@ async def _open(
 async def _position(request: web.Request, feed: Feed) -> tuple[int, str] | None:
     """The position that the client asks to go on from, and its epoch; None where there is none that can be honoured."""
     try:
-        position, epoch = int(request.query["last_event_id"]), feed.epoch
+        position = int(request.query["last_event_id"])
         await feed.check(position, request.query.get("epoch"))
     except (KeyError, ValueError, Lost, Unavailable):
         return None
-    return position, epoch
+    return position, feed.epoch
 
 
 def _room(asked: Mapping[str, object]) -> Room:
@@ -151,7 +151,7 @@ def _answer(text: str, stream: Stream) -> bytes:
     except (ValueError, TypeError, KeyError, RecursionError):
         return message("ERROR", message="Se esperaba un objeto JSON con un campo type")
     if kind == "PING":
-        return message("PONG", last_event_id=stream.cursor)
+        return stream.pong()
     if kind in ("SUBSCRIBE", "UNSUBSCRIBE"):
         room = {name: sorted(chosen) for name, chosen in stream.room if chosen is not None}
         return message("SUBSCRIBED", **room)
@@ -163,6 +163,14 @@ def publish(sockets: WeakSet[Stream], piece: Slice) -> Iterator[None]:
     itself: whoever is slow keeps nobody else from hearing them."""
     for number, stream in enumerate(list(sockets), 1):
         stream.publish(piece)
+        if number % AT_ONCE == 0:
+            yield
+
+
+def renew(sockets: WeakSet[Stream]) -> Iterator[None]:
+    """Tells every open socket the epoch in which it goes on, as many at a time as `publish`."""
+    for number, stream in enumerate(list(sockets), 1):
+        stream.send(stream.pong())
         if number % AT_ONCE == 0:
             yield
 

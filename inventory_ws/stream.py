@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from .feed import Feed, Lost
-from .frames import Published, Slice, close_frame
+from .frames import Published, Slice, close_frame, message
 from .product import INT4_MAX
 
 MAX_RATE = 20  # messages of a client in a second
@@ -80,6 +80,10 @@ class Stream:
         """Writes whole frames, without waiting."""
         if not self.transport.is_closing():
             self.transport.write(data)
+
+    def pong(self) -> bytes:
+        """The frame that tells the client where it stands."""
+        return message("PONG", last_event_id=self.cursor, epoch=self._feed.epoch)
 
     def publish(self, piece: Slice) -> None:
         """Sends the events if the stream is live and its client keeps up."""

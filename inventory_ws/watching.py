@@ -45,12 +45,14 @@ async def _events(feed: Feed, position: int | None, epoch: str | None) -> AsyncI
         moved = feed.moved
         try:
             await feed.check(position, epoch)
-            while position < feed.head:
-                events, position = feed.recent(position, PAGE) or await feed.past(position, PAGE)
-                for event in events:
-                    message = json.loads(event.payload, parse_float=Decimal)
-                    yield Event(event.id, message["type"], message["data"], message["timestamp"], epoch)
+            epoch = feed.epoch  # in which the position counts as well
+            if position >= feed.head:
+                await moved.wait()
+                continue
+            events, position = feed.recent(position, PAGE) or await feed.past(position, PAGE)
         except Unavailable:
             await asyncio.sleep(PAUSE)
         else:
-            await moved.wait()
+            for event in events:
+                message = json.loads(event.payload, parse_float=Decimal)
+                yield Event(event.id, message["type"], message["data"], message["timestamp"], epoch)

@@ -24,14 +24,33 @@ CREATE TABLE IF NOT EXISTS eventos (
     mensaje json NOT NULL
 );
 
--- One row: positions in the log mean something only within one epoch, and not below `desde`: the events up to there
--- belong to earlier epochs or were pruned.
+-- One row. Positions count in the epoch `epoca`, and those of former epochs up to where `anteriores` says, as
+-- {"uuid": position}; none below `desde` counts: those events were pruned, or a TRUNCATE cut them off. `lugar` is the
+-- server, the database and the tables in which the epoch began.
 CREATE TABLE IF NOT EXISTS eventos_epoca (
     unica boolean PRIMARY KEY DEFAULT true CHECK (unica),
     epoca uuid NOT NULL DEFAULT gen_random_uuid(),
     desde bigint NOT NULL DEFAULT 0
 );
 INSERT INTO eventos_epoca DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+-- Columns that came after 0.1.0. ALTER TABLE waits for everybody, so that it is only done where one is missing.
+DO $$
+DECLARE
+    columna record;
+BEGIN
+    FOR columna IN SELECT * FROM (VALUES
+        ('eventos_epoca', 'anteriores', $c$jsonb NOT NULL DEFAULT '{}'$c$),
+        ('eventos_epoca', 'lugar', 'text[]')
+    ) AS lista (tabla, nombre, tipo)
+    LOOP
+        IF NOT EXISTS (
+            SELECT FROM pg_attribute WHERE attrelid = columna.tabla::regclass AND attname = columna.nombre
+        ) THEN
+            EXECUTE format('ALTER TABLE %s ADD COLUMN %s %s', columna.tabla, columna.nombre, columna.tipo);
+        END IF;
+    END LOOP;
+END $$;
 
 -- The product as the wire shows it. A set of one row, because PostgreSQL inlines such a function and a scalar one not.
 CREATE OR REPLACE FUNCTION producto_json(p productos) RETURNS SETOF json LANGUAGE sql STABLE AS $$
@@ -97,14 +116,50 @@ BEGIN
     RETURN NEW;
 END $$;
 
+-- No position counts any more that was handed out in the epoch `cual` or before, unless `ultimo` was pruned.
+CREATE OR REPLACE FUNCTION eventos_cortar(cual uuid, ultimo bigint DEFAULT NULL) RETURNS void LANGUAGE sql
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    UPDATE eventos_epoca SET epoca = gen_random_uuid(), anteriores = '{}',
+        desde = (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM eventos_id_seq)
+    WHERE epoca = cual AND (ultimo <= desde) IS NOT TRUE;
+    SELECT pg_notify('inventory_ws', '');
+$$;
+
+-- Begins an epoch where the log may have lost its end: in another run of the server (a crash, a failover, a folder put
+-- back), in another database or in other tables (a dump). The former epochs count up to the event that is now the last.
+CREATE OR REPLACE FUNCTION eventos_comprobar() RETURNS void LANGUAGE plpgsql
+SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    aqui text[] := ARRAY[extract(epoch FROM pg_postmaster_start_time())::text,
+        (SELECT oid::text FROM pg_database WHERE datname = current_database()),
+        'productos'::regclass::oid::text, 'eventos'::regclass::oid::text];
+    antes text[] := (SELECT lugar FROM eventos_epoca);
+BEGIN
+    IF antes IS DISTINCT FROM aqui THEN
+        UPDATE eventos_epoca SET epoca = gen_random_uuid(), lugar = aqui, anteriores = anteriores
+            || jsonb_build_object(epoca, greatest(desde, (SELECT max(id) FROM eventos)))
+        WHERE lugar IS DISTINCT FROM aqui;
+        IF (antes[3] = aqui[3]) <> (antes[4] = aqui[4]) THEN -- the log of one state, the products of another
+            PERFORM eventos_cortar(epoca) FROM eventos_epoca;
+        END IF;
+        PERFORM pg_notify('inventory_ws', '');
+    END IF;
+END $$;
+
 -- Writes the event of one changed row. It runs at COMMIT (deferred), so that a transaction left open blocks nobody.
 CREATE OR REPLACE FUNCTION eventos_registrar() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
+    tablas text := TG_RELID || ' ' || 'eventos'::regclass::oid;
     numero bigint;
 BEGIN
     IF TG_OP = 'UPDATE' AND NEW IS NOT DISTINCT FROM OLD THEN
         RETURN NULL;
+    END IF;
+    -- Before the first event of a session, which never outlives its server: a new epoch begins where the old log ends.
+    IF current_setting('inventory_ws.tablas', true) IS DISTINCT FROM tablas THEN
+        PERFORM eventos_comprobar();
+        PERFORM set_config('inventory_ws.tablas', tablas, false);
     END IF;
     -- The turnstile. A sequence hands out ids before the commits make them visible; while this lock is shared by
     -- every transaction that has drawn one, whoever gets it alone knows that nothing is in between.
@@ -126,23 +181,25 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- The id up to which every event is visible for good, or NULL when a commit under way does not let us know in 50 ms.
-CREATE OR REPLACE FUNCTION eventos_limite() RETURNS bigint LANGUAGE plpgsql
+-- The last event that is visible for good, its epoch, and the event up to which the log is gone. No `limite` where a
+-- commit under way does not let us know in 50 ms.
+DROP FUNCTION IF EXISTS eventos_limite(); -- of 0.1.0
+CREATE OR REPLACE FUNCTION eventos_estado(OUT limite bigint, OUT epoca uuid, OUT desde bigint) LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '50ms' AS $$
 BEGIN
+    PERFORM eventos_comprobar();
     PERFORM pg_advisory_xact_lock(2024013002);
-    RETURN (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM eventos_id_seq);
+    SELECT greatest(e.desde, (SELECT max(id) FROM eventos)), e.epoca, e.desde INTO limite, epoca, desde
+    FROM eventos_epoca AS e;
 EXCEPTION WHEN lock_not_available THEN
-    RETURN NULL;
+    SELECT NULL, e.epoca, e.desde INTO limite, epoca, desde FROM eventos_epoca AS e;
 END $$;
 
 -- TRUNCATE fires no row trigger: the log can't tell what went, so positions before it end here.
 CREATE OR REPLACE FUNCTION eventos_nueva_epoca() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    UPDATE eventos_epoca SET epoca = gen_random_uuid(),
-        desde = (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM eventos_id_seq);
-    PERFORM pg_notify('inventory_ws', '');
+    PERFORM eventos_cortar(epoca) FROM eventos_epoca;
     RETURN NULL;
 END $$;
 
@@ -161,13 +218,15 @@ BEGIN
         DELETE FROM eventos WHERE id <= (SELECT max(id) FROM viejos) RETURNING id
     )
     SELECT count(*), max(id) INTO podados, ultimo FROM borrados;
-    UPDATE eventos_epoca SET desde = ultimo WHERE desde < ultimo;
+    UPDATE eventos_epoca SET desde = ultimo, anteriores = (
+        SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(anteriores) WHERE value::bigint >= ultimo
+    ) WHERE desde < ultimo;
     RETURN podados;
 END $$;
 
 -- They act with the rights of their owner. To fire a trigger nobody needs EXECUTE; to put it on a table of one's own,
 -- and so to write into the log what one likes, one does.
-REVOKE EXECUTE ON FUNCTION productos_version(), eventos_registrar(), eventos_nueva_epoca(),
+REVOKE EXECUTE ON FUNCTION productos_version(), eventos_registrar(), eventos_nueva_epoca(), eventos_comprobar(),
     eventos_podar(double precision, bigint) FROM PUBLIC;
 
 DO $$

@@ -207,8 +207,8 @@ def test_limit_is_unknown_while_a_commit_is_under_way(connect: Callable, psql: C
     slow.autocommit = False
     slow.cursor().execute("INSERT INTO productos (nombre, precio) VALUES ('slow', 1)")
     psql("INSERT INTO productos (nombre, precio) VALUES ('fast', 1)")
-    assert psql("SELECT eventos_limite()") == [(1,)], "an open transaction draws no id before its commit"
+    assert psql("SELECT limite FROM eventos_estado()") == [(1,)], "an open transaction draws no id before its commit"
     slow.cursor().execute("SET CONSTRAINTS ALL IMMEDIATE")
-    assert psql("SELECT eventos_limite()") == [(None,)]
+    assert psql("SELECT limite FROM eventos_estado()") == [(None,)]
     slow.commit()
-    assert psql("SELECT eventos_limite()") == [(2,)]
+    assert psql("SELECT limite FROM eventos_estado()") == [(2,)]

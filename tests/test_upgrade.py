@@ -65,7 +65,7 @@ async def test_upgrade_keeps_products_log_and_positions(
     client = await aiohttp_client(create_app(dsn=dsn))
     assert psql(PRODUCTS) == products
     assert psql(LOG) == log
-    assert psql("SELECT epoca, desde FROM eventos_epoca") == [(epoch, floor)]
+    assert psql("SELECT anteriores, desde FROM eventos_epoca") == [({epoch: 7}, floor)]
     messages = [message for *_, message in log]
     assert await (await client.get("/api/eventos")).text() == f'{{"success":true,"data":[{",".join(messages)}]}}'
     ws = await client.ws_connect(f"/ws?last_event_id=2&epoch={epoch}")

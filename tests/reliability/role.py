@@ -28,7 +28,7 @@ FORBIDDEN = """
     ALTER TABLE productos ADD COLUMN x int
     CREATE TABLE x ()
     CREATE FUNCTION nextval(text) RETURNS bigint LANGUAGE sql AS 'SELECT 1'
-    CREATE OR REPLACE FUNCTION eventos_limite() RETURNS bigint LANGUAGE sql AS 'SELECT 1'
+    CREATE OR REPLACE FUNCTION eventos_comprobar() RETURNS void LANGUAGE sql AS ''
     CREATE TRIGGER x AFTER INSERT ON productos FOR EACH ROW EXECUTE FUNCTION productos_version()
     SET session_replication_role = replica
     INSERT INTO eventos VALUES (1000000, 'PRODUCT_DELETED', 1, '{}')
@@ -42,6 +42,7 @@ FORBIDDEN = """
     UPDATE eventos_epoca SET epoca = gen_random_uuid()
     DELETE FROM eventos_epoca
     SELECT eventos_podar(0, 0)
+    SELECT eventos_comprobar()
     CREATE TEMP TABLE x (id int); CREATE TRIGGER x AFTER DELETE ON x FOR EACH ROW EXECUTE FUNCTION eventos_registrar()
     CREATE TEMP TABLE x (id int); CREATE TRIGGER x AFTER TRUNCATE ON x EXECUTE FUNCTION eventos_nueva_epoca()
     CREATE TEMP TABLE x (id int); CREATE TRIGGER x BEFORE INSERT ON x FOR EACH ROW EXECUTE FUNCTION productos_version()
