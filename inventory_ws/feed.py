@@ -215,22 +215,23 @@ class Feed:
                 return True
 
     async def _begin(self, epoch: str, limit: int, former: dict[str, int]) -> None:
-        """Goes over to an epoch of the database: on from where the feed is, if that counts there."""
-        known = self.head <= former.get(self.epoch, -1)
+        """Adopts the epoch of the database. The feed goes on from its head where that position counts in it, and starts
+        again at `limit` where it does not."""
+        counts = self.head <= former.get(self.epoch, -1)
         self.epoch, self._former = epoch, former
-        if not known:
-            self._recent.clear()
-            self._recent_after = limit
-        self._move(self.head if known else limit)
-        if known:
+        if counts:
+            self._move(self.head)  # wakes those who wait for the epoch
             for _ in self._renew():
                 await asyncio.sleep(0)
         else:
+            self._recent.clear()
+            self._recent_after = limit
+            self._move(limit)
             self._reset()
 
     def _after_the_last(self, rows: list[Entry]) -> list[Entry] | None:
-        """The rows that come after our last event, with which they begin unless it was pruned. None where they begin with
-        another: this log is not the one that was read."""
+        """The rows after the event that was published last. They have to begin with that event, unless it was pruned;
+        None where they do not: the log is another one."""
         if self.head > self.floor:
             last = Published(rows[0]) if rows else None
             if last is None or last.id != self.head:

@@ -51,13 +51,11 @@ async def list_products(request: web.Request) -> web.Response:
 
 async def _list_past(request: web.Request, page: Page, position: int) -> web.Response:
     feed = request.app[FEED]
-    epoch = ""
-    try:
+    products: Products | None = None
+    with suppress(Lost):
         await feed.check(position, None)
-        epoch = feed.epoch
+        epoch = feed.epoch  # before the rows, as the position is
         products = await repository.list_products_at(request.app[DATABASE], page)
-    except Lost:
-        products = None
     if products is None:
         raise Failure(400, INVALID, errors=[{"field": "at", "message": "no está en el registro"}])
     return _page(request, page, products, position, epoch)

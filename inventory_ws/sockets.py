@@ -168,11 +168,10 @@ def publish(sockets: WeakSet[Stream], piece: Slice) -> Iterator[None]:
 
 
 def renew(sockets: WeakSet[Stream]) -> Iterator[None]:
-    """Tells every open socket the epoch in which it goes on, as many at a time as `publish`."""
-    for number, stream in enumerate(list(sockets), 1):
+    """Tells every open socket the epoch in which it goes on."""
+    for stream in list(sockets):
         stream.send(stream.pong())
-        if number % AT_ONCE == 0:
-            yield
+        yield
 
 
 def close_all(sockets: WeakSet[Stream], code: int) -> None:

@@ -116,7 +116,8 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- No position counts any more that was handed out in the epoch `cual` or before, unless `ultimo` was pruned.
+-- Begins an epoch in which no position of `cual` or of former epochs counts. Does nothing where `cual` is over already,
+-- or the event `ultimo` was pruned.
 CREATE OR REPLACE FUNCTION eventos_cortar(cual uuid, ultimo bigint DEFAULT NULL) RETURNS void LANGUAGE sql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
     UPDATE eventos_epoca SET epoca = gen_random_uuid(), anteriores = '{}',

@@ -169,6 +169,13 @@ async def settled(client: TestClient, last_event_id: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def healthy(client: TestClient, within: float = 5.0) -> None:
+    """Waits until the service is in health."""
+    async with asyncio.timeout(within):
+        while (await client.get("/api/salud")).status != 200:
+            await asyncio.sleep(0.05)
+
+
 async def create(client: TestClient, **fields: Any) -> dict[str, Any]:
     """Creates a product through the service and returns it."""
     resp = await client.post("/api/productos", json={**PRODUCT, **fields})

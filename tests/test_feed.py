@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient
 from inventory_ws import create_app
 from inventory_ws.database import sql_file
 
-from .conftest import create, receive, settled, silence
+from .conftest import create, healthy, receive, settled, silence
 
 
 @pytest.fixture
@@ -241,7 +241,5 @@ async def test_commit_that_does_not_end_is_told_by_the_health(
             await asyncio.sleep(0.05)
     await create(client)
     session.commit()
-    async with asyncio.timeout(5):
-        while (await client.get("/api/salud")).status != 200:
-            await asyncio.sleep(0.05)
+    await healthy(client)
     await settled(client, 2)

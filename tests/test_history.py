@@ -10,7 +10,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 import pytest
 from aiohttp.test_utils import TestClient
 from psycopg2.extensions import make_dsn
@@ -18,14 +17,14 @@ from psycopg2.extensions import make_dsn
 from inventory_ws import create_app, watch
 from inventory_ws.feed import FEED, Lost
 
-from .conftest import PRODUCT, create, settled
+from .conftest import PRODUCT, create, healthy, settled
 from .reliability.killed import data_folder, serving
 from .test_guia import GUIA
 from .test_stream import ids, resume
 from .tools.cluster import Cluster
 from .tools.markdown import blocks
 from .tools.screen import Screen
-from .tools.service import free_port
+from .tools.service import free_port, writer
 
 NUMBERS = count()
 Serve = Callable[[str], Awaitable[TestClient]]
@@ -71,8 +70,7 @@ def standby(folder: Path, cluster: Cluster) -> Iterator[Cluster]:
 
 def run(dsn: str, *statements: str) -> list[Any]:
     """Runs them as psql would, and returns the rows of the last."""
-    with closing(psycopg2.connect(dsn)) as conn, conn.cursor() as cursor:
-        conn.autocommit = True
+    with closing(writer(dsn)) as conn, conn.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
         return cursor.fetchall() if cursor.description else []
@@ -105,12 +103,6 @@ async def agree(screens: list[Screen], dsn: str) -> None:
                 (screen.rows, screen.epoch) == (rows, epoch) and screen.position >= (last or 0) for screen in screens
             ):
                 return
-            await asyncio.sleep(0.05)
-
-
-async def health(client: TestClient) -> None:
-    async with asyncio.timeout(20):
-        while (await client.get("/api/salud")).status != 200:
             await asyncio.sleep(0.05)
 
 
@@ -184,7 +176,7 @@ async def test_folder_that_is_put_back_from_a_copy(cluster: Cluster, serve: Serv
         cluster.stop()
         cluster.keep(tmp_path / "copy")
         cluster.start()
-        await health(client)
+        await healthy(client, 20)
         second = await renewed(client, epoch)
         await make(client, 3)
         await agree(screens, cluster.dsn)
@@ -278,7 +270,7 @@ async def test_postgresql_that_is_restarted_costs_no_position(
             cluster.stop(how)
             cluster.start()
             await renewed(client, epochs[-1])
-            await health(client)
+            await healthy(client, 20)
             epochs.append(client.app[FEED].epoch)
             if number == 1:
                 run(cluster.dsn, INSERT)

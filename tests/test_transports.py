@@ -14,8 +14,7 @@ from inventory_ws import create_app
 from inventory_ws.sockets import SOCKETS
 
 from .conftest import PRODUCT, receive
-
-MANY = "INSERT INTO productos (nombre, descripcion, precio) SELECT 'p', repeat('x', 9000), n FROM generate_series(1, 1000) n"
+from .test_sockets import MANY
 
 
 @pytest.fixture

@@ -23,26 +23,24 @@ class Cluster:
     def __enter__(self) -> Self:
         self._keeper.settle(self._stack)
         self._keeper.prepare(self._stack)
+        self._spawn = {**self._keeper.spawn, "stdin": subprocess.DEVNULL}
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop(signal.SIGQUIT)
         self._stack.close()
 
-    def run(self, program: str, *arguments: str, stdin: str = "") -> str:
-        """What one of PostgreSQL's programs writes."""
-        how = {name: value for name, value in self._keeper.spawn.items() if name != "stdin"}
+    def run(self, program: str, *arguments: str) -> None:
+        """Runs one of PostgreSQL's programs."""
         command = [f"{self._keeper.bin}/{program}", *arguments]
-        done = subprocess.run(command, check=False, input=stdin.encode(), capture_output=True, **how)
+        done = subprocess.run(command, check=False, capture_output=True, **self._spawn)
         assert done.returncode == 0, done.stderr.decode()
-        return done.stdout.decode()
 
-    def create(self) -> Self:
+    def create(self) -> None:
         """Makes the cluster and its database, and starts it."""
         self.run("initdb", "-D", "cluster", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
         self.start()
         self.run("createdb", "-h", str(self.folder), "-U", "postgres", "inventario")
-        return self
 
     def start(self) -> None:
         """Starts it, and waits until it takes connections, as a standby does too."""
@@ -50,9 +48,8 @@ class Cluster:
         pid_file.unlink(missing_ok=True)
         command = [f"{self._keeper.bin}/postgres", "-D", "cluster", "--listen_addresses=", "--port=5432", "--fsync=off"]
         with open(self.folder / "log", "ab") as out:
-            how = {**self._keeper.spawn, "stdin": subprocess.DEVNULL}
             self._process = subprocess.Popen(
-                [*command, f"--unix_socket_directories={self.folder}"], stdout=out, stderr=out, **how
+                [*command, f"--unix_socket_directories={self.folder}"], stdout=out, stderr=out, **self._spawn
             )
         deadline = time.monotonic() + 30
         while not (pid_file.exists() and any(word in pid_file.read_text() for word in ("ready", "standby"))):
