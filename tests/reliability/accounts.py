@@ -330,10 +330,12 @@ def _read(dsn: str) -> tuple[list[tuple[int, str]], dict[int, Any]]:
 @asynccontextmanager
 async def kept(port: int, *, rate: float = 30.0, listeners: int = 3) -> AsyncIterator[Accounts]:
     """Writers and listeners at work on the service at the port, and their accounts."""
-    # No connection is used twice: aiohttp's client would ask again on its own where one broke.
+    # No connection is used twice, and none breaks unseen: aiohttp's client would ask again on its own, for DELETE also
+    # where the first request was sent, and tell only of the second, which may not have found the service.
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     timeout = aiohttp.ClientTimeout(total=HANG)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        session._retry_connection = False
         async with session.get(f"http://127.0.0.1:{port}/api/productos?limit=1") as resp:
             listed = await resp.json()
         accounts = Accounts(port, session, rate)
