@@ -349,9 +349,9 @@ inventory.addEventListener('estado', ({ detail }) => {
   $('offline').hidden = !lostAt;
   $('offlineTitle').textContent = state === 'detenido' ? 'Conexión detenida.' : 'Sin conexión.';
   $('offlineText').textContent = loaded
-    ? `Ves lo último que llegó, a las ${lostAt}. Puedes leer y buscar; lo que guardes ahora puede no llegar.`
+    ? `Ves lo último que llegó, a las ${lostAt}. Puedes leer y buscar; lo que guardes se envía cuando vuelva.`
     : 'La lista no se ha podido cargar todavía.';
-  const warning = lostAt ? 'Sin conexión: si guardas ahora puede no llegar. Lo que has escrito no se pierde.' : '';
+  const warning = lostAt ? 'Sin conexión: lo que guardes se envía cuando vuelva, si no cierras la página.' : '';
   for (const id of ['createOffline', 'editOffline', 'conflictOffline', 'deleteOffline']) say(id, warning);
   followKey(detail);
   schedule();

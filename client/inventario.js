@@ -6,6 +6,7 @@ const SOCKET_REFUSALS = {
 };
 const isFinal = (code) => code in SOCKET_REFUSALS || (code >= 4400 && code < 4500);
 const PRODUCT_EVENT = /^PRODUCT_(CREATED|UPDATED|DELETED)$/;
+const UNKNOWN = [0, 502, 503, 504]; // statuses that leave open whether a change was made; 0: nothing came back
 const ROOM_LIMIT = 300; // ids of ten digits in a frame of 4 KiB and in a URL
 
 // What is listened to is a Set of product ids, or null for all of them.
@@ -16,6 +17,9 @@ const both = (a, b) => (a === null ? b : b === null ? a : new Set([...a].filter(
 /** UTF-8 as a string of one character a byte: what a header holds and btoa takes. */
 const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 const base64url = (text) => btoa(bytes(text)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+
+/** A key for one change. Not randomUUID, which pages have over https alone. */
+const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 
 /** What the service answered instead of doing it; `status` is 0 when nothing came back. */
 export class ServiceError extends Error {
@@ -29,6 +33,9 @@ export class ServiceError extends Error {
  * The products of the service at `base`, kept current. No DOM.
  *
  * `products` is a Map from id to row. `token` is the access key, '' where the service needs none.
+ * `create`, `update`, `delete` and `moveStock` make a change once, and return when its outcome is known: where the network,
+ * the service or its database is away they ask again, with the same key, until it is back. They throw a ServiceError where
+ * the change was refused. A service without keys (and so without positions) is asked once; its outcome may stay unknown.
  * Events, each with a `detail`:
  *   'estado'    {state, seconds, reason, unauthorized}: conectando, conectado, reconectando (seconds left),
  *               detenido (reason; unauthorized: for want of the right `token`)
@@ -60,6 +67,7 @@ export class Inventario extends EventTarget {
   #calmTimer;
   #quietTimer;
   #ceiling;
+  #keyless = false;
 
   constructor(base, { token = '', pingEvery = 30_000, patience = 10_000, firstDelay = 1_000, maxDelay = 30_000, goodAfter = 5_000, answerWithin = 15_000 } = {}) {
     super();
@@ -79,11 +87,12 @@ export class Inventario extends EventTarget {
   list = (at) => this.#request('GET', at === undefined ? '' : `?at=${at}`);
   events = (after, limit) => this.#request('GET', `?after=${after}&limit=${limit}`, { from: this.log });
   get = (id) => this.#request('GET', `/${id}`);
-  create = (product) => this.#request('POST', '', { body: product });
+  create = (product) => this.#change('POST', '', { body: product });
   /** `version` is the `updated_at` the change began from: 412 when the row has moved on. */
-  update = (id, changes, version) => this.#request('PATCH', `/${id}`, { body: changes, version });
-  delete = (id, version) => this.#request('DELETE', `/${id}`, { version });
-  moveStock = (id, delta) => this.#request('POST', `/${id}/stock`, { body: { delta } });
+  update = (id, changes, version) => this.#change('PATCH', `/${id}`, { body: changes, version });
+  delete = (id, version) => this.#change('DELETE', `/${id}`, { version });
+  /** `motivo`: why, where it is said. */
+  moveStock = (id, delta, motivo) => this.#change('POST', `/${id}/stock`, { body: { delta, motivo } });
 
   /** Listens only to the products with these ids; to all with null, with none of them (nobody means that), and with very many. */
   only(ids) {
@@ -187,6 +196,7 @@ export class Inventario extends EventTarget {
     // Of two instances of the service, that of the list may be the one behind: the list still holds what the socket told of.
     this.lastEventId = Math.max(answer.last_event_id ?? 0, position);
     this.epoch = this.#current;
+    this.#keyless = this.epoch === null;
     this.#heard = this.#asked;
     this.#emit('lista', { before });
     this.#goOn();
@@ -315,9 +325,23 @@ export class Inventario extends EventTarget {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
-  async #request(method, path, { body, version, from = this.api } = {}) {
+  async #change(method, path, more) {
+    const key = newKey();
+    for (let pause = this.times.firstDelay; ; pause = Math.min(pause * 2, this.times.patience)) {
+      try {
+        return await this.#request(method, path, { ...more, key });
+      } catch (error) {
+        if (this.#keyless || !UNKNOWN.includes(error.status)) throw error;
+        const wait = error.retryAfter * 1000 + Math.random() * pause;
+        await new Promise((resolve) => { setTimeout(resolve, wait); });
+      }
+    }
+  }
+
+  async #request(method, path, { body, version, key, from = this.api } = {}) {
     const headers = method === 'GET' ? {} : { 'Content-Type': 'application/json' };
     if (version) headers['If-Match'] = `"${version}"`;
+    if (key && !this.#keyless) headers['Idempotency-Key'] = key;
     const { token } = this;
     if (token) headers.Authorization = `Bearer ${bytes(token)}`;
     const signal = AbortSignal.timeout(this.times.answerWithin);
@@ -325,9 +349,7 @@ export class Inventario extends EventTarget {
     try {
       response = await fetch(from + path, { method, headers, body: body && JSON.stringify(body), cache: 'no-cache', signal });
     } catch {
-      throw new ServiceError(0, signal.aborted && method !== 'GET'
-        ? 'El servidor no contestó a tiempo: el cambio pudo guardarse o no.'
-        : 'No se pudo llegar al servidor.');
+      throw new ServiceError(0, signal.aborted ? 'El servidor no contestó a tiempo.' : 'No se pudo llegar al servidor.');
     }
     const answer = await response.json().catch(() => null); // a proxy's error page is not JSON
     if (response.ok && answer?.success) {

@@ -1,6 +1,7 @@
 import { clock, plural, short } from './words.js';
 
 const LOG_LIMIT = 200;
+const LATE = 4_000; // ms
 const CALM = 5; // changes of others in a second; above it they share one notification
 
 export const $ = (id) => document.getElementById(id);
@@ -41,6 +42,9 @@ const others = { waiting: [], times: [], flood: 0, timer: null };
 export const changeKey = ({ type, data }) => `${data.id} ${type === 'PRODUCT_DELETED' ? 'deleted' : data.updated_at}`;
 let ownRequests = 0;
 
+// What is not answered yet would be asked for no more.
+addEventListener('beforeunload', (event) => ownRequests && event.preventDefault());
+
 /** Whether the change was made here; asked once for each. */
 export const isOwn = (key) => own.delete(key);
 
@@ -70,6 +74,7 @@ export async function working(button, request, deletes = false) {
   const focused = document.activeElement === button;
   button.disabled = true;
   ownRequests += 1;
+  const late = setTimeout(() => toast('Todavía sin respuesta: se vuelve a intentar hasta saber que está hecho.', { key: 'late' }), LATE);
   try {
     const answer = await request();
     if (own.size > 500) own.clear();
@@ -77,6 +82,7 @@ export async function working(button, request, deletes = false) {
     return answer;
   } finally {
     ownRequests -= 1;
+    clearTimeout(late);
     button.disabled = false;
     if (focused && document.activeElement === document.body) button.focus(); // being disabled took the focus
   }

@@ -30,13 +30,16 @@ export function stateInWords(before, after) {
   }).join(', ') || 'está otra vez como lo ves aquí';
 }
 
-export function eventInWords({ type, data }, before) {
-  const name = short(before?.nombre ?? data.nombre ?? '');
-  if (type === 'PRODUCT_CREATED') return { log: `Producto creado: ${name}`, toast: `Nuevo producto: ${name}` };
+/** An event for the log and for a notice; `before`: the row as it was, for events that do not tell it. */
+export function eventInWords({ type, data, antes, actor = '', motivo = '' }, before) {
+  const was = antes ? { ...data, ...antes } : before;
+  const name = short(was?.nombre ?? data.nombre ?? '');
+  const why = [motivo && ` · ${short(motivo)}`, actor && ` · ${short(actor)}`].join('');
+  if (type === 'PRODUCT_CREATED') return { log: `Producto creado: ${name}${why}`, toast: `Nuevo producto: ${name}${why}` };
   if (type === 'PRODUCT_DELETED') {
     const text = name ? `Producto eliminado: ${name}` : 'Producto eliminado';
-    return { log: `${text} (ID: ${data.id})`, toast: text };
+    return { log: `${text} (ID: ${data.id})${why}`, toast: text + why };
   }
-  const change = before ? changeInWords(before, data) : '';
-  return { log: `Producto actualizado: ${name}${change && ` (${change})`}`, toast: `${name}: ${change || 'actualizado'}` };
+  const change = was ? changeInWords(was, data) : '';
+  return { log: `Producto actualizado: ${name}${change && ` (${change})`}${why}`, toast: `${name}: ${change || 'actualizado'}${why}` };
 }

@@ -4,7 +4,7 @@ from .app import create_app
 from .database import Unavailable
 from .feed import Lost
 from .security import bearer
-from .watching import Event, watch
+from .watching import Event, Snapshot, products, watch
 
-__all__ = ["Event", "Lost", "Unavailable", "bearer", "create_app", "watch"]
+__all__ = ["Event", "Lost", "Snapshot", "Unavailable", "bearer", "create_app", "products", "watch"]
 __version__ = "0.1.0"

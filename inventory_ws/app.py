@@ -1,7 +1,7 @@
 """The table of contents: what the service is made of, and every route it answers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from weakref import WeakSet
 
 from aiohttp import web
@@ -25,6 +25,7 @@ def create_app(
     hosts: Collection[str] | None = None,
     origins: Collection[str] = (),
     authenticate: Authenticate | None = None,
+    authenticate_every: float = 60.0,
     max_sockets: int = 10_000,
     compress: bool = False,
     keep_days: float | None = None,
@@ -36,8 +37,9 @@ def create_app(
     application's `aiopg.Pool`, asked from the start-up on (`lambda: host[POOL]`). `hosts`: the names in `Host` it answers to
     beside `localhost`, and networks (`10.0.0.0/8`) of which it answers to every address (None: any; inside a host
     application they are the host's business). `origins`: pages of other sites that may use it (`https://shop.example`,
-    `null` for a page opened from a file). `authenticate`: says of a request whether it may (`security.bearer(token)` for
-    one shared token); None lets everybody in. `max_sockets`: more are refused with 503. `compress`: permessage-deflate
+    `null` for a page opened from a file). `authenticate`: says of a request whether it may, or who it is (`security.bearer(token)`
+    for one shared token); None lets everybody in. It is asked again for each open socket every `authenticate_every`
+    seconds. `max_sockets`: more are refused with 503. `compress`: permessage-deflate
     for clients that offer it. `keep_days`, `keep_events`: older events, and those beyond so many, are deleted from the
     log (None: kept for ever).
     Start-up raises `database.Unavailable` where PostgreSQL does not answer, PermissionError where the role may
@@ -64,8 +66,12 @@ def create_app(
     pruned = keep_days is not None or keep_events is not None
     app.cleanup_ctx.append(_database(pruned))
     app.cleanup_ctx.append(_feed)
+    if authenticate:
+        app.cleanup_ctx.append(
+            _beside(lambda: sockets.authenticate_again(app[SOCKETS], authenticate, authenticate_every))
+        )
     if pruned:
-        app.cleanup_ctx.append(_retention(keep_days, keep_events))
+        app.cleanup_ctx.append(_beside(lambda: prune(app[DATABASE], keep_days, keep_events)))
     app.on_response_prepare.append(expectation)
     app.on_shutdown.append(sockets.shutdown)
     app.add_routes(
@@ -113,9 +119,9 @@ async def _feed(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-def _retention(days: float | None, number: int | None) -> Callable[[web.Application], AsyncIterator[None]]:
-    async def context(app: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(prune(app[DATABASE], days, number))
+def _beside(work: Callable[[], Coroutine[None, None, None]]) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def context(_: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(work())
         yield
         await end(task)
 

@@ -293,10 +293,12 @@ class Database:
         elif not conn.closed:
             self._idle.append(conn)
 
-    async def fetch(self, sql: str, params: Params | None = None, *, attempts: int = 1) -> list[Row]:
+    async def fetch(
+        self, sql: str, params: Params | None = None, *, attempts: int = 1, seconds: float | None = None
+    ) -> list[Row]:
         """Runs one statement and returns its rows. Raises Unavailable and Rejected; only a SELECT may be tried twice."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + TIME_LIMIT
+        deadline = loop.time() + (seconds or TIME_LIMIT)
         while True:
             try:
                 with _translated():

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from .database import Rejected, Unavailable
 from .product import NewProduct, encode, explain
+from .repository import KeyReused
 
 INVALID = "Datos inválidos"
 MESSAGES = {
@@ -18,6 +19,7 @@ MESSAGES = {
     405: "Método no permitido",
     413: "El cuerpo pasa de 64 KiB",
     417: "Lo que pide Expect no se puede cumplir",
+    422: "Esa Idempotency-Key ya es de otra petición",
     500: "Error interno",
     503: "La base de datos no responde; inténtelo de nuevo",
 }
@@ -67,6 +69,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return failure.response
     except ValidationError as exc:
         return Failure(400, INVALID, errors=explain(exc)).response
+    except KeyReused:
+        return Failure(422, MESSAGES[422]).response
     except Unavailable:
         return Failure(503, MESSAGES[503], headers={hdrs.RETRY_AFTER: "1"}).response
     except (web.RequestPayloadError, ConnectionError):  # a broken body; or a client that left, who won't read this

@@ -1,6 +1,8 @@
 """HTTP: read the request, call the repository, ring the bell, answer; always in this order."""
 
 import asyncio
+import hashlib
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NoReturn, TypeVar
@@ -13,12 +15,12 @@ from .database import DATABASE, Unavailable, data_folder
 from .errors import INVALID, Failure
 from .feed import FEED, Lost
 from .product import EventPage, NewProduct, Page, ProductChange, StockMove, decode, encode
-from .repository import Product, Products, Versions
+from .repository import Cause, Product, Products, Versions
+from .security import ACTOR
 from .sockets import SOCKETS, websocket
 
 MAX_BODY = 64 * 1024  # bytes
 BODY_LIMIT = 10.0  # seconds
-REFUSAL_LIMIT = 0.4  # seconds: what the change may have left of the four
 JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
 
 LAST_LIST = web.AppKey("LAST_LIST", dict[Page, Products])
@@ -74,7 +76,7 @@ async def get_product(request: web.Request) -> web.Response:
 async def create_product(request: web.Request) -> web.Response:
     """POST /api/productos"""
     new = await _body(request, NewProduct)
-    product = await repository.create_product(request.app[DATABASE], new)
+    product = await repository.create_product(request.app[DATABASE], new, await _cause(request))
     request.app[FEED].ring()
     response = _answer(product, "Producto creado exitosamente", status=201)
     response.headers[hdrs.LOCATION] = f"{request.path}/{product.id}"
@@ -87,7 +89,7 @@ async def update_product(request: web.Request) -> web.Response:
     if not change.model_fields_set:
         raise Failure(400, "No hay nada que cambiar")
     product = await repository.update_product(
-        request.app[DATABASE], _id(request), change, _versions(request)
+        request.app[DATABASE], _id(request), change, _versions(request), await _cause(request)
     ) or await _refuse(request, 412, "Alguien cambió este producto antes")
     request.app[FEED].ring()
     return _answer(product, "Producto actualizado exitosamente")
@@ -95,9 +97,9 @@ async def update_product(request: web.Request) -> web.Response:
 
 async def delete_product(request: web.Request) -> web.Response:
     """DELETE /api/productos/{id}"""
-    product = await repository.delete_product(request.app[DATABASE], _id(request), _versions(request)) or await _refuse(
-        request, 412, "Alguien cambió este producto antes"
-    )
+    product = await repository.delete_product(
+        request.app[DATABASE], _id(request), _versions(request), await _cause(request)
+    ) or await _refuse(request, 412, "Alguien cambió este producto antes")
     request.app[FEED].ring()
     return _answer(product, "Producto eliminado exitosamente")
 
@@ -105,19 +107,21 @@ async def delete_product(request: web.Request) -> web.Response:
 async def move_stock(request: web.Request) -> web.Response:
     """POST /api/productos/{id}/stock"""
     move = await _body(request, StockMove)
-    product = await repository.move_stock(request.app[DATABASE], _id(request), move.delta) or await _refuse(
-        request, 409, "No hay existencias suficientes" if move.delta < 0 else "No caben tantas unidades"
-    )
+    product = await repository.move_stock(
+        request.app[DATABASE], _id(request), move.delta, await _cause(request, move.motivo)
+    ) or await _refuse(request, 409, "No hay existencias suficientes" if move.delta < 0 else "No caben tantas unidades")
     request.app[FEED].ring()
     return _answer(product, "Existencias actualizadas exitosamente")
 
 
 async def list_events(request: web.Request) -> web.Response:
-    """GET /api/eventos?after=&limit="""
+    """GET /api/eventos?after=&limit=&producto="""
     page = EventPage.model_validate(dict(request.query))
     feed = request.app[FEED]
     after = max(page.after, feed.floor)  # what was before a TRUNCATE is no part of this history
-    events = await repository.list_events(request.app[DATABASE], after=after, head=feed.head, limit=page.limit)
+    events = await repository.list_events(
+        request.app[DATABASE], after=after, head=feed.head, limit=page.limit, product_id=page.producto
+    )
     return _json(f'{{"success":true,"data":[{",".join(event.message for event in events)}]}}')
 
 
@@ -169,17 +173,35 @@ async def _body(request: web.Request, model: type[Model]) -> Model:
     if request.content_type != "application/json":
         raise Failure(415, "El cuerpo tiene que ser application/json")
     try:
+        value = decode(await _read(request))
+    except ValueError as exc:
+        raise Failure(400, "El cuerpo no es JSON válido") from exc
+    return model.model_validate(value)
+
+
+async def _read(request: web.Request) -> bytes:
+    try:
         async with asyncio.timeout(None if request.content.is_eof() else BODY_LIMIT):
             body = b"" if (request.content_length or 0) > MAX_BODY else await request.read()
     except TimeoutError:
         raise Failure(408, "El cuerpo tarda demasiado", headers={hdrs.CONNECTION: "close"}) from None
     if max(len(body), request.content_length or 0) > MAX_BODY:
         raise web.HTTPRequestEntityTooLarge(MAX_BODY, len(body))
-    try:
-        value = decode(body)
-    except ValueError as exc:
-        raise Failure(400, "El cuerpo no es JSON válido") from exc
-    return model.model_validate(value)
+    return body
+
+
+async def _cause(request: web.Request, reason: str = "") -> Cause:
+    """Who makes the change, why, and the key by which it is done once. Raises Failure."""
+    actor = request.get(ACTOR, "")
+    if "Idempotency-Key" not in request.headers:
+        return Cause(actor, reason)
+    key = " ".join(request.headers.getall("Idempotency-Key"))  # two of them are none
+    if quoted := re.fullmatch(r'"(.*)"', key):  # a string, as RFC 9651 writes it
+        key = re.sub(r"\\(.)", r"\1", quoted[1])
+    if not re.fullmatch(r"[!-~]{1,255}", key):
+        raise Failure(400, "Idempotency-Key lleva de 1 a 255 caracteres ASCII visibles")
+    same = f"{request.method} {request.path}\n{actor}\n".encode() + await _read(request)
+    return Cause(actor, reason, key, hashlib.sha256(same).hexdigest())
 
 
 def _versions(request: web.Request) -> Versions:
@@ -196,11 +218,7 @@ def _versions(request: web.Request) -> Versions:
 
 async def _refuse(request: web.Request, status: int, message: str) -> NoReturn:
     """Says why nothing was changed: the product is gone, or it is no longer what the client took it for."""
-    try:
-        async with asyncio.timeout(REFUSAL_LIMIT):
-            current = await repository.get_product(request.app[DATABASE], _id(request))
-    except TimeoutError:
-        raise Unavailable("no time is left to say why") from None
+    current = await repository.get_product(request.app[DATABASE], _id(request), repository.SECOND_LIMIT)
     if current is None:
         raise Failure(404, "Producto no encontrado")
     raise Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
@@ -218,6 +236,8 @@ def _answer(product: Product, message: str | None = None, *, status: int = 200) 
     says = f'"message":"{message}",' if message else ""
     response = _json(f'{{"success":true,{says}"data":{product.json}}}', status)
     response.headers[hdrs.ETAG] = f'"{product.version}"'
+    if product.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
     return response
 
 

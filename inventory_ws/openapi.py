@@ -30,8 +30,10 @@ FIELDS: dict[str, Schema] = {
     "descripcion": {"type": ["string", "null"], "pattern": r"^[^\u0000]*$"},
     "precio": {"description": "Con dos decimales como mucho.", "maximum": 9999999999.99},
     "delta": {"description": "Las unidades que entran o, si es negativo, salen.", "not": {"const": 0}},
+    "motivo": {"description": "Por qué; lo lleva el evento.", "pattern": r"^[^\u0000]*$"},
     "limit": {"description": "Cuántos como mucho."},
     "after": {"description": "Solo los de `id` mayor que este."},
+    "producto": {"description": "Solo los de este producto."},
     "at": {"description": "Como eran después de este evento; 400 si el registro ya no lo sabe o no llega tan lejos."},
     "q": {
         "description": "Solo los que llevan cada palabra en el nombre o la descripción, en cualquier orden; ni mayúsculas ni acentos cuentan.",
@@ -98,7 +100,7 @@ def _operation(route: web.AbstractRoute, path: str, open_to_all: bool) -> Schema
     may_come = {
         400: query or body,
         401: not open_to_all,
-        403: route.method not in SAFE_METHODS,
+        **dict.fromkeys((403, 422), route.method not in SAFE_METHODS),
         404: "{id}" in path,
         **dict.fromkeys((408, 413, 415), body),
         **dict.fromkeys((421, 503), True),
@@ -111,7 +113,7 @@ def _operation(route: web.AbstractRoute, path: str, open_to_all: bool) -> Schema
         "parameters": [
             *[_ref("parameters", "id")] * ("{id}" in path),
             *({"name": name, "in": "query", "schema": field} for name, field in fields.items()),
-            *(_ref("parameters", condition) for condition in others if condition in (304, 412)),
+            *(_ref("parameters", condition) for condition in (304, 412, 422) if condition in statuses),
         ],
         "responses": {status: _ref("responses", answer)}
         | {other: _ref("responses", other) for other in sorted(statuses)},

@@ -100,9 +100,10 @@ class ProductChange(_Body):
 
 
 class StockMove(_Body):
-    """Units that come in (positive) or go out (negative)."""
+    """Units that come in (positive) or go out (negative), and why."""
 
     delta: Annotated[int, Field(ge=-INT4_MAX, le=INT4_MAX), AfterValidator(_moving)]
+    motivo: Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), AfterValidator(_storable)] = ""
 
 
 class Page(BaseModel):
@@ -118,10 +119,11 @@ class Page(BaseModel):
 
 
 class EventPage(BaseModel):
-    """Which events: `limit` of them with an id above `after`."""
+    """Which events: `limit` of them with an id above `after`, of one product (None: of all)."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 1000
     after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0
+    producto: Annotated[int, Field(ge=1, le=INT8_MAX)] | None = None
 
 
 def _number_of(text: str) -> int | Decimal:

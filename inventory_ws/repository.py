@@ -5,7 +5,9 @@ from datetime import datetime
 from typing import NamedTuple
 
 from .database import Connection, Database, Params, Rejected
-from .product import NewProduct, Page, ProductChange
+from .product import NewProduct, Page, ProductChange, encode
+
+SECOND_LIMIT = 0.4  # seconds for what is asked after a change: what it may have left of the four
 
 Versions = Sequence[datetime] | None
 """The versions at which a change may be made; None: at any."""
@@ -13,11 +15,26 @@ Versions = Sequence[datetime] | None
 ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\%_"})  # of LIKE
 
 
+class Cause(NamedTuple):
+    """What a change is made for, which its event carries: who makes it, why, and the key by which a request is done once,
+    with a fingerprint of all that makes two requests the same."""
+
+    actor: str = ""
+    motivo: str = ""
+    clave: str = ""
+    huella: str = ""
+
+
+class KeyReused(Exception):
+    """The key belongs to another request."""
+
+
 class Product(NamedTuple):
-    """One product: its id, and the JSON object of the wire."""
+    """One product: its id, the JSON object of the wire, and whether it is the answer to an earlier request."""
 
     id: int
     json: str
+    replayed: bool = False
 
     @property
     def version(self) -> str:
@@ -117,18 +134,20 @@ def _words(q: str) -> list[str]:
     return [f"%{word.translate(ESCAPES)}%" for word in q.split()]
 
 
-async def get_product(db: Database, product_id: int) -> Product | None:
+async def get_product(db: Database, product_id: int, seconds: float | None = None) -> Product | None:
     """The product, or None where there is none."""
     rows = await db.fetch(
         "SELECT p.id, j::text FROM productos AS p, producto_json(p) AS j WHERE p.id = %(id)s::bigint",
         {"id": product_id},
         attempts=2,
+        seconds=seconds,
     )
     return Product(*rows[0]) if rows else None
 
 
-async def create_product(db: Database, product: NewProduct) -> Product:
-    """Inserts the product and returns it as it now stands."""
+async def create_product(db: Database, product: NewProduct, cause: Cause) -> Product:
+    """Inserts the product and returns it as it now stands. This and all changes below: with the key of a cause, they return
+    what the first request with it did, and raise KeyReused where that was another."""
     created = await _change(
         db,
         """
@@ -136,25 +155,30 @@ async def create_product(db: Database, product: NewProduct) -> Product:
         VALUES (%(nombre)s, %(descripcion)s, %(precio)s, %(stock)s)
         """,
         product.model_dump(),
+        cause,
     )
     assert created is not None
     return created
 
 
-async def update_product(db: Database, product_id: int, change: ProductChange, versions: Versions) -> Product | None:
+async def update_product(
+    db: Database, product_id: int, change: ProductChange, versions: Versions, cause: Cause
+) -> Product | None:
     """Changes the fields that were set. None where there is no such product at one of `versions`."""
     fields = change.model_dump(exclude_unset=True)
-    return await _change(
-        db,
-        f"""
+    sql = f"""
         UPDATE productos SET {", ".join(f"{name} = %({name})s" for name in fields)}
         WHERE id = %(id)s::bigint AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY(%(versions)s))
-        """,
-        {**fields, "id": product_id, "versions": versions},
-    )
+        """
+    params = {**fields, "id": product_id, "versions": versions}
+    if cause.clave:  # what changes nothing makes no event: of two at once, the second shall not take it for that
+        differs = " OR ".join(f"{name} IS DISTINCT FROM %({name})s" for name in fields)
+        if changed := await _change(db, f"{sql} AND ({differs})", params, cause):
+            return changed
+    return await _change(db, sql, params, cause)
 
 
-async def delete_product(db: Database, product_id: int, versions: Versions) -> Product | None:
+async def delete_product(db: Database, product_id: int, versions: Versions, cause: Cause) -> Product | None:
     """Deletes the product and returns it as it was. None where there is none at one of `versions`."""
     return await _change(
         db,
@@ -163,10 +187,11 @@ async def delete_product(db: Database, product_id: int, versions: Versions) -> P
         WHERE id = %(id)s::bigint AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY(%(versions)s))
         """,
         {"id": product_id, "versions": versions},
+        cause,
     )
 
 
-async def move_stock(db: Database, product_id: int, delta: int) -> Product | None:
+async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) -> Product | None:
     """Adds `delta` units. None where there is no such product, or its stock would leave what a stock can be."""
     return await _change(
         db,
@@ -175,28 +200,58 @@ async def move_stock(db: Database, product_id: int, delta: int) -> Product | Non
         WHERE id = %(id)s::bigint AND stock::bigint + %(delta)s BETWEEN 0 AND 2147483647
         """,
         {"id": product_id, "delta": delta},
+        cause,
     )
 
 
-async def _change(db: Database, sql: str, params: Params) -> Product | None:
+async def _change(db: Database, sql: str, params: Params, cause: Cause) -> Product | None:
+    if done := await _find_done(db, cause):  # before ids are drawn that would be missing
+        return done
     sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos) AS j)"
+    if any(cause):
+        sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # until the event is written, at COMMIT
+        params = {**params, "cause": encode({name: text for name, text in cause._asdict().items() if text})}
     try:
         rows = await db.fetch(sql, params)
     except Rejected as exc:
+        if done := await _find_done(db, cause, SECOND_LIMIT):
+            return done
         if "productos_pkey" not in exc.place:
             raise
         rows = await db.fetch(sql, params)  # the id that was drawn was also brought: nothing is changed, draw another
-    return Product(*rows[0]) if rows else None
+    return Product(*rows[0][:2]) if rows else await _find_done(db, cause, SECOND_LIMIT)
 
 
-async def list_events(db: Database | Connection, *, after: int, head: int, limit: int) -> list[Entry]:
-    """At most `limit` events above `after` and up to the feed's `head`: beyond it the log may have gaps."""
+async def _find_done(db: Database, cause: Cause, seconds: float | None = None) -> Product | None:
+    """What the first request with the key returned; None where there was none. Raises KeyReused."""
+    if not cause.clave:
+        return None
     rows = await db.fetch(
         """
-        SELECT id, tipo, producto_id, mensaje::text FROM eventos
-        WHERE id > %(after)s AND id <= %(head)s ORDER BY id LIMIT %(limit)s
+        SELECT huella, producto_id, (mensaje -> CASE tipo WHEN 'PRODUCT_DELETED' THEN 'antes' ELSE 'data' END)::text
+        FROM eventos WHERE clave = %(key)s
         """,
-        {"after": after, "head": head, "limit": limit},
+        {"key": cause.clave},
+        attempts=2,
+        seconds=seconds,
+    )
+    if rows and rows[0][0] != cause.huella:
+        raise KeyReused
+    return Product(rows[0][1], rows[0][2], replayed=True) if rows else None
+
+
+async def list_events(
+    db: Database | Connection, *, after: int, head: int, limit: int, product_id: int | None = None
+) -> list[Entry]:
+    """At most `limit` events, of all products or of one, above `after` and up to the feed's `head`: beyond it the log may
+    have gaps."""
+    rows = await db.fetch(
+        f"""
+        SELECT id, tipo, producto_id, mensaje::text FROM eventos
+        WHERE {"producto_id = %(product_id)s::bigint AND " if product_id else ""}id > %(after)s AND id <= %(head)s
+        ORDER BY id LIMIT %(limit)s
+        """,
+        {"after": after, "head": head, "limit": limit, "product_id": product_id},
     )
     return [Entry(*row) for row in rows]
 

@@ -12,8 +12,10 @@ from aiohttp.typedefs import Handler, Middleware
 
 from .errors import Failure
 
-Authenticate = Callable[[web.Request], Awaitable[bool]]
-"""Whether the request comes from somebody who may use the service."""
+Authenticate = Callable[[web.Request], Awaitable[bool | str]]
+"""Whether the request comes from somebody who may use the service; a text is the name of who it is."""
+
+ACTOR = web.RequestKey("ACTOR", str)
 
 STRANGER = web.RequestKey("STRANGER", bool)
 
@@ -28,9 +30,10 @@ HEADERS = {
 }
 PREFLIGHT = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, PUT, PATCH, DELETE",
-    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Authorization, Content-Type, If-Match, If-None-Match",
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match",
     hdrs.ACCESS_CONTROL_MAX_AGE: "600",
 }
+EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After"
 
 
 def security(
@@ -74,7 +77,7 @@ def security(
                 response.headers[hdrs.VARY] = hdrs.ORIGIN
             if origin in origins:
                 response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-                response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = "ETag, Link, Location, Retry-After"
+                response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
         return response
 
     async def answer(request: web.Request, origin: str) -> web.Response | None:
@@ -88,7 +91,10 @@ def security(
             return Failure(403, "Ese origen (Origin) no está permitido; véase --origins").response
         if request.method == "OPTIONS" and origin in origins and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             return web.Response(status=204, headers=PREFLIGHT)
-        if authenticate and not await authenticate(request):
+        who = await authenticate(request) if authenticate else True
+        if isinstance(who, str):
+            request[ACTOR] = who
+        if not who:
             request[STRANGER] = True
             if request.match_info.handler not in open_to_all:
                 headers = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="inventario"'}

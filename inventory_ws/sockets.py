@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from weakref import WeakSet
 
@@ -12,7 +13,7 @@ from .database import Unavailable
 from .errors import MESSAGES, Failure
 from .feed import FEED, Feed, Lost
 from .frames import FIN, PONG, Slice, close_frame, frame, message
-from .security import STRANGER
+from .security import STRANGER, Authenticate
 from .stream import CLOSE_LIMIT, EVERYTHING, MAX_BUFFER, Room, Stream, abort
 
 PROTOCOL = "inventario.v1"
@@ -21,6 +22,8 @@ MAX_FRAME = 4096  # bytes of a client's message
 AT_ONCE = 50  # sockets that are sent an event before the loop does other work
 GOODBYE = 0.5  # seconds for a client to read why it is sent away
 UNAUTHORIZED = 4401  # a close code; RFC 6455 leaves 4000 to 4999 to applications
+
+log = logging.getLogger(__name__)
 
 SOCKETS = web.AppKey("SOCKETS", WeakSet[Stream])
 MAX_SOCKETS = web.AppKey("MAX_SOCKETS", int)
@@ -81,7 +84,7 @@ async def _open(
     transport = request.transport
     if transport is None:
         return None
-    stream = Stream(ws, transport, feed, room)
+    stream = Stream(request, ws, transport, feed, room)
     recovered = asked is not None and asked[1] == feed.epoch
     if asked and recovered:
         stream.cursor = asked[0]
@@ -172,6 +175,21 @@ def renew(sockets: WeakSet[Stream]) -> Iterator[None]:
     for stream in list(sockets):
         stream.send(stream.pong())
         yield
+
+
+async def authenticate_again(sockets: WeakSet[Stream], authenticate: Authenticate, pause: float) -> None:
+    """Asks for each open socket, every `pause` seconds, whether it still may, and closes it where it may not."""
+    while True:
+        await asyncio.sleep(pause)
+        for stream in list(sockets):
+            try:
+                known = await authenticate(stream.request)
+            except Exception:
+                log.exception("authenticate failed, which is no answer: the socket stays open")
+            else:
+                if not known:
+                    stream.close(UNAUTHORIZED)
+            await asyncio.sleep(0)
 
 
 def close_all(sockets: WeakSet[Stream], code: int) -> None:

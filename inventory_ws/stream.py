@@ -60,12 +60,16 @@ class Stream:
         "_messages",
         "_second",
         "cursor",
+        "request",
         "room",
         "transport",
         "ws",
     )
 
-    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, feed: Feed, room: Room) -> None:
+    def __init__(
+        self, request: web.Request, ws: web.WebSocketResponse, transport: asyncio.Transport, feed: Feed, room: Room
+    ) -> None:
+        self.request = request
         self.ws = ws
         self.transport = transport
         self.cursor = feed.head

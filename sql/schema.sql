@@ -15,7 +15,8 @@ CREATE TABLE IF NOT EXISTS productos (
     updated_at timestamptz NOT NULL DEFAULT date_trunc('milliseconds', now())
 );
 
--- What happened to the products, in order. `mensaje` is what the sockets are sent, byte for byte.
+-- What happened to the products, in order. `mensaje` is what the sockets are sent, byte for byte; `clave` the
+-- Idempotency-Key of the request that did it, `huella` what else that request has to be to be the same again.
 CREATE SEQUENCE IF NOT EXISTS eventos_id_seq CACHE 1; -- a larger cache would hand out ids out of order for good
 CREATE TABLE IF NOT EXISTS eventos (
     id bigint PRIMARY KEY,
@@ -34,14 +35,18 @@ CREATE TABLE IF NOT EXISTS eventos_epoca (
 );
 INSERT INTO eventos_epoca DEFAULT VALUES ON CONFLICT DO NOTHING;
 
--- Columns that came after 0.1.0. ALTER TABLE waits for everybody, so that it is only done where one is missing.
+-- What came after 0.1.0. ALTER TABLE and CREATE INDEX keep writers waiting: only what is missing is made, and of a long
+-- log it takes its time.
+SET LOCAL statement_timeout = 0;
 DO $$
 DECLARE
     columna record;
 BEGIN
     FOR columna IN SELECT * FROM (VALUES
         ('eventos_epoca', 'anteriores', $c$jsonb NOT NULL DEFAULT '{}'$c$),
-        ('eventos_epoca', 'lugar', 'text[]')
+        ('eventos_epoca', 'lugar', 'text[]'),
+        ('eventos', 'clave', 'text'),
+        ('eventos', 'huella', 'text')
     ) AS lista (tabla, nombre, tipo)
     LOOP
         IF NOT EXISTS (
@@ -50,6 +55,12 @@ BEGIN
             EXECUTE format('ALTER TABLE %s ADD COLUMN %s %s', columna.tabla, columna.nombre, columna.tipo);
         END IF;
     END LOOP;
+    IF to_regclass('eventos_clave') IS NULL THEN
+        CREATE UNIQUE INDEX eventos_clave ON eventos (clave) WHERE clave IS NOT NULL;
+    END IF;
+    IF to_regclass('eventos_producto') IS NULL THEN
+        CREATE INDEX eventos_producto ON eventos (producto_id, id);
+    END IF;
 END $$;
 
 -- The product as the wire shows it. A set of one row, because PostgreSQL inlines such a function and a scalar one not.
@@ -147,15 +158,29 @@ BEGIN
     END IF;
 END $$;
 
--- Writes the event of one changed row. It runs at COMMIT (deferred), so that a transaction left open blocks nobody.
+-- Writes the event of one changed row. It runs at COMMIT (deferred), so that a transaction left open blocks nobody. The
+-- transaction may say in `inventory_ws.causa` what it does it for: {"actor", "motivo", "clave", "huella"}.
 CREATE OR REPLACE FUNCTION eventos_registrar() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     tablas text := TG_RELID || ' ' || 'eventos'::regclass::oid;
+    causa jsonb := nullif(current_setting('inventory_ws.causa', true), ''); -- '' once a transaction had one
+    antes text;
     numero bigint;
 BEGIN
     IF TG_OP = 'UPDATE' AND NEW IS NOT DISTINCT FROM OLD THEN
         RETURN NULL;
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        antes := '{' || concat_ws(',',
+            CASE WHEN NEW.nombre <> OLD.nombre THEN '"nombre":' || to_json(OLD.nombre) END,
+            CASE WHEN NEW.descripcion IS DISTINCT FROM OLD.descripcion
+                THEN '"descripcion":' || coalesce(to_json(OLD.descripcion)::text, 'null') END,
+            CASE WHEN NEW.precio <> OLD.precio THEN '"precio":' || OLD.precio END,
+            CASE WHEN NEW.stock <> OLD.stock THEN '"stock":' || OLD.stock END
+        ) || '}';
+    ELSIF TG_OP = 'DELETE' THEN
+        antes := (SELECT j FROM producto_json(OLD) AS j);
     END IF;
     -- Before the first event of a session, which never outlives its server: a new epoch begins where the old log ends.
     IF current_setting('inventory_ws.tablas', true) IS DISTINCT FROM tablas THEN
@@ -166,7 +191,11 @@ BEGIN
     -- every transaction that has drawn one, whoever gets it alone knows that nothing is in between.
     PERFORM pg_advisory_xact_lock_shared(2024013002);
     numero := nextval('eventos_id_seq');
-    INSERT INTO eventos SELECT m.id, m.type, coalesce(NEW.id, OLD.id), row_to_json(m) FROM (
+    INSERT INTO eventos (id, tipo, producto_id, clave, huella, mensaje)
+    SELECT m.id, m.type, coalesce(NEW.id, OLD.id), causa ->> 'clave', causa ->> 'huella',
+        (concat_ws(',', left(row_to_json(m)::text, -1), '"antes":' || antes, '"actor":' || (causa -> 'actor')::text,
+            '"motivo":' || (causa -> 'motivo')::text) || '}')::json
+    FROM (
         SELECT
             CASE TG_OP WHEN 'INSERT' THEN 'PRODUCT_CREATED' WHEN 'UPDATE' THEN 'PRODUCT_UPDATED'
                 ELSE 'PRODUCT_DELETED' END AS type,

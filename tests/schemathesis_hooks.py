@@ -1,6 +1,8 @@
 """What a schema can't say and requests have to keep to; schemathesis loads it, see test_openapi.py."""
 
+import re
 from typing import Any
+from uuid import uuid4
 
 import schemathesis
 
@@ -13,10 +15,12 @@ def filter_case(context: Any, case: Any) -> bool:
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """A price has two decimals, and the past ends with the last event."""
+    """A price has two decimals, the past ends with the last event, and a key is of one request."""
     body = case.body if isinstance(case.body, dict) else {}
     if isinstance(price := body.get("precio"), float) and 0 <= price <= 9999999999.99:
         body["precio"] = round(price, 2)
+    if re.fullmatch("[!#-~][!-~]{,254}", (case.headers or {}).get("Idempotency-Key", "")):
+        case.headers["Idempotency-Key"] = uuid4().hex
     query = case.query or {}
     if str(query.get("at", "")).isdecimal():
         query["at"] = min(int(query["at"]), 1)

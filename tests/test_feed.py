@@ -31,7 +31,13 @@ async def test_change_reaches_every_open_socket(client: TestClient, listen: Call
         created, updated, deleted = await receive(ws, 3)
         assert created == {"type": "PRODUCT_CREATED", "id": 1, "data": product, "timestamp": created["timestamp"]}
         assert (updated["type"], updated["data"]["stock"]) == ("PRODUCT_UPDATED", 3)
-        assert deleted == {"type": "PRODUCT_DELETED", "id": 3, "data": {"id": 1}, "timestamp": deleted["timestamp"]}
+        assert deleted == {
+            "type": "PRODUCT_DELETED",
+            "id": 3,
+            "data": {"id": 1},
+            "timestamp": deleted["timestamp"],
+            "antes": updated["data"],
+        }
 
 
 async def test_change_of_psql_reaches_the_sockets_at_once(unpolled: None, listen: Callable, psql: Callable) -> None:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
-from inventory_ws.database import data_folder
+from inventory_ws.database import Connection, data_folder
 
 from .conftest import PRODUCT, create, error, settled
 
@@ -372,10 +372,13 @@ async def test_create_takes_a_zero_written_with_a_very_small_exponent(client: Te
 async def test_refusal_that_waits_for_the_database_again_is_503_in_time(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def late(*_: object) -> None:
-        await asyncio.sleep(3)
+    run = Connection.run
 
-    monkeypatch.setattr("inventory_ws.repository.get_product", late)
+    async def late(conn: Connection, sql: str, params: object) -> object:
+        await asyncio.sleep(3 if "SELECT" in sql.split() else 0)
+        return await run(conn, sql, params)
+
+    monkeypatch.setattr(Connection, "run", late)
     async with asyncio.timeout(2):
         resp = await client.post("/api/productos/1/stock", json={"delta": -1})
     await error(resp, 503)

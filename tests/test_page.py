@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from inventory_ws import create_app, repository
 from inventory_ws.database import DATABASE
@@ -55,7 +55,7 @@ async def visit(browser: Browser, client: TestClient) -> AsyncIterator[Visit]:
     assert [
         fault
         for fault in faults
-        if not re.search("status of 4(01|09|12)|ERR_CONNECTION|inline event handler|Forward Cache", fault)
+        if not re.search("status of (4(01|09|12)|503)|ERR_CONNECTION|inline event handler|Forward Cache", fault)
     ] == []
 
 
@@ -228,6 +228,54 @@ async def test_page_says_that_it_reconnects_and_shows_what_it_missed(
     await expect(card(page, "Mouse")).to_have_count(0)
     await expect(page.locator("#toasts")).to_contain_text("2 cambios mientras no estabas")
     assert lists == [], "it resumes, and reloads nothing"
+
+
+async def test_sale_whose_answer_is_lost_is_made_once(visit: Visit, client: TestClient) -> None:
+    await create(client, nombre="Teclado", stock=10)
+    page = await visit()
+    await connected(page)
+    keys: list[str] = []
+
+    async def lose(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        if len(keys) == 1:  # it is done, and nobody hears of it
+            await route.fetch()
+            await route.abort("connectionreset")
+        elif len(keys) == 2:
+            await route.fulfill(status=503, headers={"Retry-After": "1"}, json={"success": False, "message": "no"})
+        else:
+            await route.continue_()
+
+    await page.route("**/stock", lose)
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await expect(page.locator("#toasts .success")).to_contain_text("Teclado: stock 9", timeout=20_000)
+    await expect(card(page, "Teclado")).to_contain_text("9 unidades")
+    assert len(keys) == 3
+    assert set(map(len, keys)) == {32}
+    assert len(set(keys)) == 1
+    await page.unroute("**/stock")
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await expect(card(page, "Teclado")).to_contain_text("8 unidades")
+
+
+async def test_what_is_saved_without_a_connection_is_sent_when_it_is_back(
+    browser: Browser, visit: Visit, dsn: str, psql: Callable, aiohttp_server: Callable
+) -> None:
+    server: TestServer = await aiohttp_server(create_app(dsn=dsn))
+    page = await visit(str(server.make_url("/")))
+    await connected(page)
+    port = server.port
+    await server.close()
+    await expect(page.locator("#createOffline")).to_contain_text("se envía cuando vuelva")
+    await fill(page, Nombre="Teclado", Precio="1", Stock="3")
+    await page.get_by_role("button", name="Crear producto").click()
+    await expect(page.locator("#toasts")).to_contain_text("se vuelve a intentar")
+    assert psql("SELECT count(*) FROM productos") == [(0,)]
+    await aiohttp_server(create_app(dsn=dsn), port=port)
+    await expect(page.locator("#toasts .success")).to_contain_text("Teclado", timeout=30_000)
+    await expect(page.locator("#nombre")).to_have_value("")
+    await expect(page.locator(".product-card")).to_have_count(1)
+    assert psql("SELECT count(*) FROM productos") == [(1,)]
 
 
 async def test_page_works_by_keyboard_alone(visit: Visit, client: TestClient) -> None:

@@ -166,7 +166,10 @@ def test_log_renders_the_message_of_the_guide(psql: Callable) -> None:
         rf'"precio":1299\.90,"stock":10,"created_at":"{moment}","updated_at":"{moment}"\}},"timestamp":"{moment}"\}}',
         created,
     )
-    assert re.fullmatch(rf'\{{"type":"PRODUCT_DELETED","id":2,"data":\{{"id":1\}},"timestamp":"{moment}"\}}', deleted)
+    product = re.escape(created.partition('"data":')[2].partition(',"timestamp"')[0])
+    assert re.fullmatch(
+        rf'\{{"type":"PRODUCT_DELETED","id":2,"data":\{{"id":1\}},"timestamp":"{moment}","antes":{product}\}}', deleted
+    )
 
 
 def test_log_is_written_for_a_role_that_may_only_write_products(psql: Callable) -> None:

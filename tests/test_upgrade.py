@@ -68,6 +68,8 @@ async def test_upgrade_keeps_products_log_and_positions(
     assert psql("SELECT anteriores, desde FROM eventos_epoca") == [({epoch: 7}, floor)]
     messages = [message for *_, message in log]
     assert await (await client.get("/api/eventos")).text() == f'{{"success":true,"data":[{",".join(messages)}]}}'
+    one = await (await client.get("/api/eventos?producto=1")).json()
+    assert [event["id"] for event in one["data"]] == [number for number, _, product, _ in log if product == 1]
     ws = await client.ws_connect(f"/ws?last_event_id=2&epoch={epoch}")
     assert (await ws.receive_json(timeout=5))["recovered"] is True
     assert [(await ws.receive(timeout=5)).data for _ in messages[2:]] == messages[2:]

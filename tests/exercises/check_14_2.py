@@ -2,32 +2,34 @@ from collections.abc import Callable
 
 from aiohttp.test_utils import TestClient
 
-from ..conftest import create, error, settled
+from ..conftest import create, settled
+from .conftest import Start
 
 
-async def history(client: TestClient, product: int) -> list[dict]:
-    resp = await client.get(f"/api/productos/{product}/eventos")
-    assert resp.status == 200, await resp.text()
-    return (await resp.json())["data"]
-
-
-async def test_history_of_a_product_is_told_from_its_beginning(client: TestClient, psql: Callable) -> None:
-    await create(client)
-    await create(client)
-    psql("UPDATE productos SET stock = 1 WHERE id = 1")
-    await settled(client, 3)
-    assert [event["id"] for event in await history(client, 1)] == [1, 3]
-    every = (await (await client.get("/api/eventos")).json())["data"]
-    assert await history(client, 1) == [every[0], every[2]]
-
-
-async def test_deleted_product_still_has_a_history(client: TestClient) -> None:
-    await create(client)
+async def test_movements_are_told_in_their_order_with_their_reasons(
+    start: Start, url: str, client: TestClient, psql: Callable
+) -> None:
+    await create(client, stock=5)
+    await create(client, stock=1000)
+    await client.post("/api/productos/1/stock", json={"delta": -2})
+    await client.post("/api/productos/1/stock", json={"delta": 24, "motivo": "entrega"})
+    await client.patch("/api/productos/1", json={"precio": 3})
+    psql("UPDATE productos SET stock = 20, precio = 4 WHERE id = 1")
     await client.delete("/api/productos/1")
-    await settled(client, 2)
-    assert [event["type"] for event in await history(client, 1)] == ["PRODUCT_CREATED", "PRODUCT_DELETED"]
+    await settled(client, 7)
+    program = await start("movimientos.py", url, 1)
+    assert (await program.output()).splitlines() == ["1 +5 5", "3 -2 3", "4 +24 27 entrega", "6 -7 20", "7 -20 0"]
 
 
-async def test_product_that_never_was_has_none(client: TestClient) -> None:
-    assert await history(client, 7) == []
-    await error(await client.get("/api/productos/x/eventos"), 404)
+async def test_history_of_more_than_a_page_is_told_whole(
+    start: Start, url: str, client: TestClient, psql: Callable
+) -> None:
+    await create(client, stock=0)
+    psql("DO $$ BEGIN FOR i IN 1..1500 LOOP UPDATE productos SET stock = i; COMMIT; END LOOP; END $$")
+    await settled(client, 1501)
+    lines = (await (await start("movimientos.py", url, 1)).output()).splitlines()
+    assert lines == [f"{number + 1} +1 {number}" for number in range(1, 1501)]
+
+
+async def test_product_that_never_was_has_none(start: Start, url: str) -> None:
+    assert await (await start("movimientos.py", url, 7)).output() == ""
