@@ -230,8 +230,18 @@ def _complete(dsn: str) -> str:
         raise ValueError(f"--database-url (DATABASE_URL, dsn) no se entiende: {exc}") from exc
     settings = " ".join(f"-c {name}={value}" for name, value in SERVER_SETTINGS.items())
     words["options"] = f"{words.get('options', '')} {settings}".strip()
-    defaults = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    defaults: dict[str, str | int] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    if "," in words.get("host", ""):
+        defaults["target_session_attrs"] = "read-write"  # a primary and its standbys
     return str(make_dsn(**{"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words}))
+
+
+def _hosts(dsn: str) -> list[str]:
+    """The DSN of each of its hosts."""
+    words = parse_dsn(dsn)
+    lists = {name: words[name].split(",") for name in ("host", "hostaddr", "port") if name in words}
+    number = max(map(len, lists.values()), default=1)
+    return [make_dsn(dsn, **{name: (each * number)[at] for name, each in lists.items()}) for at in range(number)]
 
 
 class Database:
@@ -239,7 +249,7 @@ class Database:
     ValueError), or else the one that `pool` returns, which is somebody else's."""
 
     def __init__(self, dsn: str | None, pool: HostPool | None = None) -> None:
-        self._dsn = "" if dsn is None else _complete(dsn)
+        self._hosts = [] if dsn is None else _hosts(_complete(dsn))
         self._pool = pool
         self._idle: list[Connection] = []
         self._slots = asyncio.Semaphore(POOL_SIZE)
@@ -252,7 +262,7 @@ class Database:
                 if self._pool:
                     conn = await self._borrow(self._pool())
                     info = conn._conn.raw.info
-                    self._dsn = _complete(make_dsn(**info.dsn_parameters, password=info.password))
+                    self._hosts = _hosts(_complete(make_dsn(**info.dsn_parameters, password=info.password)))
                     self._give_back(conn)
                 else:
                     self._idle = [await self._connect() for _ in range(POOL_SIZE)]
@@ -272,8 +282,19 @@ class Database:
             self._idle.pop().close()
 
     async def _connect(self) -> Connection:
-        conn = await _Socket(self._dsn, 60.0, enable_json=False, enable_hstore=False, enable_uuid=False)
-        return Connection(conn, set())
+        # One host after the other: libpq, where it does not wait itself, stays for ever with one that is dead.
+        failure: Exception | None = None
+        for dsn in list(self._hosts):
+            try:
+                async with asyncio.timeout(TIME_LIMIT / len(self._hosts)):
+                    conn = await _Socket(dsn, 60.0, enable_json=False, enable_hstore=False, enable_uuid=False)
+            except (psycopg2.OperationalError, TimeoutError) as exc:
+                failure = exc
+            else:
+                self._hosts.sort(key=lambda host: host != dsn)  # the next connection begins where this one was made
+                return Connection(conn, set())
+        assert failure
+        raise failure
 
     async def _borrow(self, pool: aiopg.Pool) -> Connection:
         if not isinstance(pool, aiopg.Pool):

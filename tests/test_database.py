@@ -1,9 +1,10 @@
 import asyncio
 import os
 import resource
+import socket
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from typing import Self
 
 import psycopg2
@@ -318,3 +319,47 @@ async def test_table_of_somebody_else_in_the_way_is_told_at_the_start(empty_dsn:
         cursor.execute("CREATE TABLE productos (codigo text)")
     with pytest.raises(ValueError, match="el esquema no cabe"):
         await Database(empty_dsn).apply(sql_file("schema.sql"))
+
+
+KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+
+
+@contextmanager
+def silent() -> Iterator[tuple[str, int]]:
+    """A host that takes connections and says nothing, as one that is dead behind a firewall."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        yield sock.getsockname()
+
+
+async def test_host_that_is_dead_is_left_for_the_next(dsn: str, psql: Callable) -> None:
+    words = parse_dsn(dsn)
+    with silent() as (host, port):
+        hosts = make_dsn(dsn, host=f"{host},/nowhere,{words['host']}", port=f"{port},1,{words['port']}")
+        async with Database(hosts) as db, asyncio.timeout(3):
+            for _ in range(2):  # of the second host, refused at once, it goes on to the third
+                assert await db.fetch("SELECT 1") == [(1,)]
+                psql(KILL)
+                with suppress(Unavailable):
+                    await db.fetch("SELECT 1")
+            began = time.monotonic()
+            async with db.listen("channel"):
+                assert time.monotonic() - began < 1, "the host that was found is asked first"
+
+
+async def test_host_that_may_not_be_written_to_is_left_for_the_next(dsn: str, psql: Callable) -> None:
+    read_only = make_dsn(dsn, options="-c default_transaction_read_only=on")
+    words = parse_dsn(dsn)
+    hosts = make_dsn(read_only, host=f"{words['host']},{words['host']}", port=words["port"])
+    with pytest.raises(Unavailable, match="read-only"):
+        async with Database(hosts):
+            pass
+    async with Database(make_dsn(hosts, target_session_attrs="any")) as db:
+        assert await db.fetch("SELECT 1") == [(1,)]
+
+
+async def test_no_host_that_answers_is_unavailable_in_time() -> None:
+    with silent() as (host, port), pytest.raises(Unavailable):
+        async with asyncio.timeout(8), Database(f"host={host},{host} port={port} dbname=x user=x"):
+            pass

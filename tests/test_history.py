@@ -1,11 +1,9 @@
 """A position counts in one history: through dumps, copies, failovers, restarts and cuts."""
 
 import asyncio
-import json
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,8 @@ from .test_guia import GUIA
 from .test_stream import ids, resume
 from .tools.cluster import Cluster
 from .tools.markdown import blocks
-from .tools.screen import Screen
-from .tools.service import free_port, writer
+from .tools.screen import agree, run, shown
+from .tools.service import free_port
 
 NUMBERS = count()
 Serve = Callable[[str], Awaitable[TestClient]]
@@ -66,44 +64,6 @@ def standby(folder: Path, cluster: Cluster) -> Iterator[Cluster]:
         standby.follow(cluster)
         standby.start()
         yield standby
-
-
-def run(dsn: str, *statements: str) -> list[Any]:
-    """Runs them as psql would, and returns the rows of the last."""
-    with closing(writer(dsn)) as conn, conn.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else []
-
-
-@asynccontextmanager
-async def shown(client: TestClient, number: int = 1) -> AsyncIterator[list[Screen]]:
-    """Screens that have come to the end of the log."""
-    screens = [Screen(client) for _ in range(number)]
-    tasks = [asyncio.create_task(screen.run()) for screen in screens]
-    try:
-        async with asyncio.timeout(10):
-            while not all(screen.recovered and screen.epoch for screen in screens):
-                await asyncio.sleep(0.01)
-        yield screens
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def agree(screens: list[Screen], dsn: str) -> None:
-    """Waits until each shows what the table holds."""
-    products = "SELECT p.id, j::text FROM productos AS p, producto_json(p) AS j"
-    async with asyncio.timeout(20):
-        while True:
-            rows = {number: json.loads(text) for number, text in run(dsn, products)}
-            ((last, epoch),) = run(dsn, "SELECT (SELECT max(id) FROM eventos), epoca FROM eventos_epoca")
-            if all(
-                (screen.rows, screen.epoch) == (rows, epoch) and screen.position >= (last or 0) for screen in screens
-            ):
-                return
-            await asyncio.sleep(0.05)
 
 
 async def make(client: TestClient, number: int) -> None:

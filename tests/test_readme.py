@@ -3,27 +3,27 @@
 import json
 import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from inventory_ws.__main__ import parser
 
-from .test_main import ROOT, service  # noqa: F401
+from .test_main import ROOT, Service, service  # noqa: F401
 from .tools.markdown import blocks, commands, curl, timeless
-from .tools.service import free_port
+from .tools.nginx import NGINX, nginx
 
 pytestmark = pytest.mark.slow
 
 SECRET = "bearer.Y2xhdmU"  # the token "clave", as a browser offers it
+needs_nginx = pytest.mark.skipif(
+    NGINX is None and "REQUIRE_ALL" not in os.environ, reason="there is no nginx: its configuration is not tested"
+)
 README = (ROOT / "README.md").read_text()
 
 
@@ -57,51 +57,14 @@ def test_routes_of_the_readme_are_those_of_the_program(service: Callable) -> Non
         assert json.dumps(one.get(path))
 
 
-@pytest.fixture
-def nginx(folder: Path) -> Iterator[Callable[[str], str]]:
-    """Puts nginx before a service, as the README says but without TLS; required where REQUIRE_ALL is set, as in CI."""
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        if os.environ.get("REQUIRE_ALL"):
-            pytest.fail("there is no nginx")
-        pytest.skip("there is no nginx: its configuration is not tested")
-    home = folder / "nginx"
-    home.mkdir()
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(url: str) -> str:
-        conf = blocks(README, "nginx")[0].text
-        port = free_port()
-        for found, instead in (
-            ("listen 443 ssl;", f"listen 127.0.0.1:{port};"),
-            ("http://127.0.0.1:3000", url),
-            (r"ssl_certificate.*;", ""),
-        ):
-            conf, times = re.subn(found, instead, conf)
-            assert times, found
-        temporary = "".join(
-            f"{name}_temp_path {home}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        (home / "nginx.conf").write_text(
-            f"daemon off; pid {home}/pid; error_log {home}/error.log; events {{}}\n"
-            f"http {{ access_log off; {temporary} {conf} }}"
-        )
-        started.append(subprocess.Popen([program, "-p", home, "-e", home / "error.log", "-c", home / "nginx.conf"]))
-        for _ in range(100):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-                return f"http://127.0.0.1:{port}"
-            time.sleep(0.05)
-        raise AssertionError((home / "error.log").read_text())
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait(20)
-
-
-async def test_nginx_of_the_readme_passes_requests_and_sockets(service: Callable, nginx: Callable) -> None:  # noqa: F811
+@needs_nginx
+async def test_nginx_of_the_readme_passes_requests_and_sockets(service: Callable, folder: Path) -> None:  # noqa: F811
     one = service("--hosts", "inventario.example", "--token", "clave")
-    url = nginx(one.url)
+    with nginx(folder / "nginx", [URL(one.url).port]) as port:
+        await passes(one, f"http://127.0.0.1:{port}")
+
+
+async def passes(one: Service, url: str) -> None:
     ours = {"Host": "inventario.example", "Authorization": "Bearer clave", "Origin": "https://inventario.example"}
     async with aiohttp.ClientSession(url, headers=ours) as session:
 

@@ -4,7 +4,8 @@ from collections.abc import Awaitable
 
 import pytest
 
-from .reliability import killed, listening, network, statements
+from .reliability import failover, killed, listening, network, rolling, statements
+from .test_readme import needs_nginx
 from .tools.service import Figure
 
 pytestmark = pytest.mark.slow
@@ -35,6 +36,15 @@ async def test_statements_are_refused_in_time_and_leave_nothing(server: str) -> 
 
 async def test_clients_that_leave_take_no_connection_along(server: str) -> None:
     await holds(statements.check_left(server, clients=100))
+
+
+async def test_standby_that_takes_over_is_found_and_what_it_lost_is_told(server: str) -> None:
+    await holds(failover.check(server, times=1))
+
+
+@needs_nginx
+async def test_instances_that_are_restarted_in_turn_lose_nothing(server: str) -> None:
+    await holds(rolling.check(server, times=1, sockets=30, rate=20))
 
 
 async def test_killed_service_loses_nothing(server: str) -> None:

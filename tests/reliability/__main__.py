@@ -6,6 +6,7 @@ from ..tools import checks
 from . import (
     crowded,
     disk,
+    failover,
     generated,
     killed,
     listening,
@@ -13,6 +14,7 @@ from . import (
     matrix,
     network,
     role,
+    rolling,
     slow,
     soak,
     start,
@@ -23,6 +25,8 @@ from . import (
 CHECKS = {
     "kill": killed.check_service,
     "kill-postgres": killed.check_postgres,
+    "failover": failover.check,
+    "rolling": rolling.check,
     "listen-cut": listening.check_cut,
     "no-bell": listening.check_no_bell,
     "network": network.check,

@@ -4,9 +4,9 @@
         ...  # break something, and mend it
         figures = await accounts.balance(dsn)
 
-A write whose answer never came, or was a 503, is `unknown`: it may be in the log or not, and its product is left alone
-afterwards, so that no other write is taken for it. Each write is known by the event it would make, before its answer:
-names are used once, and stock only goes down. The database has to be the accounts' own, from its first event on.
+A write whose answer does not come, or is a 503, is asked for again with its key, as the page does, until its outcome is
+known; meanwhile its product is left alone. Each write is known by the event it would make, before its answer: names are
+used once, and stock only goes down. The database has to be the accounts' own, from its first event on.
 """
 
 import asyncio
@@ -16,10 +16,11 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count, pairwise
 from statistics import median
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 from psycopg2.extensions import connection
@@ -29,6 +30,7 @@ from ..tools.service import PATIENCE, Figure, writer
 
 STOCK = 1_000_000
 HANG = 10.0 * PATIENCE  # seconds without an answer: nobody waits so long
+GIVE_UP = 60.0 * PATIENCE  # seconds until a write whose outcome is not known is asked for no more
 SETTLE = 20.0 * PATIENCE  # seconds for the listeners to come to the end of the log
 
 Key = tuple[str, *tuple[object, ...]]
@@ -45,15 +47,17 @@ def key(event: dict[str, Any]) -> Key:
 
 @dataclass
 class Write:
-    """One change that was asked for. `outcome`: ok, failed (it was refused, or never sent) or unknown. `product`: as
-    the answer has it."""
+    """One change that was asked for. `outcome`: ok, failed (it was refused), unknown, or unheard (nobody waits for it).
+    `attempts`: the status of each answer (None where none came) and the seconds that it took. `answered`: when the
+    outcome was known. `product`: as the answer has it; `before`: as it was."""
 
     key: Key
     sent: float
     outcome: str = "unknown"
-    status: int | None = None
+    attempts: list[tuple[int | None, float]] = field(default_factory=list)
     answered: float = float("inf")
     product: dict[str, Any] | None = None
+    before: dict[str, Any] | None = None
 
 
 class Listener:
@@ -62,6 +66,8 @@ class Listener:
     def __init__(self, accounts: "Accounts", position: int, epoch: str) -> None:
         self.ids: list[int] = []
         self.connections = self.unrecovered = 0
+        self.silence = 0.0  # the longest, in seconds
+        self._heard = float("inf")
         self._accounts, self.position, self._epoch = accounts, position, epoch
         self._client: Client | None = None
 
@@ -71,6 +77,8 @@ class Listener:
             self._client.transport.abort()
 
     def _hear(self, _: int, payload: bytes) -> None:
+        now = time.monotonic()
+        self.silence, self._heard = max(self.silence, now - self._heard), now
         message = json.loads(payload)
         if message["type"] == "CONNECTION_ESTABLISHED":
             self.connections += 1
@@ -183,7 +191,7 @@ class Accounts:
     def unheard(self) -> bytes:
         """A request that creates a product, as it is sent, for somebody who will not wait for the answer."""
         new = self._new()
-        self.writes.append(Write(key({"type": "PRODUCT_CREATED", "data": new}), time.monotonic()))
+        self.writes.append(Write(key({"type": "PRODUCT_CREATED", "data": new}), time.monotonic(), "unheard"))
         body = json.dumps(new).encode()
         head = f"POST /api/productos HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nContent-Type: application/json\r\n"
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
@@ -197,23 +205,29 @@ class Accounts:
         delta = (body or {}).get("delta", 0)
         wanted = {**(product or {}), **(body or {})}
         wanted["stock"] += delta
-        write = Write(key({"type": kind, "data": wanted}), time.monotonic())
+        write = Write(key({"type": kind, "data": wanted}), time.monotonic(), before=product)
         self.writes.append(write)
         path = (f"/{product['id']}" if product else "") + ("/stock" if delta else "")
-        try:
-            async with self._session.request(method, self._url + path, json=body) as resp:
-                answer = await resp.json()
-        except aiohttp.ClientConnectorError:
-            write.outcome = "failed"
-        except TimeoutError:
-            self.hung += 1
-        except (aiohttp.ClientError, ConnectionError):
-            pass
-        else:
-            write.status, write.answered = resp.status, time.monotonic()
-            self.unsaid += resp.status == 503 and "Retry-After" not in resp.headers
-            if resp.status < 500:
-                write.outcome = "ok" if resp.status < 300 else "failed"
+        headers, pause = {"Idempotency-Key": uuid4().hex}, 0.2
+        while write.outcome == "unknown" and time.monotonic() < write.sent + GIVE_UP:
+            if write.attempts:
+                await asyncio.sleep(random.uniform(pause / 2, pause))
+                pause = min(pause * 2, 1.0)
+            began, status = time.monotonic(), None
+            try:
+                async with self._session.request(method, self._url + path, json=body, headers=headers) as resp:
+                    answer = await resp.json()
+                    status = resp.status
+            except TimeoutError:
+                self.hung += 1
+            except (aiohttp.ClientError, ConnectionError):
+                pass
+            else:
+                write.answered = time.monotonic()
+                self.unsaid += status == 503 and "Retry-After" not in resp.headers
+                if status < 500:
+                    write.outcome = "ok" if status < 300 else "failed"
+            write.attempts.append((status, time.monotonic() - began))
         if write.outcome == "ok":
             write.product = answer["data"]
             if key({"type": kind, "data": write.product}) != write.key:
@@ -277,15 +291,23 @@ class Accounts:
             if event["type"] == "PRODUCT_DELETED":
                 del fold[event["data"]["id"]]
         other = sum(fold.get(number) != products.get(number) for number in fold.keys() | products.keys())
-        counts = [self.count(outcome) for outcome in ("ok", "failed", "unknown")]
+        counts = [self.count(outcome) for outcome in ("ok", "failed", "unheard", "unknown")]
+        again = sum(len(write.attempts) > 1 for write in self.writes)
+        attempts = [attempt for write in self.writes for attempt in write.attempts]
         connections = sum(listener.connections for listener in self.listeners)
         unrecovered = sum(listener.unrecovered for listener in self.listeners)
-        statuses = Counter(write.status for write in self.writes if write.status not in (200, 201, None))
-        times = [write.answered - write.sent for write in self.writes if write.status]
+        statuses = Counter(status for status, _ in attempts if status not in (200, 201, None))
+        times = [seconds for status, seconds in attempts if status]
         delays = [self._last_heard[ids[write.key]] - write.answered for write in ok if ids[write.key] in self._heard]
         sums = lost, unexpected, gaps, repeats, disorder
         figures = [
-            Figure("writes: ok, failed, unknown", "some ok", ", ".join(map(str, counts)), counts[0] > 0),
+            Figure(
+                "writes: ok, failed, unheard, unknown",
+                "some ok, 0 unknown",
+                ", ".join(map(str, counts)),
+                counts[0] > 0 and not counts[-1],
+            ),
+            Figure("of them asked for again, until it was known", "", str(again)),
             Figure("statuses beside 200 and 201", "503", str(dict(statuses)), not {*statuses} - {503}),
             Figure("no answer at all; 503 without Retry-After", "0; 0", f"{self.hung}; {self.unsaid}"),
             Figure("events; listeners; their connections", "", f"{len(log)}; {len(heard)}; {connections}"),
@@ -293,7 +315,7 @@ class Accounts:
             Figure("messages that differ; resumes refused", "0; 0", f"{self.differing}; {unrecovered}"),
             Figure("products that differ from the log's fold", f"0 of {len(products)}", str(other), not other),
         ]
-        for index, bad in ((2, self.hung or self.unsaid), (5, self.differing or unrecovered)):
+        for index, bad in ((3, self.hung or self.unsaid), (6, self.differing or unrecovered)):
             figures[index] = figures[index]._replace(ok=not bad)
         if answers:
             most = max(times, default=0.0)

@@ -76,7 +76,9 @@ async def check(_: str, seconds: float = 10.0) -> list[Figure]:
                     while time.monotonic() - began < seconds:
                         reads[(await ask(service))[0]] += 1
                         await asyncio.sleep(0.1)
-                    writes = Counter(write.status for write in accounts.writes[begin:] if write.status)
+                    writes = Counter(
+                        status for write in accounts.writes[begin:] for status, _ in write.attempts if status
+                    )
                 healed = await healthy(service)
                 with closing(writer(dsn_of(data))) as conn:
                     heard = await accounts.insert(conn)

@@ -35,7 +35,7 @@ async def broken(dsn: str, fault: str, seconds: float, rate: float = 30.0) -> li
     statuses = {status for status, _, _ in crowd + waits}
     unsaid = sum(status == 503 and not said for status, _, said in crowd + waits)
     most, slowest = max(wait for _, wait, _ in crowd), max(wait for _, wait, _ in waits)
-    times = sorted(write.answered - write.sent for write in accounts.writes if write.status)
+    times = sorted(seconds for write in accounts.writes for status, seconds in write.attempts if status)
     return [
         Figure("", "", ""),
         Figure(f"-- {fault}", "", ""),

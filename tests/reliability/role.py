@@ -16,7 +16,7 @@ from .accounts import kept
 from .start import refusal
 
 README = Path(__file__).parents[2] / "README.md"
-(GRANTS,) = re.findall(r"^```sql\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
+(GRANTS,) = re.findall(r"^```sql\n(GRANT.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
 KEPT = 20  # events
 PRUNED = 5.0 * PATIENCE  # seconds until the log is pruned
 FORBIDDEN = """

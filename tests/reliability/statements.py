@@ -116,9 +116,13 @@ async def refused(server: str, trouble: Trouble, requests: int, seconds: float) 
             product = (await accounts.create()).product
             assert product
             async with trouble(dsn, product["id"]):
-                changes = (accounts.rename(product) for _ in range(requests))
-                writes, _ = await asyncio.gather(asyncio.gather(*changes), asyncio.sleep(seconds))
-            statuses = Counter(write.status for write in writes)
+                changes = [asyncio.create_task(accounts.rename(product)) for _ in range(requests)]
+                await asyncio.sleep(seconds)
+                writes = [write for write in accounts.writes if write.before is product]
+                while not all(write.attempts for write in writes):
+                    await asyncio.sleep(0.01)
+            statuses = Counter(write.attempts[0][0] for write in writes)
+            await asyncio.gather(*changes)  # which are made now, when they are asked for again
             figures = await whole(accounts, conn)
             figures += await accounts.balance(dsn, answers=4.2 * PATIENCE)
             tracebacks = service.log.read_text().count("Traceback")

@@ -65,7 +65,8 @@ class Cluster:
             self._process = None
 
     def follow(self, primary: Self) -> None:
-        """Makes it a standby of another, which runs."""
+        """Makes it a standby of another, which runs; what it has been is gone."""
+        shutil.rmtree(self.folder / "cluster", ignore_errors=True)
         source = ["-d", f"host={primary.folder} port=5432 user=postgres", "-D", "cluster"]
         self.run("pg_basebackup", *source, "--write-recovery-conf", "--checkpoint=fast", "--no-sync")
 
