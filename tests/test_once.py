@@ -56,7 +56,10 @@ async def test_request_sent_again_is_answered_as_the_first_time(
     first, replayed = await ask(client, *change)
     assert (first.status < 300, replayed) == (True, False)
     ((events,),) = psql(COUNT)
+    drawn = "SELECT (SELECT last_value FROM eventos_id_seq), pg_sequence_last_value(productos_secuencia())"
+    ids = psql(drawn)
     assert await ask(client, *change) == (first, True)
+    assert psql(drawn) == ids, "none is missing afterwards"
     psql(
         "INSERT INTO productos (nombre, precio) VALUES ('psql', 1); UPDATE productos SET stock = stock + 7, precio = 1"
     )
@@ -80,6 +83,23 @@ async def test_twenty_at_once_on_two_instances_are_done_once(
     assert {answer for answer, _ in answers} == {answers[0][0]}
     assert sorted(replayed for _, replayed in answers) == [False] + [True] * 19
     assert psql(COUNT) == [(2,)]
+
+
+@pytest.mark.parametrize("name", ["put", "patch", "delete", "stock"])
+async def test_second_of_two_that_wait_for_the_row_is_told_of_the_first(
+    client: TestClient, psql: Callable, connect: Callable, name: str
+) -> None:
+    await create(client)
+    session = connect()
+    session.cursor().execute("BEGIN; SELECT 1 FROM productos FOR UPDATE")
+    asking = [asyncio.create_task(ask(client, *CHANGES[name])) for _ in range(2)]
+    async with asyncio.timeout(10):
+        while psql("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted") != [(2,)]:
+            await asyncio.sleep(0.01)
+    session.cursor().execute("ROLLBACK")
+    (first, one), (second, other) = await asyncio.gather(*asking)
+    assert first == second
+    assert {one, other} == {False, True}
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
