@@ -193,8 +193,9 @@ BEGIN
     numero := nextval('eventos_id_seq');
     INSERT INTO eventos (id, tipo, producto_id, clave, huella, mensaje)
     SELECT m.id, m.type, coalesce(NEW.id, OLD.id), causa ->> 'clave', causa ->> 'huella',
-        (concat_ws(',', left(row_to_json(m)::text, -1), '"antes":' || antes, '"actor":' || (causa -> 'actor')::text,
-            '"motivo":' || (causa -> 'motivo')::text) || '}')::json
+        CASE WHEN antes IS NULL AND causa IS NULL THEN row_to_json(m)
+        ELSE (concat_ws(',', left(row_to_json(m)::text, -1), '"antes":' || antes,
+            '"actor":' || (causa -> 'actor')::text, '"motivo":' || (causa -> 'motivo')::text) || '}')::json END
     FROM (
         SELECT
             CASE TG_OP WHEN 'INSERT' THEN 'PRODUCT_CREATED' WHEN 'UPDATE' THEN 'PRODUCT_UPDATED'

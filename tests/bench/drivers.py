@@ -18,13 +18,14 @@ PIPE = asyncio.subprocess.PIPE
 
 class Request(NamedTuple):
     """What `connections` ask for as fast as they are answered; %d as in load.lua. `known`: with the ETag of an answer
-    got before."""
+    got before. `keyed`: each with a key of its own."""
 
     connections: int
     method: str
     path: str
     body: str = ""
     known: bool = False
+    keyed: bool = False
 
 
 def lacks() -> dict[str, str]:
@@ -43,12 +44,17 @@ async def etag(service: Service, path: str) -> str | None:
 
 async def load(service: Service, request: Request, seconds: int) -> float | None:
     """Requests a second; None where the server has no such thing."""
-    _, method, path, body, known = request
+    _, method, path, body, known, keyed = request
     words = [method, path, body]
     if known:
         if (tag := await etag(service, path)) is None:
             return None
         words.append(tag)
+    if keyed:
+        async with service.session.get(f"{service.url}/openapi.json") as resp:
+            if "Idempotency-Key" not in await resp.text():
+                return None
+        words += ["", "bench-"]
     command = ["wrk", "-t1", f"-c{request.connections}", f"-d{seconds}s", "-s", str(LOAD), service.url, "--", *words]
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
     async with ended(process), asyncio.timeout(seconds + 20):

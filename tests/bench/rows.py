@@ -34,12 +34,14 @@ REQUESTS = {
     "POST, 1 connection": Request(1, "POST", "/api/productos", NEW),
     "POST, 20 connections": Request(20, "POST", "/api/productos", NEW),
     "POST, 64 connections": Request(64, "POST", "/api/productos", NEW),
+    "POST with a key, 20 connections": Request(20, "POST", "/api/productos", NEW, keyed=True),
     "PATCH, 1 connection": Request(1, "PATCH", "/api/productos/%d", '{"stock":%d}'),
     "PATCH, 20 connections": Request(20, "PATCH", "/api/productos/%d", '{"stock":%d}'),
     "PATCH, 64 connections": Request(64, "PATCH", "/api/productos/%d", '{"stock":%d}'),
     "stock move, 1 connection": Request(1, "POST", "/api/productos/%d/stock", '{"delta":1}'),
     "stock move, 20 connections": Request(20, "POST", "/api/productos/%d/stock", '{"delta":1}'),
     "stock move, 64 connections": Request(64, "POST", "/api/productos/%d/stock", '{"delta":1}'),
+    "stock move with a key, 20 connections": Request(20, "POST", "/api/productos/%d/stock", '{"delta":1}', keyed=True),
 }
 STEPS = ((FEW, 100, 3), (100, 20, 20), (1_000, 10, 50), (BROADCAST, 7, 100), (10_000, 5, 100))
 FULL = Plan(3, 2, 4_000, STEPS, 500, list(REQUESTS), 3)
@@ -59,6 +61,8 @@ GOALS = {
     "GET list of 100, If-None-Match": (Goal(5, "GET list of 100, another each time"),),
     "GET list of 1,000, If-None-Match": (Goal(5, "GET list of 1,000, another each time"),),
     "POST, 20 connections": (Goal(1.1),),
+    "POST with a key, 20 connections": (Goal(0.6, "POST, 20 connections"),),
+    "stock move with a key, 20 connections": (Goal(0.6, "stock move, 20 connections"),),
     "event to 10: median": (Goal(1),),
     "event to 5,000: last client": (Goal(0.7), Goal(1.5, FLOOR)),
     "event to 5,000: the POST": (Goal(0.1),),
