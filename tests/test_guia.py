@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
-from typing import IO
 
 import pytest
 
@@ -104,7 +103,7 @@ class Session:
         self.folder = folder
         self.ports = {"3000": url.rpartition(":")[2], "3001": str(free_port())}
         self.env = CLEAN | {"PYTHONPATH": str(ROOT), "BASE": dsn, "LC_ALL": "C.UTF-8", "PSQLRC": os.devnull}
-        self.windows: list[tuple[subprocess.Popen[bytes], IO[str], str, str]] = []
+        self.windows: list[tuple[subprocess.Popen[bytes], Path, str, str]] = []
         bin_folder = folder / ".venv" / "bin"
         bin_folder.mkdir(parents=True)
         (folder / ".venv" / "lib").symlink_to(Path(sysconfig.get_path("platlib")).parents[1])
@@ -150,33 +149,32 @@ class Session:
 
     def open(self, command: str, expected: str) -> None:
         """A command that goes on, in a window of its own."""
-        out = (self.folder / f"window{len(self.windows)}").open("w+")
-        started = subprocess.Popen(
-            f"exec {self.ours(command)}",
-            shell=True,
-            cwd=self.folder,
-            env=self.env,
-            stdout=out,
-            stderr=subprocess.DEVNULL,
-        )
+        out = self.folder / f"window{len(self.windows)}"
+        with out.open("wb") as file:  # which is the program's alone: where we read, it would write
+            started = subprocess.Popen(
+                f"exec {self.ours(command)}",
+                shell=True,
+                cwd=self.folder,
+                env=self.env,
+                stdout=file,
+                stderr=subprocess.DEVNULL,
+            )
         self.windows.append((started, out, command, expected))
         self.read(out, 1)
 
-    def read(self, out: IO[str], lines: int) -> str:
+    def read(self, out: Path, lines: int) -> str:
         deadline = time.monotonic() + 10 * PATIENCE
         while True:
-            out.seek(0)
-            if (text := out.read()).count("\n") >= lines or time.monotonic() > deadline:
+            if (text := out.read_text(errors="replace")).count("\n") >= lines or time.monotonic() > deadline:
                 return "".join(text.splitlines(keepends=True)[:lines])
             time.sleep(0.02)
 
     def close(self) -> None:
         """Sees what the windows show, and ends them."""
         for process, out, command, expected in self.windows:
-            with out:
-                shown = self.read(out, expected.count("\n"))
-                process.send_signal(signal.SIGINT)
-                process.wait(20 * PATIENCE)
+            shown = self.read(out, expected.count("\n"))
+            process.send_signal(signal.SIGINT)
+            process.wait(20 * PATIENCE)
             assert self.theirs(shown) == timeless(expected), command
         self.windows.clear()
 
@@ -199,7 +197,6 @@ def test_session_of_the_guide_is_what_happens(service: Callable[..., Service], d
         assert set(re.findall(r"^\$ \.venv/bin/python (\S+)", sessions, re.MULTILINE)) == programs
         assert typed > 20
     finally:
-        for process, out, *_ in session.windows:
+        for process, *_ in session.windows:
             process.kill()
             process.wait()
-            out.close()
