@@ -218,7 +218,7 @@ def _versions(request: web.Request) -> Versions:
 
 async def _refuse(request: web.Request, status: int, message: str) -> NoReturn:
     """Says why nothing was changed: the product is gone, or it is no longer what the client took it for."""
-    current = await repository.get_product(request.app[DATABASE], _id(request), repository.SECOND_LIMIT)
+    current = await repository.get_product(request.app[DATABASE], _id(request), repository.REFUSAL_LIMIT)
     if current is None:
         raise Failure(404, "Producto no encontrado")
     raise Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})

@@ -1,13 +1,14 @@
 """The SQL of products and of the log. One statement an operation; the JSON it returns is rendered by PostgreSQL."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from .database import Connection, Database, Params, Rejected
+from .database import TIME_LIMIT, Connection, Database, Params, Rejected, Unavailable
 from .product import NewProduct, Page, ProductChange, encode
 
-SECOND_LIMIT = 0.4  # seconds for what is asked after a change: what it may have left of the four
+REFUSAL_LIMIT = 0.4  # seconds to say why nothing was changed: what the change may have left of the four
 
 Versions = Sequence[datetime] | None
 """The versions at which a change may be made; None: at any."""
@@ -170,12 +171,8 @@ async def update_product(
         UPDATE productos SET {", ".join(f"{name} = %({name})s" for name in fields)}
         WHERE id = %(id)s::bigint AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY(%(versions)s))
         """
-    params = {**fields, "id": product_id, "versions": versions}
-    if cause.clave:  # what changes nothing makes no event: of two at once, the second shall not take it for that
-        differs = " OR ".join(f"{name} IS DISTINCT FROM %({name})s" for name in fields)
-        if changed := await _change(db, f"{sql} AND ({differs})", params, cause):
-            return changed
-    return await _change(db, sql, params, cause)
+    differs = f" AND ({' OR '.join(f'{name} IS DISTINCT FROM %({name})s' for name in fields)})"
+    return await _change(db, sql, {**fields, "id": product_id, "versions": versions}, cause, differs)
 
 
 async def delete_product(db: Database, product_id: int, versions: Versions, cause: Cause) -> Product | None:
@@ -204,9 +201,27 @@ async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) ->
     )
 
 
-async def _change(db: Database, sql: str, params: Params, cause: Cause) -> Product | None:
-    if done := await _find_done(db, cause):  # before ids are drawn that would be missing
-        return done
+async def _change(db: Database, sql: str, params: Params, cause: Cause, differs: str = "") -> Product | None:
+    """Makes the change; with a key, once. `differs`: the condition that there is something to change. Of two at once, the
+    second must not take what the first has done for nothing to do, as that makes no event."""
+    if not cause.clave:
+        return await _make(db, sql, params, cause)
+    try:
+        async with asyncio.timeout(TIME_LIMIT):  # for all of it
+            if done := await _find_done(db, cause):  # before ids are drawn that would be missing
+                return done
+            try:
+                made = await _make(db, sql + differs, params, cause) or await _find_done(db, cause)
+                return made or (await _make(db, sql, params, cause) if differs else None)
+            except Rejected:
+                if done := await _find_done(db, cause):
+                    return done
+                raise
+    except TimeoutError:
+        raise Unavailable("no time is left") from None
+
+
+async def _make(db: Database, sql: str, params: Params, cause: Cause) -> Product | None:
     sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos) AS j)"
     if any(cause):
         sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # until the event is written, at COMMIT
@@ -214,18 +229,14 @@ async def _change(db: Database, sql: str, params: Params, cause: Cause) -> Produ
     try:
         rows = await db.fetch(sql, params)
     except Rejected as exc:
-        if done := await _find_done(db, cause, SECOND_LIMIT):
-            return done
         if "productos_pkey" not in exc.place:
             raise
         rows = await db.fetch(sql, params)  # the id that was drawn was also brought: nothing is changed, draw another
-    return Product(*rows[0][:2]) if rows else await _find_done(db, cause, SECOND_LIMIT)
+    return Product(*rows[0][:2]) if rows else None
 
 
-async def _find_done(db: Database, cause: Cause, seconds: float | None = None) -> Product | None:
+async def _find_done(db: Database, cause: Cause) -> Product | None:
     """What the first request with the key returned; None where there was none. Raises KeyReused."""
-    if not cause.clave:
-        return None
     rows = await db.fetch(
         """
         SELECT huella, producto_id, (mensaje -> CASE tipo WHEN 'PRODUCT_DELETED' THEN 'antes' ELSE 'data' END)::text
@@ -233,7 +244,6 @@ async def _find_done(db: Database, cause: Cause, seconds: float | None = None) -
         """,
         {"key": cause.clave},
         attempts=2,
-        seconds=seconds,
     )
     if rows and rows[0][0] != cause.huella:
         raise KeyReused

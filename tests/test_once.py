@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
+from inventory_ws.database import Connection
 from inventory_ws.repository import Product
 
 from .conftest import PRODUCT, create, error, settled
@@ -215,6 +216,21 @@ async def test_id_that_was_brought_meanwhile_does_not_hide_what_was_done(
     first, _ = await ask(client, *CHANGES["create"])
     psql("SELECT setval(productos_secuencia(), 1, false)")  # the next id drawn is one that exists
     assert await ask(client, *CHANGES["create"]) == (first, True)
+
+
+async def test_all_that_a_request_with_a_key_asks_has_one_time_limit(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Connection.run
+
+    async def slow(conn: Connection, sql: str, params: object) -> object:
+        await asyncio.sleep(0.4)
+        return await run(conn, sql, params)
+
+    monkeypatch.setattr(Connection, "run", slow)
+    monkeypatch.setattr("inventory_ws.repository.TIME_LIMIT", 0.6)
+    await error(await client.post("/api/productos", json=PRODUCT, headers=KEY), 503)
+    assert (await client.post("/api/productos", json=PRODUCT)).status == 201
 
 
 async def test_request_without_a_key_leaves_none(client: TestClient, psql: Callable) -> None:

@@ -30,6 +30,7 @@ from ..tools.service import PATIENCE, Figure, writer
 
 STOCK = 1_000_000
 HANG = 10.0 * PATIENCE  # seconds without an answer: nobody waits so long
+AT_ONCE = 120  # writes that wait for their outcome: whoever made them makes no other meanwhile
 GIVE_UP = 60.0 * PATIENCE  # seconds until a write whose outcome is not known is asked for no more
 SETTLE = 20.0 * PATIENCE  # seconds for the listeners to come to the end of the log
 
@@ -114,6 +115,7 @@ class Accounts:
         self.writes: list[Write] = []
         self.listeners: list[Listener] = []
         self.resting = False  # the writers make a pause
+        self.waiting = 0  # writes whose outcome is not known yet
         self.hung = 0  # requests without an answer, on a connection that stayed open
         self.unsaid = 0  # 503 without Retry-After
         self.differing = 0  # messages that another listener heard otherwise
@@ -152,11 +154,11 @@ class Accounts:
         self._last_heard[event] = time.monotonic()
 
     async def write(self) -> None:
-        """Makes changes of every kind at the rate (0: none), whatever the answers take, until the balance is drawn."""
+        """Makes changes of every kind at the rate (0: none), until the balance is drawn; none while very many wait."""
         async with asyncio.TaskGroup() as group:
             due = time.monotonic()
             while self.rate and not self._stop.is_set():
-                if not self.resting:
+                if not self.resting and self.waiting < AT_ONCE:
                     group.create_task(self.change())
                 due += 1 / self.rate
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -209,6 +211,7 @@ class Accounts:
         self.writes.append(write)
         path = (f"/{product['id']}" if product else "") + ("/stock" if delta else "")
         headers, pause = {"Idempotency-Key": uuid4().hex}, 0.2
+        self.waiting += 1
         while write.outcome == "unknown" and time.monotonic() < write.sent + GIVE_UP:
             if write.attempts:
                 await asyncio.sleep(random.uniform(pause / 2, pause))
@@ -228,6 +231,7 @@ class Accounts:
                 if status < 500:
                     write.outcome = "ok" if status < 300 else "failed"
             write.attempts.append((status, time.monotonic() - began))
+        self.waiting -= 1
         if write.outcome == "ok":
             write.product = answer["data"]
             if key({"type": kind, "data": write.product}) != write.key:

@@ -119,6 +119,13 @@ MUTATIONS = [
         "tests/test_history.py -k log_that_has_lost_its_end",
     ),
     Mutation(
+        "the one time limit of a request with a key",
+        "inventory_ws/repository.py",
+        "async with asyncio.timeout(TIME_LIMIT):",
+        "async with asyncio.timeout(None):",
+        "tests/test_once.py -k one_time_limit",
+    ),
+    Mutation(
         "the unique index of the keys",
         "sql/schema.sql",
         "CREATE UNIQUE INDEX eventos_clave",
@@ -135,29 +142,30 @@ MUTATIONS = [
     Mutation(
         "the look-up before a change",
         "inventory_ws/repository.py",
-        "    if done := await _find_done(db, cause):  # before ids are drawn that would be missing\n        return done\n",
+        "            if done := await _find_done(db, cause):  # before ids are drawn that would be missing\n"
+        "                return done\n",
         "",
         "tests/test_once.py -k answered_as_the_first_time",
     ),
     Mutation(
         "the look-up before a refusal",
         "inventory_ws/repository.py",
-        " if rows else await _find_done(db, cause, SECOND_LIMIT)",
-        " if rows else None",
+        "cause) or await _find_done(db, cause)",
+        "cause)",
         "tests/test_once.py -k twenty_at_once",
     ),
     Mutation(
         "the look-up after a collision",
         "inventory_ws/repository.py",
-        "        if done := await _find_done(db, cause, SECOND_LIMIT):\n            return done\n",
-        "",
+        "                if done := await _find_done(db, cause):\n                    return done\n                raise\n",
+        "                raise\n",
         "tests/test_once.py -k twenty_at_once",
     ),
     Mutation(
         "first only what changes something",
         "inventory_ws/repository.py",
-        '{sql} AND ({differs})", params',
-        '{sql}", params',
+        "sql + differs, params",
+        "sql, params",
         "tests/test_once.py -k wait_for_the_row",
     ),
     Mutation(
