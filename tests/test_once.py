@@ -3,11 +3,13 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, closing, suppress
+from contextlib import AsyncExitStack, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
+import psycopg2
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
@@ -18,7 +20,8 @@ from inventory_ws.repository import Product
 
 from .conftest import PRODUCT, create, error, settled
 from .tools.cluster import Cluster
-from .tools.service import inventory, writer
+from .tools.screen import run
+from .tools.service import inventory
 
 KEY = {"Idempotency-Key": "k1"}
 COUNT = "SELECT count(*) FROM eventos"
@@ -259,6 +262,22 @@ async def sell(url: str) -> tuple[int, str | None, int]:
             await asyncio.sleep(0.1)
 
 
+def commit(dsn: str, number: int) -> None:
+    """Commits something; also where its server is killed meanwhile."""
+    with suppress(psycopg2.OperationalError):
+        run(dsn, f"CREATE TABLE probe_{number} ()")
+
+
+async def waiting(dsn: str, number: int, asking: asyncio.Future[Any]) -> bool:
+    """Waits until so many commits wait for a standby; False where the one that was asked for is through."""
+    async with asyncio.timeout(20):
+        while run(dsn, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") != [(number,)]:
+            if asking.done():
+                return False
+            await asyncio.sleep(0.01)
+    return True
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["service", "PostgreSQL"])
 async def test_kill_between_the_commit_and_the_answer(folder: Path, victim: str) -> None:
@@ -266,24 +285,19 @@ async def test_kill_between_the_commit_and_the_answer(folder: Path, victim: str)
         cluster.create()
         async with AsyncExitStack() as stack:
             service = await stack.enter_async_context(inventory(cluster.dsn))
-            with closing(writer(cluster.dsn)) as conn, conn.cursor() as cursor:
-                cursor.execute("INSERT INTO productos (nombre, precio, stock) VALUES ('a', 1, 5)")
-                # A commit is written, and not answered before a standby has it too, which is not there.
-                cursor.execute("ALTER SYSTEM SET synchronous_standby_names = 'nadie'")
-                cursor.execute("SELECT pg_reload_conf()")
-                asking = asyncio.create_task(sell(service.url))
-                async with asyncio.timeout(10):
-                    while True:
-                        cursor.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-                        if cursor.fetchone():
-                            break
-                        await asyncio.sleep(0.01)
-                if victim == "service":
-                    service.process.kill()
-                    asking.cancel()
-                    cursor.execute("ALTER SYSTEM RESET ALL")
-                    cursor.execute("SELECT pg_reload_conf()")
+            run(cluster.dsn, "INSERT INTO productos (nombre, precio, stock) VALUES ('a', 1, 5)")
+            # A commit is written, and not answered before a standby has it too, which is not there.
+            run(cluster.dsn, "ALTER SYSTEM SET synchronous_standby_names = 'nadie'", "SELECT pg_reload_conf()")
+            for number in count():  # until that is in force
+                probe = asyncio.ensure_future(asyncio.to_thread(commit, cluster.dsn, number))
+                if await waiting(cluster.dsn, 1, probe):
+                    break
+            asking = asyncio.create_task(sell(service.url))
+            assert await waiting(cluster.dsn, 2, asking)
             if victim == "service":
+                service.process.kill()
+                asking.cancel()
+                run(cluster.dsn, "ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()")
                 service = await stack.enter_async_context(inventory(cluster.dsn))
                 asking = asyncio.create_task(sell(service.url))
             else:
@@ -292,9 +306,8 @@ async def test_kill_between_the_commit_and_the_answer(folder: Path, victim: str)
                 cluster.start()
             async with asyncio.timeout(20):
                 assert await asking == (200, "true", 4)
-            with closing(writer(cluster.dsn)) as conn, conn.cursor() as cursor:
-                cursor.execute("SELECT stock, (SELECT count(*) FROM eventos) FROM productos")
-                assert cursor.fetchone() == (4, 2)
+            assert run(cluster.dsn, "SELECT stock, (SELECT count(*) FROM eventos) FROM productos") == [(4, 2)]
+            await probe
 
 
 async def test_events_of_one_product(client: TestClient) -> None:
