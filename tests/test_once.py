@@ -89,13 +89,13 @@ async def test_twenty_at_once_on_two_instances_are_done_once(
     assert psql(COUNT) == [(2,)]
 
 
-@pytest.mark.parametrize("name", ["put", "patch", "delete", "stock"])
-async def test_second_of_two_that_wait_for_the_row_is_told_of_the_first(
+@pytest.mark.parametrize("name", CHANGES)
+async def test_second_of_two_that_wait_for_the_table_is_told_of_the_first(
     client: TestClient, psql: Callable, connect: Callable, name: str
 ) -> None:
     await create(client)
     session = connect()
-    session.cursor().execute("BEGIN; SELECT 1 FROM productos FOR UPDATE")
+    session.cursor().execute("BEGIN; LOCK TABLE productos IN SHARE MODE")
     asking = [asyncio.create_task(ask(client, *CHANGES[name])) for _ in range(2)]
     async with asyncio.timeout(10):
         while psql("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted") != [(2,)]:

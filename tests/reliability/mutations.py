@@ -130,7 +130,7 @@ MUTATIONS = [
         "sql/schema.sql",
         "CREATE UNIQUE INDEX eventos_clave",
         "CREATE INDEX eventos_clave",
-        "tests/test_once.py -k twenty_at_once",
+        "tests/test_once.py -k wait_for_the_table",
     ),
     Mutation(
         "the fingerprint",
@@ -152,21 +152,21 @@ MUTATIONS = [
         "inventory_ws/repository.py",
         "cause) or await _find_done(db, cause)",
         "cause)",
-        "tests/test_once.py -k twenty_at_once",
+        "tests/test_once.py -k wait_for_the_table",
     ),
     Mutation(
         "the look-up after a collision",
         "inventory_ws/repository.py",
         "                if done := await _find_done(db, cause):\n                    return done\n                raise\n",
         "                raise\n",
-        "tests/test_once.py -k twenty_at_once",
+        "tests/test_once.py -k wait_for_the_table",
     ),
     Mutation(
         "first only what changes something",
         "inventory_ws/repository.py",
         "sql + differs, params",
         "sql, params",
-        "tests/test_once.py -k wait_for_the_row",
+        "tests/test_once.py -k wait_for_the_table",
     ),
     Mutation(
         "the limit for each host",
