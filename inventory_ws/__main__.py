@@ -110,6 +110,16 @@ def parser() -> argparse.ArgumentParser:
         default=env("INVENTORY_WS_KEEP_EVENTS"),
         help="borra del registro los eventos que pasen de tantos (INVENTORY_WS_KEEP_EVENTS; sin él, ninguno)",
     )
+    flags.add_argument(
+        "--title",
+        default=env("INVENTORY_WS_TITLE"),
+        help="título de la página (INVENTORY_WS_TITLE; sin él, Inventario)",
+    )
+    flags.add_argument(
+        "--currency",
+        default=env("INVENTORY_WS_CURRENCY"),
+        help="moneda de los precios, como EUR (INVENTORY_WS_CURRENCY; sin ella, $)",
+    )
     flags.add_argument("--demo", action="store_true", help="pone un catálogo de muestra si el inventario está vacío")
     flags.add_argument("--version", action="version", version=__version__)
     return flags
@@ -170,6 +180,8 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
         authenticate=bearer(args.token) if args.token else None,
         max_sockets=_room(args.max_sockets),
         compress=args.compress,
+        title=args.title,
+        currency=args.currency,
         keep_days=args.keep_days,
         keep_events=args.keep_events,
     )

@@ -1,17 +1,17 @@
 """The table of contents: what the service is made of, and every route it answers."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from weakref import WeakSet
 
 from aiohttp import web
 
-from . import handlers, openapi, repository, sockets
-from .database import DATABASE, Database, HostPool, end, sql_file
+from . import handlers, repository, sockets
+from .database import DATABASE, Database, HostPool, data_folder, end, sql_file
 from .errors import errors, expectation
 from .feed import FEED, Feed
-from .handlers import LAST_LIST
-from .openapi import OPENAPI
+from .handlers import LAST_LIST, PAGE, render_page
 from .retention import prune
 from .security import Authenticate, security
 from .sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
@@ -28,6 +28,8 @@ def create_app(
     authenticate_every: float = 60.0,
     max_sockets: int = 10_000,
     compress: bool = False,
+    title: str | None = None,
+    currency: str | None = None,
     keep_days: float | None = None,
     keep_events: int | None = None,
 ) -> web.Application:
@@ -40,15 +42,15 @@ def create_app(
     `null` for a page opened from a file). `authenticate`: says of a request whether it may, or who it is (`security.bearer(token)`
     for one shared token); None lets everybody in. It is asked again for each open socket every `authenticate_every`
     seconds. `max_sockets`: more are refused with 503. `compress`: permessage-deflate
-    for clients that offer it. `keep_days`, `keep_events`: older events, and those beyond so many, are deleted from the
+    for clients that offer it. `title`, `currency`: what the page is headed (`Almacén`) and prices are in (ISO 4217, `EUR`;
+    None: `$`). `keep_days`, `keep_events`: older events, and those beyond so many, are deleted from the
     log (None: kept for ever).
     Start-up raises `database.Unavailable` where PostgreSQL does not answer, PermissionError where the role may
     not create the schema and lacks what it needs in it.
     """
     if (dsn is None) == (pool is None):
         raise TypeError("create_app() wants dsn='postgresql://...', or pool= and a function that returns an aiopg.Pool")
-    files = {handlers.index, handlers.docs, handlers.client_file, openapi.openapi}
-    open_to_all = {*files, handlers.health, sockets.websocket}
+    open_to_all = {handlers.index, handlers.docs, handlers.client_file, handlers.health, sockets.websocket}
     guard = security(hosts, origins, authenticate, open_to_all)
     app = web.Application(middlewares=[guard, errors], client_max_size=handlers.MAX_BODY)
     app[DATABASE] = Database(dsn, pool)
@@ -57,6 +59,7 @@ def create_app(
     app[COMPRESS] = compress
     app[HANDSHAKE] = asyncio.Lock()
     app[LAST_LIST] = {}
+    app[PAGE] = render_page(title, currency)
     app[FEED] = Feed(
         app[DATABASE],
         publish=lambda piece: sockets.publish(app[SOCKETS], piece),
@@ -74,6 +77,7 @@ def create_app(
         app.cleanup_ctx.append(_beside(lambda: prune(app[DATABASE], keep_days, keep_events)))
     app.on_response_prepare.append(expectation)
     app.on_shutdown.append(sockets.shutdown)
+    files = "|".join(re.escape(file.name) for file in data_folder("client").iterdir() if file.suffix != ".html")
     app.add_routes(
         [
             web.get("/api/productos", handlers.list_products),
@@ -89,14 +93,9 @@ def create_app(
             web.get("/", handlers.index),
             web.get("", handlers.index),
             web.get("/docs", handlers.docs),
-            web.get("/openapi.json", openapi.openapi),
-            web.get(
-                "/{file:(?:app|dialogs|docs|history|inventario|notices|words)[.]js|(?:style|docs)[.]css|favicon[.]svg|asyncapi[.]json}",
-                handlers.client_file,
-            ),
+            web.get(f"/{{file:{files}}}", handlers.client_file),
         ]
     )
-    app[OPENAPI] = openapi.describe(app.router.routes(), open_to_all)
     return app
 
 

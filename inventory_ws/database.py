@@ -189,9 +189,12 @@ class Connection:
         self._conn._ready(self._conn._weakref)
         return rows
 
-    async def run(self, sql: str, params: Params | None = None) -> list[Row]:
-        """The same without a time limit; raises what psycopg2 raises."""
+    async def run(self, sql: str, params: Params | None = None, seconds: float | None = None) -> list[Row]:
+        """The same without a time limit, but for PostgreSQL's, which is `seconds` where they are given; raises what psycopg2
+        raises."""
         name, prepare, execute = _statement(sql)
+        if seconds:
+            execute = f"SET LOCAL statement_timeout = {seconds * 1000:.0f}; {execute}"
         if name not in self._prepared:
             await self.execute(prepare)
             self._prepared.add(name)
@@ -329,7 +332,7 @@ class Database:
                             async with asyncio.timeout_at(
                                 deadline
                             ):  # aiopg's pool can swallow the first on Python 3.11
-                                return await conn.run(sql, params)
+                                return await conn.run(sql, params, seconds)
                         finally:
                             self._give_back(conn)
             except Unavailable as exc:

@@ -17,7 +17,7 @@ MESSAGES = {
     400: "Petición mal formada",
     404: "Ruta no encontrada",
     405: "Método no permitido",
-    413: "El cuerpo pasa de 64 KiB",
+    413: "El cuerpo pasa de 64 KiB, o el archivo de 5 MiB",
     417: "Lo que pide Expect no se puede cumplir",
     422: "Esa Idempotency-Key ya es de otra petición",
     500: "Error interno",
@@ -49,7 +49,7 @@ class Failure(Exception):
         status: int,
         message: str,
         *,
-        errors: Sequence[Mapping[str, str]] = (),
+        errors: Sequence[Mapping[str, str | int]] = (),
         data: str | None = None,
         headers: LooseHeaders | None = None,
     ) -> None:

@@ -5,12 +5,13 @@ import hashlib
 import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from html import escape
 from typing import NoReturn, TypeVar
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
-from . import repository
+from . import csvfile, repository
 from .database import DATABASE, Unavailable, data_folder
 from .errors import INVALID, Failure
 from .feed import FEED, Lost
@@ -20,11 +21,19 @@ from .security import ACTOR
 from .sockets import SOCKETS, websocket
 
 MAX_BODY = 64 * 1024  # bytes
+MAX_FILE = 5 * 1024 * 1024
 BODY_LIMIT = 10.0  # seconds
+FILE_LIMIT = 60.0
 JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
+CSV = {
+    hdrs.CONTENT_TYPE: "text/csv; charset=utf-8; header=present",
+    hdrs.CONTENT_DISPOSITION: 'attachment; filename="productos.csv"',
+}
 
 LAST_LIST = web.AppKey("LAST_LIST", dict[Page, Products])
 """The page of products rendered last: while the database's snapshot is the same, it need not be rendered again."""
+
+PAGE = web.AppKey("PAGE", str)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -34,7 +43,7 @@ async def list_products(request: web.Request) -> web.Response:
     page = Page.model_validate(dict(request.query))
     if page.at is not None:
         return await _list_past(request, page, page.at)
-    known = [tag.value for tag in request.if_none_match or ()]
+    known = [] if _wants_csv(request) else [tag.value for tag in request.if_none_match or ()]
     feed, kept = request.app[FEED], request.app[LAST_LIST]
     position = feed.head, feed.epoch  # before the rows: a client may hear again what it has, and misses nothing
     last = kept.get(page)
@@ -46,8 +55,9 @@ async def list_products(request: web.Request) -> web.Response:
     else:
         kept.clear()
         kept[page] = products
-    response = _page(request, page, products, *position)
-    response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
+    response = await _page(request, page, products, *position)
+    if not _wants_csv(request):
+        response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
     return response
 
 
@@ -60,7 +70,7 @@ async def _list_past(request: web.Request, page: Page, position: int) -> web.Res
         products = await repository.list_products_at(request.app[DATABASE], page)
     if products is None:
         raise Failure(400, INVALID, errors=[{"field": "at", "message": "no está en el registro"}])
-    return _page(request, page, products, position, epoch)
+    return await _page(request, page, products, position, epoch)
 
 
 async def get_product(request: web.Request) -> web.Response:
@@ -75,11 +85,29 @@ async def get_product(request: web.Request) -> web.Response:
 
 async def create_product(request: web.Request) -> web.Response:
     """POST /api/productos"""
+    if request.content_type == "text/csv":
+        return await _import(request.clone(client_max_size=MAX_FILE))
     new = await _body(request, NewProduct)
     product = await repository.create_product(request.app[DATABASE], new, await _cause(request))
     request.app[FEED].ring()
     response = _answer(product, "Producto creado exitosamente", status=201)
     response.headers[hdrs.LOCATION] = f"{request.path}/{product.id}"
+    return response
+
+
+async def _import(request: web.Request) -> web.Response:
+    table = await asyncio.to_thread(csvfile.parse, await _read(request))
+    faults = table.faults
+    if not faults:
+        done = await repository.import_products(request.app[DATABASE], table.fields, table.rows, await _cause(request))
+        faults = [{"row": row, "field": "id", "message": "no existe"} for row in done.missing]
+    if faults:
+        raise Failure(400, f"{INVALID}: no se ha importado nada", errors=faults)
+    request.app[FEED].ring()
+    data = encode({"creados": done.created, "actualizados": done.updated})
+    response = _json(f'{{"success":true,"message":"Importación completada","data":{data}}}')
+    if done.replayed:
+        response.headers["Idempotency-Replayed"] = "true"
     return response
 
 
@@ -115,12 +143,16 @@ async def move_stock(request: web.Request) -> web.Response:
 
 
 async def list_events(request: web.Request) -> web.Response:
-    """GET /api/eventos?after=&limit=&producto="""
+    """GET /api/eventos?after=&before=&limit=&producto="""
     page = EventPage.model_validate(dict(request.query))
     feed = request.app[FEED]
-    after = max(page.after, feed.floor)  # what was before a TRUNCATE is no part of this history
     events = await repository.list_events(
-        request.app[DATABASE], after=after, head=feed.head, limit=page.limit, product_id=page.producto
+        request.app[DATABASE],
+        after=max(page.after, feed.floor),  # what was before a TRUNCATE is no part of this history
+        head=min(feed.head, page.before - 1) if page.before else feed.head,
+        limit=page.limit,
+        product_id=page.producto,
+        newest=page.before is not None,
     )
     return _json(f'{{"success":true,"data":[{",".join(event.message for event in events)}]}}')
 
@@ -156,7 +188,18 @@ async def docs(_: web.Request) -> web.StreamResponse:
 
 async def client_file(request: web.Request) -> web.StreamResponse:
     """GET /app.js and the other files of the page."""
-    return _file(request.match_info.get("file", "index.html"))
+    if not (name := request.match_info.get("file")):
+        return web.Response(text=request.app[PAGE], content_type="text/html", headers={hdrs.CACHE_CONTROL: "no-cache"})
+    return _file(name)
+
+
+def render_page(title: str | None, currency: str | None) -> str:
+    """index.html with a title and a currency (ISO 4217) of its own. Raises ValueError."""
+    if not re.fullmatch("[A-Z]{3}", currency or "EUR"):
+        raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
+    page = (data_folder("client") / "index.html").read_text("utf-8")
+    page = page.replace('lang="es"', f'lang="es" data-currency="{currency or ""}"', 1)
+    return page.replace(">Inventario<", f">{escape(title or 'Inventario')}<")
 
 
 def _file(name: str) -> web.FileResponse:
@@ -171,7 +214,7 @@ def _id(request: web.Request) -> int:
 async def _body(request: web.Request, model: type[Model]) -> Model:
     """The body as the model has it. Raises Failure and ValidationError."""
     if request.content_type != "application/json":
-        raise Failure(415, "El cuerpo tiene que ser application/json")
+        raise Failure(415, "El cuerpo tiene que ser application/json; el de un archivo de productos, text/csv")
     try:
         value = decode(await _read(request))
     except ValueError as exc:
@@ -180,13 +223,14 @@ async def _body(request: web.Request, model: type[Model]) -> Model:
 
 
 async def _read(request: web.Request) -> bytes:
+    limit, seconds = (MAX_FILE, FILE_LIMIT) if request.content_type == "text/csv" else (MAX_BODY, BODY_LIMIT)
     try:
-        async with asyncio.timeout(None if request.content.is_eof() else BODY_LIMIT):
-            body = b"" if (request.content_length or 0) > MAX_BODY else await request.read()
+        async with asyncio.timeout(None if request.content.is_eof() else seconds):
+            body = b"" if (request.content_length or 0) > limit else await request.read()
     except TimeoutError:
         raise Failure(408, "El cuerpo tarda demasiado", headers={hdrs.CONNECTION: "close"}) from None
-    if max(len(body), request.content_length or 0) > MAX_BODY:
-        raise web.HTTPRequestEntityTooLarge(MAX_BODY, len(body))
+    if max(len(body), request.content_length or 0) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, len(body))
     return body
 
 
@@ -224,9 +268,19 @@ async def _refuse(request: web.Request, status: int, message: str) -> NoReturn:
     raise Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
 
 
-def _page(request: web.Request, page: Page, products: Products, position: int, epoch: str) -> web.Response:
-    end = f',"last_event_id":{position},"epoch":"{epoch}"}}'
-    response = _json(b'{"success":true,"data":' + products.json + end.encode())
+def _wants_csv(request: web.Request) -> bool:
+    accept = request.headers.get(hdrs.ACCEPT, "").lower()
+    return "text/csv" in accept and "application/json" not in accept
+
+
+async def _page(request: web.Request, page: Page, products: Products, position: int, epoch: str) -> web.Response:
+    if _wants_csv(request):
+        body = await asyncio.to_thread(csvfile.render, products.json)
+        response = web.Response(body=body, headers=CSV)
+    else:
+        end = f',"last_event_id":{position},"epoch":"{epoch}"}}'
+        response = _json(b'{"success":true,"data":' + products.json + end.encode())
+    response.headers[hdrs.VARY] = hdrs.ACCEPT
     if products.length == page.limit:
         response.headers[hdrs.LINK] = f'<{request.rel_url.update_query(after=products.last_id)}>; rel="next"'
     return response

@@ -119,22 +119,24 @@ class Page(BaseModel):
 
 
 class EventPage(BaseModel):
-    """Which events: `limit` of them with an id above `after`, of one product (None: of all)."""
+    """Which events: `limit` of them with an id above `after`, or, the newest first, below `before`; of one product (None: of
+    all)."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 1000
     after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0
+    before: Annotated[int, Field(ge=1, le=INT8_MAX)] | None = None
     producto: Annotated[int, Field(ge=1, le=INT8_MAX)] | None = None
 
 
-def _number_of(text: str) -> int | Decimal:
-    """Whole where it is, however it is written: some languages write 30.0."""
+def number_of(text: str) -> int | Decimal:
+    """The number that a text writes: an int where it is whole, as some languages write 30.0."""
     number = Decimal(text)
     return int(number) if number.adjusted() < 20 and number == number.to_integral_value() else number
 
 
 # Decimal has no limit of digits, so that a number too long is a fault of its field and not of the whole body.
 DECODER = json.JSONDecoder(
-    parse_float=_number_of, parse_int=lambda digits: int(digits) if len(digits) < 20 else Decimal(digits)
+    parse_float=number_of, parse_int=lambda digits: int(digits) if len(digits) < 20 else Decimal(digits)
 )
 
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from .database import TIME_LIMIT, Connection, Database, Params, Rejected, Unavailable
+from .database import TIME_LIMIT, Connection, Database, Params, Rejected, Row, Unavailable
 from .product import NewProduct, Page, ProductChange, encode
 
+IMPORT_LIMIT = 60.0  # seconds for all rows of a file
 REFUSAL_LIMIT = 0.4  # seconds to say why nothing was changed: what the change may have left of the four
 
 Versions = Sequence[datetime] | None
@@ -51,6 +52,16 @@ class Products(NamedTuple):
     json: bytes
     length: int
     last_id: int
+
+
+class Imported(NamedTuple):
+    """How many products an import created and changed, the rows whose product does not exist (then none), and whether it is
+    the answer to an earlier request."""
+
+    created: int
+    updated: int
+    missing: Sequence[int] = ()
+    replayed: bool = False
 
 
 class Entry(NamedTuple):
@@ -201,6 +212,51 @@ async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) ->
     )
 
 
+async def import_products(db: Database, fields: Sequence[str], rows: str, cause: Cause) -> Imported:
+    """Creates and changes products by the rows of a file (`csvfile.Table`), all of them or none."""
+    # An empty cell stands for both an empty description and none, and a name from SQL may have blanks at its ends.
+    same = {
+        "descripcion": "coalesce(p.descripcion, '') = coalesce(f.descripcion, '')",
+        "nombre": "p.nombre IN (f.nombre, f.crudo)",
+    }
+    sql = f"""
+        WITH filas AS MATERIALIZED (
+            SELECT * FROM json_to_recordset(%(rows)s::json) AS f
+            (fila integer, id bigint, nombre text, crudo text, descripcion text, precio numeric, stock integer)
+        ), vistos AS MATERIALIZED (
+            SELECT id FROM productos WHERE id IN (SELECT id FROM filas) ORDER BY id FOR NO KEY UPDATE
+        ), perdidas AS MATERIALIZED (
+            SELECT fila FROM filas WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM vistos) ORDER BY fila LIMIT 100
+        ), creados AS (
+            INSERT INTO productos (nombre, descripcion, precio, stock)
+            SELECT nombre, descripcion, precio, stock FROM filas
+            WHERE id IS NULL AND NOT EXISTS (SELECT FROM perdidas) ORDER BY fila
+            RETURNING id
+        ), cambiados AS (
+            UPDATE productos AS p SET {", ".join(f"{name} = f.{name}" for name in fields)} FROM filas AS f
+            WHERE p.id = f.id AND NOT EXISTS (SELECT FROM perdidas)
+              AND NOT ({" AND ".join(same.get(name, f"p.{name} = f.{name}") for name in fields)})
+            RETURNING p.id
+        ), cuenta AS (SELECT (SELECT count(*) FROM creados) AS nuevos, (SELECT count(*) FROM cambiados) AS otros)
+        SELECT nuevos, otros, ARRAY(SELECT fila FROM perdidas), set_config('inventory_ws.causa', jsonb_strip_nulls(
+            %(cause)s::jsonb || jsonb_build_object('huella', %(print)s::text || format(' %s %s', nuevos, otros)))::text, true)
+        FROM cuenta
+        """
+    params = {"rows": rows, "cause": _text(cause._replace(huella="")), "print": cause.huella or None}
+    done = await _find_event(db, cause)
+    try:
+        made = () if done else (await _draw(db, sql, params, IMPORT_LIMIT))[0]
+    except Rejected:
+        if not (done := await _find_event(db, cause)):
+            raise
+    if not done and not any(made[:2]):  # perhaps because another request with the key has just done it
+        done = await _find_event(db, cause)
+    if not done:
+        return Imported(*made[:3])
+    created, updated = map(int, done[0].split()[1:])
+    return Imported(created, updated, replayed=True)
+
+
 async def _change(db: Database, sql: str, params: Params, cause: Cause, differs: str = "") -> Product | None:
     """Makes the change; with a key, once. `differs`: the condition that there is something to change. Of two at once, the
     second must not take what the first has done for nothing to do, as that makes no event."""
@@ -225,18 +281,34 @@ async def _make(db: Database, sql: str, params: Params, cause: Cause) -> Product
     sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos) AS j)"
     if any(cause):
         sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # until the event is written, at COMMIT
-        params = {**params, "cause": encode({name: text for name, text in cause._asdict().items() if text})}
+        params = {**params, "cause": _text(cause)}
+    rows = await _draw(db, sql, params)
+    return Product(*rows[0][:2]) if rows else None
+
+
+async def _draw(db: Database, sql: str, params: Params, seconds: float | None = None) -> list[Row]:
+    """Runs a statement that may draw ids; where one of them was also brought, and so nothing was changed, draws others."""
     try:
-        rows = await db.fetch(sql, params)
+        return await db.fetch(sql, params, seconds=seconds)
     except Rejected as exc:
         if "productos_pkey" not in exc.place:
             raise
-        rows = await db.fetch(sql, params)  # the id that was drawn was also brought: nothing is changed, draw another
-    return Product(*rows[0][:2]) if rows else None
+        return await db.fetch(sql, params, seconds=seconds)
+
+
+def _text(cause: Cause) -> str:
+    return encode({name: text for name, text in cause._asdict().items() if text})
 
 
 async def _find_done(db: Database, cause: Cause) -> Product | None:
     """What the first request with the key returned; None where there was none. Raises KeyReused."""
+    done = await _find_event(db, cause)
+    return Product(done[1], done[2], replayed=True) if done else None
+
+
+async def _find_event(db: Database, cause: Cause) -> Row | None:
+    if not cause.clave:
+        return None
     rows = await db.fetch(
         """
         SELECT huella, producto_id, (mensaje -> CASE tipo WHEN 'PRODUCT_DELETED' THEN 'antes' ELSE 'data' END)::text
@@ -245,21 +317,21 @@ async def _find_done(db: Database, cause: Cause) -> Product | None:
         {"key": cause.clave},
         attempts=2,
     )
-    if rows and rows[0][0] != cause.huella:
+    if rows and rows[0][0].partition(" ")[0] != cause.huella:  # an import's is followed by its two numbers
         raise KeyReused
-    return Product(rows[0][1], rows[0][2], replayed=True) if rows else None
+    return rows[0] if rows else None
 
 
 async def list_events(
-    db: Database | Connection, *, after: int, head: int, limit: int, product_id: int | None = None
+    db: Database | Connection, *, after: int, head: int, limit: int, product_id: int | None = None, newest: bool = False
 ) -> list[Entry]:
     """At most `limit` events, of all products or of one, above `after` and up to the feed's `head`: beyond it the log may
-    have gaps."""
+    have gaps. The oldest of them, or the newest, which then come first."""
     rows = await db.fetch(
         f"""
         SELECT id, tipo, producto_id, mensaje::text FROM eventos
         WHERE {"producto_id = %(product_id)s::bigint AND " if product_id else ""}id > %(after)s AND id <= %(head)s
-        ORDER BY id LIMIT %(limit)s
+        ORDER BY id {"DESC" if newest else ""} LIMIT %(limit)s
         """,
         {"after": after, "head": head, "limit": limit, "product_id": product_id},
     )

@@ -187,6 +187,9 @@ BEGIN
         PERFORM eventos_comprobar();
         PERFORM set_config('inventory_ws.tablas', tablas, false);
     END IF;
+    IF causa ? 'clave' THEN -- of several rows the first event has the key
+        PERFORM set_config('inventory_ws.causa', (causa - '{clave,huella}'::text[])::text, true);
+    END IF;
     -- The turnstile. A sequence hands out ids before the commits make them visible; while this lock is shared by
     -- every transaction that has drawn one, whoever gets it alone knows that nothing is in between.
     PERFORM pg_advisory_xact_lock_shared(2024013002);

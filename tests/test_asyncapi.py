@@ -7,11 +7,11 @@ import pytest
 from aiohttp.test_utils import TestClient
 from jsonschema import Draft202012Validator
 
-from inventory_ws.openapi import OPENAPI
 from inventory_ws.stream import Room
 
 from .conftest import create, receive, settled
 from .test_main import ROOT
+from .test_openapi import OPENAPI
 from .test_readme import README
 
 ASYNCAPI = json.loads((ROOT / "client" / "asyncapi.json").read_text())
@@ -84,10 +84,9 @@ def test_examples_are_as_described_and_every_reference_leads_somewhere() -> None
 
 
 async def test_both_descriptions_tell_of_one_product_and_one_version(client: TestClient) -> None:
-    openapi = json.loads(client.app[OPENAPI])
     for name, schema in ASYNCAPI["components"]["schemas"].items():
-        assert schema == openapi["components"]["schemas"][name], name
-    assert ASYNCAPI["info"]["version"] == openapi["info"]["version"]
+        assert schema == OPENAPI["components"]["schemas"][name], name
+    assert ASYNCAPI["info"]["version"] == OPENAPI["info"]["version"]
     resp = await client.get("/asyncapi.json")
     assert (resp.content_type, await resp.json()) == ("application/json", ASYNCAPI)
 

@@ -1,6 +1,5 @@
 """The page that shows the descriptions, in a real browser."""
 
-import json
 from collections.abc import Callable
 
 import pytest
@@ -9,10 +8,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from playwright.async_api import Page, expect
 
 from inventory_ws import bearer, create_app
-from inventory_ws.openapi import OPENAPI
 
 from .test_accessibility import objections
 from .test_asyncapi import MESSAGES
+from .test_openapi import OPENAPI
 from .test_page import Visit, browser, visit  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -26,7 +25,7 @@ async def unfolded(page: Page) -> Page:
 
 async def test_docs_show_every_operation_schema_and_message(visit: Visit, client: TestClient) -> None:  # noqa: F811
     page = await visit(str(client.make_url("/docs")))
-    told = json.loads(client.app[OPENAPI])
+    told = OPENAPI
     operations = [operation for path in told["paths"].values() for operation in path.values()]
     for name in [*(one["operationId"] for one in operations), *told["components"]["schemas"], *MESSAGES]:
         await expect(page.locator(f"details#{name}")).to_have_count(1)

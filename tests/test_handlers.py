@@ -374,9 +374,9 @@ async def test_refusal_that_waits_for_the_database_again_is_503_in_time(
 ) -> None:
     run = Connection.run
 
-    async def late(conn: Connection, sql: str, params: object) -> object:
+    async def late(conn: Connection, sql: str, *args: object) -> object:
         await asyncio.sleep(3 if "SELECT" in sql.split() else 0)
-        return await run(conn, sql, params)
+        return await run(conn, sql, *args)
 
     monkeypatch.setattr(Connection, "run", late)
     async with asyncio.timeout(2):

@@ -226,9 +226,9 @@ async def test_all_that_a_request_with_a_key_asks_has_one_time_limit(
 ) -> None:
     run = Connection.run
 
-    async def slow(conn: Connection, sql: str, params: object) -> object:
+    async def slow(conn: Connection, *args: object) -> object:
         await asyncio.sleep(0.4)
-        return await run(conn, sql, params)
+        return await run(conn, *args)
 
     monkeypatch.setattr(Connection, "run", slow)
     monkeypatch.setattr("inventory_ws.repository.TIME_LIMIT", 0.6)

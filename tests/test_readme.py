@@ -31,15 +31,18 @@ def test_session_of_the_readme_is_what_happens(service: Callable, tmp_path: Path
     one = service("--demo")
     listener = blocks(README, "python")[0].text.replace("http://localhost:3000", one.url)
     (heard,) = blocks(README, "json")
-    (session,) = blocks(README, "console")
+    session = "".join(block.text for block in blocks(README, "console"))
+    (file,) = blocks(README, "csv")
+    (tmp_path / "catalogo.csv").write_text(file.text)
     listening = subprocess.Popen([sys.executable, "-c", listener], stdout=subprocess.PIPE, text=True)
     try:
         out = [listening.stdout.readline()]
-        for command, expected in commands(session.text):
-            assert timeless(curl(command.replace("http://localhost:3000", one.url)) + "\n") == timeless(expected)
+        for command, expected in commands(session):
+            command = command.replace("http://localhost:3000", one.url).replace("@", f"@{tmp_path}/")
+            assert timeless(curl(command).replace("\r\n", "\n").strip() + "\n") == timeless(expected)
         out.append(listening.stdout.readline())
         assert timeless("".join(out)) == timeless(heard.text)
-        assert len(list(commands(session.text))) == 5
+        assert len(list(commands(session))) == 7
     finally:
         listening.kill()
         listening.communicate()

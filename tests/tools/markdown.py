@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -50,7 +51,8 @@ def curl(command: str) -> str:
     given = list(zip(words[3::2], words[4::2], strict=True))
     flags = dict(given)
     headers = dict(value.split(": ", 1) for flag, value in given if flag == "-H")
-    request = Request(words[2], flags.get("-d", "").encode() or None, headers, method=flags.get("-X"))
+    data = Path(flags["--data-binary"][1:]).read_bytes() if "--data-binary" in flags else flags.get("-d", "").encode()
+    request = Request(words[2], data or None, headers, method=flags.get("-X"))
     try:
         return urlopen(request, timeout=5).read().decode()
     except HTTPError as answer:

@@ -1,0 +1,130 @@
+"""Products as CSV (RFC 4180), as spreadsheets write and read it. Knows neither HTTP nor SQL."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from .product import NewProduct, ProductChange, decode, encode, explain, number_of
+
+MAX_ROWS = 50_000
+MAX_FAULTS = 100
+FIELDS = tuple(NewProduct.model_fields)
+COLUMNS = ("id", *FIELDS, "created_at", "updated_at")
+NUMBER = re.compile(r"-?[0-9]+([.,][0-9]{1,2})?")
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # the start of a cell that a spreadsheet would run as a formula
+
+Fault = dict[str, str | int]
+Row = dict[str, Any]
+
+
+class Table(NamedTuple):
+    """A file of products. `fields`: those of its columns that can be written. `rows`: a JSON array of its rows, each with
+    its number (`fila`), the `id` of the product to change (null: a new one), the fields, and the name as it was written
+    (`crudo`). `faults`: what is wrong, as `{"row": 3, "field": "precio", "message": "es obligatorio"}`; the header is row 1."""
+
+    fields: list[str]
+    rows: str
+    faults: list[Fault]
+
+
+def render(products: bytes) -> bytes:
+    """The CSV of a JSON array of products: UTF-8, commas, decimal points."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for product in decode(products):
+        product["precio"] = f"{product['precio']:.2f}"
+        for name in ("nombre", "descripcion"):
+            if FORMULA.match(product[name] or ""):
+                product[name] = f"'{product[name]}"
+        writer.writerow(product[name] for name in COLUMNS)
+    return text.getvalue().encode()
+
+
+def parse(body: bytes) -> Table:
+    """Reads UTF-8 or Windows-1252; commas, semicolons or tabs; decimal points or commas. Finds at most 100 faults."""
+    fields: list[str] = []
+    rows: list[Row] = []
+    faults = list(islice(_read(body, fields, rows), MAX_FAULTS))
+    return Table(fields, encode(rows), faults)
+
+
+def _read(body: bytes, fields: list[str], rows: list[Row]) -> Iterator[Fault]:
+    """Fills in the two lists; yields what is wrong."""
+    try:
+        text = body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = body.decode("windows-1252", errors="replace")
+    if "\ufffd" in text:
+        yield _fault(1, "", "no es texto en UTF-8 ni en Windows-1252")
+        return
+    head = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
+    number = 1
+    try:
+        columns = [name.strip() for name in next(reader, [])]
+        if wrong := _wrong_columns(columns):
+            yield from wrong
+            return
+        fields.extend(name for name in FIELDS if name in columns)
+        seen: set[str] = set()
+        for number, cells in enumerate(reader, 2):
+            if number > MAX_ROWS + 1:
+                yield _fault(number, "", f"el archivo pasa de {MAX_ROWS} filas")
+                return
+            if any(cells[len(columns) :]):
+                yield _fault(number, "", "tiene más celdas que la cabecera")
+            elif any(cells):  # an empty row counts as a row, and for nothing else
+                row = dict(zip(columns, cells + [""] * len(columns), strict=False))
+                if row.get("id") in seen:
+                    yield _fault(number, "id", "está dos veces")
+                seen.update(filter(None, [row.get("id")]))
+                yield from _read_row(number, row, fields, rows)
+    except csv.Error:
+        yield _fault(number + 1, "", "no es CSV: comillas mal puestas, o una celda demasiado larga")
+
+
+def _wrong_columns(columns: list[str]) -> list[Fault]:
+    needed = () if "id" in columns and {*FIELDS} & {*columns} else ("nombre", "precio")
+    faults = [_fault(1, name, "no es una columna de este archivo") for name in columns if name not in COLUMNS]
+    faults += [_fault(1, name, "está dos veces") for name in COLUMNS if columns.count(name) > 1]
+    return faults + [_fault(1, name, "falta esta columna") for name in needed if name not in columns]
+
+
+def _read_row(number: int, cells: dict[str, str], fields: list[str], rows: list[Row]) -> Iterator[Fault]:
+    """Adds the row, or yields what is wrong with it."""
+    values: dict[str, Any] = {}
+    wrong: list[Fault] = []
+    for name in fields:
+        cell = cells[name]
+        if name in ("precio", "stock") and (text := cell.strip()):
+            if NUMBER.fullmatch(text):
+                values[name] = number_of(text.replace(",", "."))
+            else:
+                wrong.append(_fault(number, name, "no es un número como 1299,99, sin separador de miles"))
+        else:
+            values[name] = cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell
+    new = not cells.get("id")
+    values = {name: value for name, value in values.items() if value != "" or not new}
+    if values.get("descripcion") == "":
+        values["descripcion"] = None
+    try:
+        product = (NewProduct if new else ProductChange).model_validate(values).model_dump(exclude_unset=not new)
+        if "precio" in product:
+            product["precio"] = str(product["precio"])
+        rows.append({"fila": number, "id": cells.get("id") or None, "crudo": values.get("nombre"), **product})
+    except ValidationError as exc:
+        said = {fault["field"] for fault in wrong}
+        wrong += [{"row": number, **fault} for fault in explain(exc) if fault["field"] not in said]
+    if not new and not re.fullmatch("[1-9][0-9]{0,9}", cells["id"]):
+        wrong.append(_fault(number, "id", "no existe"))
+    yield from wrong
+
+
+def _fault(row: int, field: str, message: str) -> Fault:
+    return {"row": row, "field": field, "message": message}
