@@ -1,98 +1,85 @@
+import { cardList } from './cards.js';
+import { attachChanges, editInPlace, recreate, step } from './changes.js';
 import { attach, followKey, keptKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
+import { attachFiles, exportRows } from './files.js';
 import { attachHistory, past } from './history.js';
 import { Inventario } from './inventario.js';
-import { $, changeKey, isOwn, log, notifyOfOther, say, stamp, toast, working } from './notices.js';
-import { FIELDS, clock, differing, eventInWords, folded, plural, short, shown, whole } from './words.js';
-
-const BLOCK = 60; // rows of a block, which has cards only while it is near: full lines of 1 to 6 columns
-const STEP = 60; // new cards in a frame: more would make it stutter
+import './keys.js';
+import { $, changeKey, isOwn, log, notifyOfOther, say, toast } from './notices.js';
+import { attachProduct, openProduct } from './product.js';
+import { drawTable, productTable } from './table.js';
+import { attachView, follow, followedWithout, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, select, showAll, touch, wanted, whyEmpty } from './view.js';
+import { clock, eventInWords, plural, price, whole } from './words.js';
 
 const inventory = new Inventario(document.baseURI);
-const here = inventory.api.pathname; // one origin may have several inventories
-inventory.token = keptKey(`inventario-clave ${here}`);
+inventory.token = keptKey(`inventario-clave ${inventory.api.pathname}`);
 
-// ---- following
-
-const followedName = `inventario-siguiendo ${here}`;
-let followed = keptFollowed(new Set()); // ids; some may not exist any more
-let onlyFollowed = false;
-
-/** The ids in storage, where other tabs of this page change them too; `otherwise` where storage is forbidden. */
-function keptFollowed(otherwise) {
-  try {
-    const ids = JSON.parse(localStorage.getItem(followedName) ?? '[]');
-    return new Set(Array.isArray(ids) ? ids.filter((id) => Number.isInteger(id) && id > 0 && id < 2 ** 31) : []);
-  } catch {
-    return otherwise;
-  }
+/** After a product was made here: it is to be seen by its maker. */
+function created({ id }) {
+  touch();
+  if (isOnlyFollowed()) follow([id], true);
 }
 
-function follow(ids, yes) {
-  followed = keptFollowed(followed);
-  for (const id of ids) {
-    if (yes) followed.add(id);
-    else followed.delete(id);
-  }
-  try {
-    localStorage.setItem(followedName, JSON.stringify([...followed]));
-  } catch { /* as above */ }
-  listen();
-}
-
-function listen() {
-  inventory.only(onlyFollowed ? followed : null);
-  schedule();
-}
-
-function showOnlyFollowed(yes) {
-  onlyFollowed = yes;
-  $('onlyFollowed').ariaPressed = String(yes);
-  listen();
-}
-
-$('onlyFollowed').onclick = () => showOnlyFollowed(!onlyFollowed);
-$('showAll').onclick = () => {
-  showOnlyFollowed(false);
-  $('onlyFollowed').focus();
-};
-addEventListener('storage', ({ key }) => {
-  if (key !== followedName && key !== null) return;
-  followed = keptFollowed(followed);
-  listen();
-});
-
-attach(inventory, ({ id }) => onlyFollowed && follow([id], true)); // or it would vanish from the eyes of its maker
+attach(inventory, created);
+attachChanges(inventory, created);
+attachFiles(inventory);
+attachProduct(inventory);
 attachHistory(inventory, schedule);
 
-// ---- cards
+const exists = (id) => inventory.products.has(id);
+const cards = cardList(exists, schedule);
+const table = productTable(exists, schedule);
+const arriving = (id) => { cards.arriving.add(id); table.arriving.add(id); };
 
-$('productList').addEventListener('click', ({ target }) => {
-  const button = target.closest('button');
-  const row = button && inventory.products.get(Number(button.closest('.product-card').dataset.id));
-  if (!row || past()) return;
-  if (button.dataset.action === 'follow') follow([row.id], !followed.has(row.id));
-  else if (button.dataset.action === 'edit') openEdit(row, button);
-  else if (button.dataset.action === 'delete') openDelete(row, button);
-  else moveStock(row, button, button.dataset.action === 'add' ? 1 : -1);
+attachView(() => {
+  inventory.only(wanted());
+  schedule();
 });
 
-async function moveStock(row, button, delta) {
-  const key = `stock ${row.id}`;
-  try {
-    const answer = await working(button, () => inventory.moveStock(row.id, delta));
-    if (answer) toast(`${short(row.nombre)}: stock ${shown('stock', answer.data)}`, { kind: 'success', key });
-  } catch (error) {
-    const left = error.status === 409 && delta < 0 ? error.data?.stock : undefined;
-    const text = left === 0 ? 'no queda ninguna unidad' : left > 0 ? `no alcanza, quedan ${whole.format(left)}` : error.message;
-    toast(`${short(row.nombre)}: ${text}`, { kind: 'error', key });
-  }
+// ---- what can be done with a product of the list
+
+const ACTIONS = {
+  follow: ({ id }) => follow([id], !isFollowed(id)),
+  edit: openEdit,
+  delete: openDelete,
+  events: openProduct,
+  take: (row, button) => step(row, button, -1),
+  add: (row, button) => step(row, button, 1),
+  'stock-field': (row, button) => editInPlace(button.closest('.product-card').querySelector('.stock'), row, 'stock'),
+};
+
+function act({ target }) {
+  const row = inventory.products.get(Number(target.closest('[data-id]')?.dataset.id));
+  if (!row || past() || target.closest('.editor')) return;
+  const [button, cell] = [target.closest('[data-action]'), target.closest('[data-edit]')];
+  if (button) ACTIONS[button.dataset.action](row, button);
+  else if (cell) editInPlace(cell, row, cell.dataset.edit);
 }
 
-const PARTS = ['name', 'number', 'description', 'price', 'units', 'units-label', 'stepper', 'take', 'add', 'edit', 'delete', 'follow'];
-const views = new Map(); // id -> {card, part, row, followed} of each card on the page
-const arriving = new Set(); // ids that slide in
-const wordsOf = new WeakMap(); // row -> its searchable text
-let terms = [];
+for (const list of [$('productList'), $('productTable')]) list.addEventListener('click', act);
+$('productTable').addEventListener('keydown', (event) => {
+  if (!['Enter', 'F2'].includes(event.key) || !event.target.matches('[data-edit]')) return;
+  event.preventDefault();
+  act(event);
+});
+
+// A scanner types a code and Enter: the next Enter sells.
+$('search').addEventListener('keydown', (event) => {
+  if (event.key !== 'Enter' || shown.length !== 1) return;
+  event.preventDefault(); // this one would press the button
+  (isTable() ? table : cards).nodeOf(shown[0].id)?.querySelector('[data-action=take]').focus();
+});
+
+$('export').onclick = () => exportRows(shown);
+$('showAll').onclick = () => {
+  const from = isOnlyFollowed() ? $('onlyFollowed') : $('search');
+  showAll();
+  from.focus();
+};
+
+// ---- drawing
+
+let shown = []; // the rows of the list, in order
 let loaded = false;
 let scheduled = false;
 
@@ -105,146 +92,20 @@ function schedule() {
 function render() {
   scheduled = false;
   const products = past() ?? inventory.products;
-  const all = onlyFollowed ? [...followed].filter((id) => products.has(id)).map((id) => products.get(id)) : [...products.values()];
-  const rows = all.filter(matches).sort((a, b) => b.id - a.id); // the newest first
-  drawBlocks(rows);
-  arriving.clear();
-  drawCounts(all.length, rows.length);
+  const { total, rows } = select(products);
+  shown = rows;
+  cards.draw(isTable() ? [] : rows);
+  $('productTable').hidden = !isTable() || !rows.length;
+  if (isTable()) drawTable(rows, products);
+  else table.draw([]);
+  drawCounts(total, rows);
 }
 
-/** Shows the rows as blocks of cards; one that is far away is empty, and as high as it was. */
-function drawBlocks(rows) {
-  const list = $('productList');
-  while (list.childElementCount < Math.ceil(rows.length / BLOCK)) list.append(newBlock());
-  const parts = [...list.children].map((block, i) => ({
-    block,
-    rows: rows.slice(i * BLOCK, (i + 1) * BLOCK),
-    drawn: block.near || block.contains(document.activeElement),
-  }));
-  const staying = new Set(parts.flatMap((part) => (part.drawn ? part.rows.map(({ id }) => id) : [])));
-  for (const { block, drawn } of parts) if (!drawn && block.firstElementChild) block.style.height = `${block.offsetHeight}px`;
-  for (const [id, view] of views) if (!staying.has(id)) removeCard(id, view);
-  let fresh = 0;
-  for (const { block, rows, drawn } of parts) {
-    if (!rows.length && !block.firstElementChild) block.remove();
-    if (!drawn) continue;
-    let next = block.firstElementChild;
-    for (const row of rows) {
-      while (next?.classList.contains('leaving')) next = next.nextElementSibling;
-      const view = views.get(row.id);
-      if (!view) {
-        if (++fresh <= STEP) addCard(row, block, next);
-        continue;
-      }
-      if (view.row !== row || view.followed !== followed.has(row.id)) updateCard(view, row);
-      if (view.card === next) next = next.nextElementSibling;
-      else moveCard(view.card, block, next);
-    }
-    if (fresh <= STEP) block.style.height = '';
-  }
-  if (fresh > STEP) schedule();
-  const unknown = parts.filter(({ block, rows, drawn }) => !drawn && rows.length && !block.style.height);
-  const model = unknown.length ? parts.find(({ block, drawn }) => drawn && block.firstElementChild)?.block : null;
-  if (!model) return;
-  const usual = model.offsetHeight / model.childElementCount;
-  for (const { block, rows } of unknown) block.style.height = `${usual * rows.length}px`;
-}
-
-addEventListener('resize', () => {
-  for (const block of $('productList').children) if (!block.firstElementChild) block.style.height = '';
-  schedule();
-});
-
-const nearby = new IntersectionObserver((seen) => {
-  for (const { target, isIntersecting } of seen) target.near = isIntersecting;
-  schedule();
-}, { rootMargin: '800px' });
-
-function newBlock() {
-  const block = document.createElement('div');
-  block.className = 'cards';
-  block.near = !$('productList').firstElementChild;
-  nearby.observe(block);
-  return block;
-}
-
-/** To another place, where the browser can without a loss of focus. */
-function moveCard(card, block, next) {
-  if (block.moveBefore) return block.moveBefore(card, next);
-  const focused = card.contains(document.activeElement) && document.activeElement;
-  block.insertBefore(card, next);
-  if (focused) focused.focus({ preventScroll: true });
-}
-
-function matches(row) {
-  if (!terms.length) return true;
-  if (!wordsOf.has(row)) wordsOf.set(row, folded(`${row.nombre} ${row.descripcion ?? ''}`));
-  return terms.every((term) => wordsOf.get(row).includes(term));
-}
-
-function addCard(row, block, next) {
-  const card = stamp('cardTemplate');
-  const part = Object.fromEntries(PARTS.map((name) => [name, card.querySelector(`.${name}, [data-action=${name}]`)]));
-  const view = { card, part, row: null, followed: null };
-  card.dataset.id = row.id;
-  part.number.textContent = `#${row.id}`;
-  updateCard(view, row);
-  card.classList.toggle('arriving', arriving.has(row.id));
-  views.set(row.id, view);
-  block.insertBefore(card, next);
-}
-
-function updateCard(view, row) {
-  const { card, part, row: before } = view;
-  const changed = before ? differing(before, row) : Object.keys(FIELDS);
-  view.row = row;
-  if (changed.includes('nombre')) {
-    part.name.textContent = part.name.title = card.ariaLabel = row.nombre;
-    part.stepper.ariaLabel = `Stock de ${row.nombre}`;
-    part.take.ariaLabel = `−1 unidad de ${row.nombre}`;
-    part.add.ariaLabel = `+1 unidad de ${row.nombre}`;
-    part.edit.ariaLabel = `Editar ${row.nombre}`;
-    part.delete.ariaLabel = `Eliminar ${row.nombre}`;
-  }
-  if (changed.includes('nombre') || view.followed !== followed.has(row.id)) {
-    view.followed = followed.has(row.id);
-    part.follow.ariaLabel = part.follow.title = `${view.followed ? 'Dejar de seguir' : 'Seguir'} ${row.nombre}`;
-    part.follow.ariaPressed = String(view.followed);
-  }
-  part.description.textContent = short(shown('descripcion', row), 400);
-  part.description.classList.toggle('none', row.descripcion === null);
-  part.price.textContent = shown('precio', row);
-  part.units.textContent = shown('stock', row);
-  part['units-label'].textContent = row.stock === 0 ? 'agotado' : row.stock === 1 ? 'unidad' : 'unidades';
-  card.classList.toggle('sold-out', row.stock === 0);
-  if (!before || !changed.length) return;
-  card.classList.remove('arriving');
-  card.classList.add('flash');
-  if (changed.includes('precio')) part.price.classList.add('flash');
-  if (changed.includes('stock')) part.units.classList.add('flash');
-}
-
-$('productList').addEventListener('animationend', ({ target }) => target.classList.remove('flash', 'arriving'));
-
-function removeCard(id, { card }) {
-  views.delete(id);
-  if (card.contains(document.activeElement)) {
-    // To the card and not to its button: the next key press must not act on another product.
-    (card.nextElementSibling ?? card.previousElementSibling ?? $('listTitle')).focus();
-  }
-  if (inventory.products.has(id) || matchMedia('(prefers-reduced-motion: reduce)').matches) return card.remove();
-  card.classList.add('leaving');
-  card.animate({ opacity: [1, 0], scale: [1, 0.97] }, 160).onfinish = () => {
-    card.remove();
-    schedule();
-  };
-}
-
-function drawCounts(total, matching) {
-  const typed = short($('search').value.trim());
-  const none = onlyFollowed && !total; // followed, of all there are
+function drawCounts(total, rows) {
+  const none = isOnlyFollowed() && !total; // followed, of all there are
   say('productCount', loaded ? whole.format(total) : '…');
-  say('matchCount', terms.length ? ` · ${plural(matching, 'coincide', 'coinciden')}` : '');
+  say('matchCount', isFiltered() ? ` · ${plural(rows.length, 'coincide', 'coinciden')}` : '');
+  say('worth', loaded && rows.length ? `· ${price(rows.reduce((sum, row) => sum + Math.round(row.precio * 100) * row.stock, 0) / 100)}` : '');
   if (none) {
     say('emptyTitle', 'Todavía no sigues ningún producto');
     say('emptyText', 'Pulsa la estrella de un producto para seguirlo: aquí verás solo los que elijas.');
@@ -253,13 +114,11 @@ function drawCounts(total, matching) {
     say('emptyText', 'Es lo que cuenta el registro de ese momento.');
   } else {
     say('emptyTitle', total ? 'Nada coincide' : 'Todavía no hay productos');
-    say('emptyText', total
-      ? `Ninguno de los ${onlyFollowed ? 'que sigues' : 'productos'} contiene «${typed}».`
-      : 'Crea el primero: aparecerá aquí y en todas las pantallas abiertas.');
+    say('emptyText', total ? whyEmpty() : 'Crea el primero, o importa un archivo: aparecerá aquí y en todas las pantallas abiertas.');
   }
-  $('empty').hidden = !loaded || matching > 0;
-  $('clearSearch').hidden = !total;
-  $('showAll').hidden = !none;
+  $('empty').hidden = !loaded || rows.length > 0;
+  $('showAll').hidden = !none && !total;
+  $('export').disabled = !rows.length;
   $('loading').hidden = loaded || inventory.state === 'detenido';
   $('productList').ariaBusy = String(!loaded);
   drawHint();
@@ -273,17 +132,6 @@ function drawHint() {
       : '');
 }
 
-$('search').addEventListener('input', () => {
-  terms = folded($('search').value).split(/\s+/).filter(Boolean);
-  schedule();
-});
-
-$('clearSearch').onclick = () => {
-  $('search').value = '';
-  $('search').dispatchEvent(new Event('input'));
-  $('search').focus();
-};
-
 // ---- what comes from the service
 
 inventory.addEventListener('lista', ({ detail: { before } }) => {
@@ -296,13 +144,12 @@ inventory.addEventListener('lista', ({ detail: { before } }) => {
     toast(`${plural(news.length, 'producto cambió', 'productos cambiaron')} mientras no ${lostAt ? 'había conexión' : 'se seguían todos'}`);
   }
   // One that is followed and was never seen here may be so new that this list had not got it yet.
-  const gone = [...followed].filter((id) => !now.has(id) && (before.has(id) || !loaded));
+  const gone = followedWithout((id) => now.has(id)).filter((id) => before.has(id) || !loaded);
   loaded = true;
   if (gone.length) follow(gone, false);
   schedule();
 });
 
-const isShown = (id) => !onlyFollowed || followed.has(id);
 let ownMissed = 0;
 
 inventory.addEventListener('evento', ({ detail: { message, before, applied, missed } }) => {
@@ -311,11 +158,14 @@ inventory.addEventListener('evento', ({ detail: { message, before, applied, miss
   log(words.log, type.slice('PRODUCT_'.length).toLowerCase(), message);
   schedule();
   if (!applied) return;
-  if (!before) arriving.add(data.id);
+  if (!before) arriving(data.id);
   if (missed) ownMissed += isOwn(changeKey(message));
-  else if (isShown(data.id)) notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message) });
+  else if (isShown(data.id)) {
+    const action = type === 'PRODUCT_DELETED' && before ? recreate(before, 'Restaurar') : null;
+    notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo === 'importación' });
+  }
   tellDialogs(data.id, inventory.products.get(data.id) ?? null);
-  if (type === 'PRODUCT_DELETED' && followed.has(data.id)) follow([data.id], false);
+  if (type === 'PRODUCT_DELETED' && isFollowed(data.id)) follow([data.id], false);
 });
 
 inventory.addEventListener('reanudado', ({ detail: { changes } }) => {

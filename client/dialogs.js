@@ -1,5 +1,7 @@
+import { recreate, undoChange } from './changes.js';
+import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, say, succeeded, working } from './notices.js';
-import { FIELDS, shown, short, stateInWords, whole } from './words.js';
+import { FIELDS, shown, short, stateInWords } from './words.js';
 
 let inventory; // the service the forms write to
 let created; // is told of each product created here
@@ -11,44 +13,6 @@ export function attach(service, onCreated) {
 }
 
 // ---- forms
-
-class Problem extends Error {}
-
-function need(right, message) {
-  if (!right) throw new Problem(message);
-}
-
-function withinLimit(text, limit) {
-  const length = [...text].length; // the service counts characters, not UTF-16 units
-  need(length <= limit, `${whole.format(limit)} caracteres como mucho; hay ${whole.format(length)}.`);
-  return text;
-}
-
-const PARSERS = {
-  nombre(typed) {
-    need(typed, 'Escribe un nombre.');
-    return withinLimit(typed, 255);
-  },
-  descripcion: (typed) => withinLimit(typed, 10_000) || null,
-  precio(typed) {
-    const text = typed.replace(/^\$\s*/, '');
-    need(text, 'Escribe un precio.');
-    need(!/^[-−]/.test(text), 'El precio no puede ser negativo.');
-    need(/^\d[\d.,\s]*$/.test(text), 'Escribe un número, por ejemplo 12,50.');
-    // 1.299 is a thousand to some and one to others: no guess.
-    need(/^\d+([.,]\d{1,2})?$/.test(text), 'Sin separador de miles y con dos decimales como mucho: 1299,99.');
-    const price = Number(text.replace(',', '.'));
-    need(price <= 9999999999.99, 'El precio máximo es 9999999999,99.');
-    return price;
-  },
-  stock(typed) {
-    need(typed, 'Escribe cuántas unidades hay.');
-    need(!/^[-−]/.test(typed), 'El stock no puede ser negativo.');
-    need(/^\d+$/.test(typed), 'Escribe un número entero, sin puntos ni comas.');
-    need(Number(typed) <= 2147483647, 'El stock máximo es 2147483647.');
-    return Number(typed);
-  },
-};
 
 /** The values of `fields`, or null after saying at each field what is wrong with it. */
 function readForm(form, fields = Object.keys(FIELDS)) {
@@ -111,7 +75,7 @@ let conflict = null; // {values, theirs}
 let deleting = null; // the row as last seen in the dialog
 
 function open(dialog, opener) {
-  const card = opener.closest('.product-card');
+  const card = opener.closest('[data-id]');
   const neighbour = card.nextElementSibling ?? card.previousElementSibling;
   dialog.addEventListener('close', () => {
     const stays = card.isConnected && !card.classList.contains('leaving');
@@ -130,7 +94,7 @@ export function openEdit(base, opener) {
   $('editTitle').textContent = `Editar «${short(base.nombre)}»`;
   for (const field of Object.keys(FIELDS)) {
     const input = form.elements[field];
-    input.value = field === 'precio' ? base.precio.toFixed(2).replace('.', ',') : base[field] ?? '';
+    input.value = typedAs(field, base);
     editing.initial[field] = input.value; // read back: an input changes line ends
   }
   $('editNotice').textContent = '';
@@ -154,7 +118,7 @@ $('editForm').addEventListener('submit', async (event) => {
     if (!answer) return;
     if (gone) created(answer.data);
     $('editDialog').close();
-    succeeded(answer);
+    succeeded(answer, gone ? null : undoChange(base, answer));
   } catch (error) {
     if (error.status === 404) tellDialogs(base.id, null);
     else if (error.status !== 412 || !error.data) showErrors(form, error);
@@ -199,7 +163,7 @@ $('overwrite').onclick = async () => {
     const answer = await working($('overwrite'), () => inventory.update(theirs.id, values, theirs.updated_at));
     if (!answer) return;
     closeBoth();
-    succeeded(answer);
+    succeeded(answer, undoChange(theirs, answer));
   } catch (error) {
     if (error.status === 404) tellDialogs(theirs.id, null);
     if (error.status === 412 && error.data) showConflict(values, error.data);
@@ -209,7 +173,7 @@ $('overwrite').onclick = async () => {
 
 export function openDelete(row, opener) {
   deleting = row;
-  $('deleteText').textContent = `«${short(row.nombre)}» (${shown('precio', row)}, stock ${shown('stock', row)}) desaparecerá de todas las pantallas. No se puede deshacer.`;
+  $('deleteText').textContent = `«${short(row.nombre)}» (${shown('precio', row)}, stock ${shown('stock', row)}) desaparecerá de todas las pantallas.`;
   $('deleteNotice').textContent = $('deleteError').textContent = '';
   $('confirmDelete').textContent = 'Eliminar';
   open($('deleteDialog'), opener);
@@ -221,7 +185,7 @@ $('confirmDelete').onclick = async () => {
     const answer = await working($('confirmDelete'), () => inventory.delete(row.id, row.updated_at), true);
     if (!answer) return;
     $('deleteDialog').close();
-    succeeded(answer);
+    succeeded(answer, recreate(answer.data));
   } catch (error) {
     if (error.status === 404) tellDialogs(row.id, null);
     else if (error.status !== 412 || !error.data) $('deleteError').textContent = error.message;

@@ -1,8 +1,7 @@
 import { $, say } from './notices.js';
-import { eventInWords } from './words.js';
+import { eventInWords, moment } from './words.js';
 
 const NEAR = 50; // ids looked back for an event: those of transactions rolled back are missing
-const moment = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short', hour: 'numeric', minute: '2-digit', second: '2-digit' });
 
 let inventory; // whose log it is
 let draw; // draws the list

@@ -21,6 +21,23 @@ const base64url = (text) => btoa(bytes(text)).replaceAll('+', '-').replaceAll('/
 /** A key for one change. Not randomUUID, which pages have over https alone. */
 const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 
+/** What fetch() does, telling which part of the body has gone out. */
+function send(url, { method, headers, body, signal }, progress) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open(method, url);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.upload.onprogress = ({ loaded, total }) => progress(loaded / total);
+    request.onload = () => {
+      const retry = request.getResponseHeader('Retry-After');
+      resolve(new Response(request.response, { status: request.status, headers: retry ? { 'Retry-After': retry } : {} }));
+    };
+    request.onerror = request.onabort = reject;
+    signal.onabort = () => request.abort();
+    request.send(body);
+  });
+}
+
 /** What the service answered instead of doing it; `status` is 0 when nothing came back. */
 export class ServiceError extends Error {
   constructor(status, message, { errors = [], data = null, retryAfter = 0 } = {}) {
@@ -93,6 +110,10 @@ export class Inventario extends EventTarget {
   delete = (id, version) => this.#change('DELETE', `/${id}`, { version });
   /** `motivo`: why, where it is said. */
   moveStock = (id, delta, motivo) => this.#change('POST', `/${id}/stock`, { body: { delta, motivo } });
+  /** Creates and changes products by the rows of a CSV file; `progress` is told which part of it has gone out. */
+  importFile = (text, progress) => this.#change('POST', '', { file: text, progress });
+  /** The newest 100 events of a product below the event `before`, the newest first. */
+  eventsOf = (id, before = Number.MAX_SAFE_INTEGER) => this.#request('GET', `?producto=${id}&before=${before}&limit=100`, { from: this.log });
 
   /** Listens only to the products with these ids; to all with null, with none of them (nobody means that), and with very many. */
   only(ids) {
@@ -338,16 +359,17 @@ export class Inventario extends EventTarget {
     }
   }
 
-  async #request(method, path, { body, version, key, from = this.api } = {}) {
-    const headers = method === 'GET' ? {} : { 'Content-Type': 'application/json' };
+  async #request(method, path, { body, file, progress, version, key, from = this.api } = {}) {
+    const headers = method === 'GET' ? {} : { 'Content-Type': file ? 'text/csv' : 'application/json' };
     if (version) headers['If-Match'] = `"${version}"`;
     if (key && !this.#keyless) headers['Idempotency-Key'] = key;
     const { token } = this;
     if (token) headers.Authorization = `Bearer ${bytes(token)}`;
-    const signal = AbortSignal.timeout(this.times.answerWithin);
+    const signal = AbortSignal.timeout(this.times.answerWithin * (file ? 8 : 1));
+    const options = { method, headers, body: file ?? (body && JSON.stringify(body)), cache: 'no-cache', signal };
     let response;
     try {
-      response = await fetch(from + path, { method, headers, body: body && JSON.stringify(body), cache: 'no-cache', signal });
+      response = await (progress ? send(from + path, options, progress) : fetch(from + path, options));
     } catch {
       throw new ServiceError(0, signal.aborted ? 'El servidor no contestó a tiempo.' : 'No se pudo llegar al servidor.');
     }

@@ -16,29 +16,37 @@ export function say(id, text) {
 
 const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
 
-/** A toast with the `key` of one that is still there takes its place. */
-export function toast(text, { kind = 'info', key = '' } = {}) {
+/** A toast with the `key` of one that is still there takes its place. `action`: [label, function] of its button. */
+export function toast(text, { kind = 'info', key = '', action = null } = {}) {
   toastOf(key)?.remove();
   const item = stamp('toastTemplate');
   item.dataset.key = key;
   item.classList.add(kind);
   if (kind === 'error') item.setAttribute('role', 'alert');
   item.querySelector('p').textContent = text;
+  const [close, act] = [item.querySelector('.icon-button'), item.querySelector('.act')];
+  act.hidden = !action;
+  if (action) {
+    act.textContent = action[0];
+    act.onclick = () => { item.remove(); action[1](); };
+  }
   let timer;
   const hold = () => clearTimeout(timer);
-  const release = () => { timer = setTimeout(() => item.remove(), kind === 'error' ? 12_000 : 5_000); };
+  const release = () => { timer = setTimeout(() => item.remove(), kind === 'error' || action ? 12_000 : 5_000); };
   item.onpointerenter = item.onfocusin = hold;
   item.onpointerleave = item.onfocusout = () => { hold(); release(); };
-  item.querySelector('button').onclick = () => item.remove();
+  close.onclick = () => item.remove();
   $('toasts').append(item);
   if ($('toasts').childElementCount > 4) $('toasts').firstElementChild.remove();
   release();
 }
 
-export const succeeded = ({ message, data }) => toast(`${message}: ${short(data.nombre)}`, { kind: 'success' });
+export const succeeded = ({ message, data }, action = null) => toast(`${message}: ${short(data.nombre)}`, { kind: 'success', action });
 
 const own = new Set(); // changes made here and not yet heard of
 const others = { waiting: [], times: [], flood: 0, timer: null };
+/** Whether a file is being imported here, and until when its changes come in: nobody has to be told of each. */
+export const importing = { now: false, until: 0 };
 export const changeKey = ({ type, data }) => `${data.id} ${type === 'PRODUCT_DELETED' ? 'deleted' : data.updated_at}`;
 let ownRequests = 0;
 
@@ -48,19 +56,20 @@ addEventListener('beforeunload', (event) => ownRequests && event.preventDefault(
 /** Whether the change was made here; asked once for each. */
 export const isOwn = (key) => own.delete(key);
 
-/** Tells of a change, {text, product, key}, unless it turns out to have been made here. */
+/** Tells of a change, {text, product, key, action, imported}, unless it turns out to have been made here. */
 export function notifyOfOther(entry) {
   if (entry) others.waiting.push(entry);
   others.timer ??= setTimeout(() => {
     others.timer = null;
     // An own change's event often arrives before its answer: only the answer tells whose it is.
     if (ownRequests) return notifyOfOther();
+    if (importing.until > performance.now()) others.waiting = others.waiting.filter(({ imported }) => !imported);
     const entries = others.waiting.filter(({ key }) => !isOwn(key));
     const now = performance.now();
     others.waiting = [];
     others.times = others.times.filter((time) => now - time < 1000).concat(entries.map(() => now));
     if (others.times.length <= CALM) {
-      for (const { text, product } of entries) toast(text, { key: `product ${product}` });
+      for (const { text, product, action } of entries) toast(text, { key: `product ${product}`, action });
     } else if (entries.length) {
       others.flood = (toastOf('flood') ? others.flood : 0) + entries.length;
       toast(plural(others.flood, 'cambio', 'cambios'), { key: 'flood' });

@@ -1,16 +1,25 @@
 export const FIELDS = { nombre: 'Nombre', descripcion: 'Descripción', precio: 'Precio', stock: 'Stock' };
 
-const money = new Intl.NumberFormat('es', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+const currency = globalThis.document?.documentElement.dataset.currency;
+const money = currency
+  ? new Intl.NumberFormat('es', { style: 'currency', currency })
+  : new Intl.NumberFormat('es', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+export const price = (value) => (currency ? money.format(value) : `$${money.format(value)}`);
 export const whole = new Intl.NumberFormat('es');
+export const signed = new Intl.NumberFormat('es', { signDisplay: 'always' });
 export const clock = new Intl.DateTimeFormat('es', { timeStyle: 'medium' });
+export const moment = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short', hour: 'numeric', minute: '2-digit', second: '2-digit' });
+export const alphabet = new Intl.Collator('es', { numeric: true });
 export const plural = (n, one, many) => `${whole.format(n)} ${n === 1 ? one : many}`;
 export const short = (text, limit = 80) => (text.length > limit ? `${text.slice(0, limit - 1)}…` : text);
 // As the service's search: without case and accents, however it was composed. Σ by itself, or its last one would differ.
 export const folded = (text) => text.normalize('NFD').replace(/[\u0300-\u036f]/g, '').replace(/Σ/g, 'σ').toLowerCase();
 export const differing = (a, b) => Object.keys(FIELDS).filter((field) => a[field] !== b[field]);
+export const pick = (row, fields) => Object.fromEntries(fields.map((field) => [field, row[field]]));
+export const unitsOf = (row) => (row.stock === 0 ? 'agotado' : row.stock === 1 ? 'unidad' : 'unidades');
 
 export function shown(field, row) {
-  if (field === 'precio') return `$${money.format(row.precio)}`;
+  if (field === 'precio') return price(row.precio);
   if (field === 'stock') return whole.format(row.stock);
   return row[field] ?? 'Sin descripción';
 }

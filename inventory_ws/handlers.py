@@ -99,7 +99,9 @@ async def _import(request: web.Request) -> web.Response:
     table = await asyncio.to_thread(csvfile.parse, await _read(request))
     faults = table.faults
     if not faults:
-        done = await repository.import_products(request.app[DATABASE], table.fields, table.rows, await _cause(request))
+        done = await repository.import_products(
+            request.app[DATABASE], table.fields, table.rows, await _cause(request, "importación")
+        )
         faults = [{"row": row, "field": "id", "message": "no existe"} for row in done.missing]
     if faults:
         raise Failure(400, f"{INVALID}: no se ha importado nada", errors=faults)

@@ -85,8 +85,59 @@ async def deleting(page: Page, client: TestClient) -> None:
 async def looking_back(page: Page, client: TestClient) -> None:
     await populated(page, client)
     await page.locator("#historyToggle").click()
+    await expect(page.locator("#momentText")).to_contain_text("Tras el evento 3")
     await page.locator("#previousEvent").click()
     await expect(page.locator("#momentText")).to_contain_text("Tras el evento 2")
+
+
+async def tabular(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    if await page.locator("#asTable").is_visible():  # a phone has cards
+        await page.locator("#asTable").click()
+        await expect(page.locator(".product-row")).to_have_count(3)
+
+
+async def in_place(page: Page, client: TestClient) -> None:
+    await tabular(page, client)
+    await (
+        page.locator('[data-id="3"] :is([data-edit=stock], [data-action=stock-field])').locator("visible=true").click()
+    )
+    await page.keyboard.type("-99")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".editor.wrong")).to_be_visible()
+
+
+async def one_history(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    await client.patch("/api/productos/3", json={"precio": 2, "stock": 1})
+    await card(page, "Ratón").locator("[data-action=events]").click()
+    await expect(page.locator("#productEvents > li")).to_have_count(2)
+
+
+async def importing(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    await page.locator("#import").click()
+    file = {"name": "a.csv", "mimeType": "text/csv", "buffer": b"nombre;precio\nSilla;1\nMesa;x\n"}
+    await page.locator("#importFile").set_input_files(file)
+    await expect(page.locator("#importSummary")).to_have_text("2 nuevos")
+
+
+async def refused_file(page: Page, client: TestClient) -> None:
+    await importing(page, client)
+    await page.locator("#confirmImport").click()
+    await expect(page.locator("#importFaults tbody tr")).to_have_count(1)
+
+
+async def helped(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    await page.locator("#help").click()
+    await expect(page.locator("#helpDialog")).to_be_visible()
+
+
+async def undoable(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    await card(page, "Ratón").locator("[data-action=add]").click()
+    await expect(page.locator(".toast .act:visible")).to_have_count(1)
 
 
 async def offline(page: Page, client: TestClient) -> None:
@@ -96,9 +147,12 @@ async def offline(page: Page, client: TestClient) -> None:
 
 
 STATES = [empty, populated, nothing_found, followed, faulty, editing, conflicting, deleting, looking_back, offline]
+STATES += [tabular, in_place, one_history, importing, refused_file, helped, undoable]
 LOOKS = {
     "laptop": {"color_scheme": "light"},
+    "laptop in the dark": {"color_scheme": "dark"},
     "phone": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
+    "twice as large": {"viewport": {"width": 640, "height": 400}, "device_scale_factor": 2},
 }
 
 
@@ -113,6 +167,8 @@ async def test_axe_has_nothing_against_the_page(
     page = await visit(**LOOKS[look], reduced_motion="reduce")  # amid an animation, contrast is another
     await state(page, client)
     assert await objections(page) == []
+    if width := LOOKS[look].get("viewport", {}).get("width"):
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 async def test_axe_objects_where_there_is_a_fault(visit: Visit, client: TestClient) -> None:  # noqa: F811

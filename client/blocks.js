@@ -1,0 +1,116 @@
+import { $ } from './notices.js';
+import { isFollowed } from './view.js';
+
+const SIZE = 60; // rows of a block: full lines of 1 to 6 columns of cards
+const STEP = 60; // new rows in a frame: more would make it stutter
+
+/**
+ * A long list in blocks, of which only those near the screen have nodes; one that is far away is as high as it was.
+ *
+ * `list`: the element they are in; `tag`: of a block. `make(row)`: a view, {node}, of a row; `update(view, row)` makes it
+ * show the row, as it also does where only what isFollowed() says has changed; `place(view, index)`: its place in the list.
+ * `exists(id)`: whether there is such a product. `redraw` asks for a draw().
+ */
+export class Blocks {
+  #views = new Map(); // id -> {node, row, followed} of each row on the page
+  #blocks = [];
+  #nearby;
+
+  constructor(list, tag, { make, update, place = () => {}, exists, redraw }) {
+    Object.assign(this, { list, tag, make, update, place, exists, redraw });
+    this.arriving = new Set(); // ids that slide in
+    this.#nearby = new IntersectionObserver((seen) => {
+      for (const { target, isIntersecting } of seen) target.near = isIntersecting;
+      redraw();
+    }, { rootMargin: '800px' });
+    addEventListener('resize', () => {
+      for (const block of this.#blocks) if (!block.firstElementChild) block.style.height = '';
+      redraw();
+    });
+    list.addEventListener('animationend', ({ target }) => target.classList.remove('flash', 'arriving'));
+  }
+
+  /** The node of a product, if it is near the screen. */
+  nodeOf = (id) => this.#views.get(id)?.node;
+
+  draw(rows) {
+    while (this.#blocks.length < Math.ceil(rows.length / SIZE)) this.#blocks.push(this.#newBlock());
+    const parts = this.#blocks.map((block, i) => ({
+      block,
+      first: i * SIZE,
+      rows: rows.slice(i * SIZE, (i + 1) * SIZE),
+      drawn: block.near || block.contains(document.activeElement),
+    }));
+    const staying = new Set(parts.flatMap((part) => (part.drawn ? part.rows.map(({ id }) => id) : [])));
+    for (const { block, drawn } of parts) if (!drawn && block.firstElementChild) block.style.height = `${block.offsetHeight}px`;
+    for (const [id, view] of this.#views) if (!staying.has(id)) this.#remove(id, view);
+    let fresh = 0;
+    for (const { block, first, rows, drawn } of parts) {
+      if (!rows.length && !block.firstElementChild) this.#drop(block);
+      if (!drawn) continue;
+      let next = block.firstElementChild;
+      for (const [i, row] of rows.entries()) {
+        while (next?.classList.contains('leaving')) next = next.nextElementSibling;
+        let view = this.#views.get(row.id);
+        if (!view && ++fresh > STEP) continue;
+        if (!view) {
+          view = { ...this.make(row), row: null, followed: null };
+          this.#views.set(row.id, view);
+          view.node.classList.toggle('arriving', this.arriving.has(row.id));
+          block.insertBefore(view.node, next);
+        } else if (view.node === next) next = next.nextElementSibling;
+        else move(view.node, block, next);
+        if (view.row !== row || view.followed !== isFollowed(row.id)) {
+          this.update(view, row);
+          Object.assign(view, { row, followed: isFollowed(row.id) });
+        }
+        this.place(view, first + i);
+      }
+      if (fresh <= STEP) block.style.height = '';
+    }
+    this.arriving.clear();
+    if (fresh > STEP) this.redraw();
+    const unknown = parts.filter(({ block, rows, drawn }) => !drawn && rows.length && !block.style.height);
+    const model = unknown.length ? parts.find(({ block, drawn }) => drawn && block.firstElementChild)?.block : null;
+    if (!model) return;
+    const usual = model.offsetHeight / model.childElementCount;
+    for (const { block, rows } of unknown) block.style.height = `${usual * rows.length}px`;
+  }
+
+  #newBlock() {
+    const block = document.createElement(this.tag);
+    if (this.tag === 'div') block.className = 'cards';
+    block.near = !this.#blocks.length;
+    this.list.append(block);
+    this.#nearby.observe(block);
+    return block;
+  }
+
+  #drop(block) {
+    this.#nearby.unobserve(block);
+    this.#blocks.splice(this.#blocks.indexOf(block), 1);
+    block.remove();
+  }
+
+  #remove(id, { node }) {
+    this.#views.delete(id);
+    if (node.contains(document.activeElement)) {
+      // To the row and not to its button: the next key press must not act on another product.
+      (node.nextElementSibling ?? node.previousElementSibling ?? $('listTitle')).focus();
+    }
+    if (this.exists(id) || this.tag !== 'div' || matchMedia('(prefers-reduced-motion: reduce)').matches) return node.remove();
+    node.classList.add('leaving');
+    node.animate({ opacity: [1, 0], scale: [1, 0.97] }, 160).onfinish = () => {
+      node.remove();
+      this.redraw();
+    };
+  }
+}
+
+/** To another place, where the browser can without a loss of focus. */
+function move(node, block, next) {
+  if (block.moveBefore) return block.moveBefore(node, next);
+  const focused = node.contains(document.activeElement) && document.activeElement;
+  block.insertBefore(node, next);
+  if (focused) focused.focus({ preventScroll: true });
+}

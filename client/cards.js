@@ -1,0 +1,56 @@
+import { Blocks } from './blocks.js';
+import { $, stamp } from './notices.js';
+import { isFollowed } from './view.js';
+import { FIELDS, differing, short, shown, unitsOf } from './words.js';
+
+/** The parts of a node by the names of their classes and actions. */
+export const partsOf = (node, names) => Object.fromEntries(names.map((name) => [name, node.querySelector(`.${name}, [data-action=${name}]`)]));
+
+/** Names what can be done with the product, and says whether it is followed; `part` has the buttons. */
+export function nameActions(part, row) {
+  part.take.ariaLabel = `−1 unidad de ${row.nombre}`;
+  part.add.ariaLabel = `+1 unidad de ${row.nombre}`;
+  part.edit.ariaLabel = part.edit.title = `Editar ${row.nombre}`;
+  part.delete.ariaLabel = part.delete.title = `Eliminar ${row.nombre}`;
+  part.events.ariaLabel = part.events.title = `Historia de ${row.nombre}`;
+  part.follow.ariaLabel = part.follow.title = `${isFollowed(row.id) ? 'Dejar de seguir' : 'Seguir'} ${row.nombre}`;
+  part.follow.ariaPressed = String(isFollowed(row.id));
+}
+
+/** Lets a change be seen: the node, and its price or stock. */
+export function flash(node, part, changed) {
+  node.classList.remove('arriving');
+  for (const each of [node, changed.includes('precio') && part.price, changed.includes('stock') && part.units]) {
+    if (each) each.classList.add('flash');
+  }
+}
+
+const PARTS = ['name', 'number', 'description', 'price', 'units', 'units-label', 'stepper', 'take', 'add', 'stock-field', 'edit', 'delete', 'events', 'follow'];
+
+/** The products as cards; `exists` and `redraw` as Blocks has them. */
+export const cardList = (exists, redraw) => new Blocks($('productList'), 'div', { make, update, exists, redraw });
+
+function make(row) {
+  const node = stamp('cardTemplate');
+  const part = partsOf(node, PARTS);
+  node.dataset.id = row.id;
+  part.number.textContent = `#${row.id}`;
+  return { node, part };
+}
+
+function update({ node, part, row: before }, row) {
+  const changed = before ? differing(before, row) : Object.keys(FIELDS);
+  if (changed.includes('nombre')) {
+    part.name.textContent = part.name.title = node.ariaLabel = row.nombre;
+    part.stepper.ariaLabel = `Stock de ${row.nombre}`;
+    part['stock-field'].ariaLabel = part['stock-field'].title = `Mover o contar el stock de ${row.nombre}`;
+  }
+  nameActions(part, row);
+  part.description.textContent = short(shown('descripcion', row), 400);
+  part.description.classList.toggle('none', row.descripcion === null);
+  part.price.textContent = shown('precio', row);
+  part.units.textContent = shown('stock', row);
+  part['units-label'].textContent = unitsOf(row);
+  node.classList.toggle('sold-out', row.stock === 0);
+  if (before && changed.length) flash(node, part, changed);
+}

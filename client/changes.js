@@ -1,0 +1,165 @@
+import { PARSERS, Problem, readStock, typedAs } from './fields.js';
+import { $, stamp, succeeded, toast, working } from './notices.js';
+import { differing, pick, short, shown, signed, whole } from './words.js';
+
+// What a person does to a product without a form: a move, a price or a count in place, and taking back what was done.
+
+let inventory; // the service it is done to
+let created; // is told of each product made anew
+
+/** `onCreated` is given the row of each product that comes back. */
+export function attachChanges(service, onCreated) {
+  inventory = service;
+  created = onCreated;
+}
+
+const name = ({ nombre }) => short(nombre);
+const aside = () => document.createElement('button'); // for working(), where the button has gone with its notice
+const tooFew = (stock) => (stock === 0 ? 'no queda ninguna unidad' : `no alcanza, quedan ${whole.format(stock)}`);
+
+/** Moves stock by so many units; throws a ServiceError. */
+async function move(row, button, delta) {
+  const answer = await working(button, () => inventory.moveStock(row.id, delta));
+  if (!answer) return;
+  const took = Math.abs(delta) > 1 ? `movimiento ${signed.format(delta)}, ` : '';
+  const undo = () => attempt(answer.data, () => move(answer.data, aside(), -delta));
+  toast(`${name(answer.data)}: ${took}stock ${shown('stock', answer.data)}`, { kind: 'success', key: `stock ${row.id}`, action: ['Deshacer', undo] });
+}
+
+/** Does what may be refused, and says so in a notice. */
+async function attempt(row, change, says = ({ message }) => message) {
+  try {
+    await change();
+  } catch (error) {
+    toast(`${name(row)}: ${says(error)}`, { kind: 'error', key: `stock ${row.id}` });
+  }
+}
+
+/** The step of a button. */
+export const step = (row, button, delta) => attempt(row, () => move(row, button, delta), ({ status, message, data }) => (
+  status === 409 && delta < 0 && data ? tooFew(data.stock) : message));
+
+/** The action of a notice that puts the fields that were changed back to what they are in `before`. */
+export function undoChange(before, { data: after }) {
+  const back = () => inventory.update(after.id, pick(before, differing(before, after)), after.updated_at);
+  return ['Deshacer', () => attempt(after, async () => {
+    const answer = await working(aside(), back);
+    toast(`Deshecho: ${name(answer.data)}`, { kind: 'success' });
+  }, ({ status, message }) => (status === 412 ? 'alguien lo cambió después, y así se queda' : message))];
+}
+
+/** The action of a notice that makes a product with the values of one that was deleted. */
+export function recreate(row, label = 'Deshacer') {
+  return [label, () => attempt(row, async () => {
+    const answer = await working(aside(), () => inventory.create(pick(row, ['nombre', 'descripcion', 'precio', 'stock'])));
+    created(answer.data);
+    toast(`${name(row)} está otra vez, con otro número: #${answer.data.id} (era #${row.id})`, { kind: 'success' });
+  })];
+}
+
+// ---- in place
+
+let editing = null; // {host, editor, field, base: the row it began from}
+
+/** Whether something in `element` is being edited in place. */
+export const isEditing = (element) => editing !== null && element.contains(editing.editor);
+
+/** Puts a field for the price or the stock of a row into `host`, an element that has room for it. */
+export function editInPlace(host, row, field) {
+  closeEditor();
+  const editor = stamp('editorTemplate');
+  const input = editor.querySelector('input');
+  input.value = typedAs(field, row);
+  input.ariaLabel = field === 'stock' ? `Stock de ${row.nombre}: −12 sale, +40 entra, =37 es un recuento` : `Precio de ${row.nombre}`;
+  input.inputMode = field === 'stock' ? 'text' : 'decimal';
+  editing = { host, editor, field, base: row };
+  editor.onkeydown = keyed;
+  input.oninput = hint;
+  editor.onfocusout = () => { if (!input.readOnly) save(false); };
+  host.append(editor);
+  host.classList.add('editing');
+  input.select();
+  hint();
+}
+
+function closeEditor(refocus = false) {
+  if (!editing) return;
+  const { host, editor } = editing;
+  editing = null;
+  host.classList.remove('editing');
+  editor.onfocusout = null;
+  editor.remove();
+  if (refocus) (host.matches('[tabindex]') ? host : host.closest('[data-id]')?.querySelector('[data-action=stock-field]'))?.focus();
+}
+
+function note(text, wrong = false) {
+  editing.editor.querySelector('.note').textContent = text;
+  editing.editor.classList.toggle('wrong', wrong);
+  editing.editor.querySelector('input').ariaInvalid = wrong ? 'true' : null;
+}
+
+/** What is typed, as [change to be made, what it is called]; null where it changes nothing; throws a Problem. */
+function meant() {
+  const { editor, field, base } = editing;
+  const typed = editor.querySelector('input').value.trim();
+  if (field === 'precio') {
+    const precio = PARSERS.precio(typed);
+    return precio === base.precio ? null : [{ precio }, ''];
+  }
+  const { delta, count } = readStock(typed);
+  if (delta === undefined) return count === base.stock && !typed.startsWith('=') ? null : [{ stock: count }, `Recuento: hay ${whole.format(count)}`];
+  const left = inventory.products.get(base.id)?.stock + delta;
+  if (left < 0) throw new Problem(`Movimiento ${signed.format(delta)}: ${tooFew(left - delta)}.`);
+  return [{ delta }, `Movimiento ${signed.format(delta)}: quedarán ${whole.format(left)}`];
+}
+
+function hint() {
+  try {
+    note(meant()?.[1] || (editing.field === 'stock' ? '−12 sale · +40 entra · =37 recuento' : ''));
+  } catch (problem) {
+    note(problem.message);
+  }
+}
+
+function keyed(event) {
+  event.stopPropagation();
+  if (event.key === 'Enter') save(true);
+  else if (event.key === 'Escape') closeEditor(true);
+  else return;
+  event.preventDefault();
+}
+
+/** Saves what was typed; `refocus`: the focus goes back to where it came from, and what can't be read is said. */
+async function save(refocus) {
+  const mine = editing;
+  const input = mine.editor.querySelector('input');
+  const { base, field } = mine;
+  let change;
+  try {
+    change = meant();
+  } catch (problem) {
+    return refocus ? note(problem.message, true) : closeEditor();
+  }
+  if (!change || input.readOnly) return input.readOnly || closeEditor(refocus);
+  input.readOnly = true;
+  try {
+    if (change[0].delta) await move(base, aside(), change[0].delta);
+    else await put(base, change);
+    if (editing === mine) closeEditor(refocus);
+  } catch (error) {
+    const { status, data } = error;
+    if (editing !== mine) return toast(`${name(base)}: ${error.message}`, { kind: 'error' });
+    input.readOnly = false;
+    if (status === 412 && data) mine.base = data;
+    note(status === 412 && data ? `Alguien lo cambió: ahora ${field} ${shown(field, data)}. Intro guarda lo tuyo.`
+      : status === 409 && data ? `${tooFew(data.stock)}.` : status === 404 ? 'Alguien lo eliminó.' : error.message, true);
+    if (refocus) input.focus();
+  }
+}
+
+async function put(base, [values, called]) {
+  const answer = await working(aside(), () => inventory.update(base.id, values, base.updated_at));
+  const text = called ? `${name(base)}: recuento ${shown('stock', answer.data)} (había ${shown('stock', base)})` : '';
+  if (text) toast(text, { kind: 'success', action: undoChange(base, answer) });
+  else succeeded(answer, undoChange(base, answer));
+}

@@ -1,0 +1,53 @@
+import { whole } from './words.js';
+
+/** What is wrong with a text that somebody typed. */
+export class Problem extends Error {}
+
+function need(right, message) {
+  if (!right) throw new Problem(message);
+}
+
+function withinLimit(text, limit) {
+  const length = [...text].length; // the service counts characters, not UTF-16 units
+  need(length <= limit, `${whole.format(limit)} caracteres como mucho; hay ${whole.format(length)}.`);
+  return text;
+}
+
+/** The value of each field, from what was typed without blanks at its ends; throws a Problem. */
+export const PARSERS = {
+  nombre(typed) {
+    need(typed, 'Escribe un nombre.');
+    return withinLimit(typed, 255);
+  },
+  descripcion: (typed) => withinLimit(typed, 10_000) || null,
+  precio(typed) {
+    const text = typed.replace(/^[$€£]\s*|\s*[$€£]$/g, '');
+    need(text, 'Escribe un precio.');
+    need(!/^[-−]/.test(text), 'El precio no puede ser negativo.');
+    need(/^\d[\d.,\s]*$/.test(text), 'Escribe un número, por ejemplo 12,50.');
+    // 1.299 is a thousand to some and one to others: no guess.
+    need(/^\d+([.,]\d{1,2})?$/.test(text), 'Sin separador de miles y con dos decimales como mucho: 1299,99.');
+    const price = Number(text.replace(',', '.'));
+    need(price <= 9999999999.99, 'El precio máximo es 9999999999,99.');
+    return price;
+  },
+  stock(typed) {
+    need(typed, 'Escribe cuántas unidades hay.');
+    need(!/^[-−]/.test(typed), 'El stock no puede ser negativo.');
+    need(/^\d+$/.test(typed), 'Escribe un número entero, sin puntos ni comas.');
+    need(Number(typed) <= 2147483647, 'El stock máximo es 2147483647.');
+    return Number(typed);
+  },
+};
+
+/** Stock as people move it: `-12` and `+40` as {delta}, `=37` and `37` as {count}; throws a Problem. */
+export function readStock(typed) {
+  const [, sign, digits] = /^([-−+=]?)\s*(.*)$/.exec(typed);
+  const units = PARSERS.stock(digits);
+  if (sign === '=' || sign === '') return { count: units };
+  need(units > 0, 'Un movimiento no puede ser de 0 unidades.');
+  return { delta: sign === '+' ? units : -units };
+}
+
+/** As it is typed into the field of a form. */
+export const typedAs = (field, row) => (field === 'precio' ? row.precio.toFixed(2).replace('.', ',') : String(row[field] ?? ''));

@@ -1,0 +1,191 @@
+import { decode, guarded, parse, unguarded, write } from './csv.js';
+import { typedAs } from './fields.js';
+import { $, importing, say, stamp, toast, working } from './notices.js';
+import { FIELDS, folded, plural, short, whole } from './words.js';
+
+// Files in and out.
+
+const LIMIT = 5 * 1024 * 1024; // bytes, and rows: what the service takes
+const ROWS = 50_000;
+const COLUMNS = ['id', ...Object.keys(FIELDS)];
+// What other programs call our columns; an `id` of theirs is none of ours.
+const ALIASES = {
+  id: ['id'],
+  nombre: ['nombre', 'name', 'title', 'producto', 'product', 'articulo'],
+  descripcion: ['descripcion', 'descripcion corta', 'description', 'short description', 'body (html)', 'detalle'],
+  precio: ['precio', 'precio normal', 'price', 'regular price', 'variant price', 'pvp'],
+  stock: ['stock', 'inventario', 'existencias', 'cantidad', 'variant inventory qty', 'quantity', 'qty', 'unidades'],
+};
+
+let inventory;
+let file = null; // {head, rows} of the file that was chosen
+
+export function attachFiles(service) {
+  inventory = service;
+}
+
+// ---- out
+
+/** Saves the rows so that a double click opens them in a spreadsheet of a Spanish machine. */
+export function exportRows(rows) {
+  const lines = rows.map((row) => [String(row.id), guarded(row.nombre), guarded(row.descripcion ?? ''), typedAs('precio', row), String(row.stock)]);
+  const url = URL.createObjectURL(new Blob(['\ufeff', write([COLUMNS, ...lines], ';')], { type: 'text/csv' }));
+  const link = Object.assign(document.createElement('a'), { href: url, download: `inventario-${new Date().toISOString().slice(0, 10)}.csv` });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  toast(`${plural(rows.length, 'producto exportado', 'productos exportados')}: ${link.download}`, { kind: 'success' });
+}
+
+// ---- in
+
+function open() {
+  if ($('importDialog').open) return;
+  show(null);
+  $('importDialog').showModal();
+}
+
+$('import').onclick = open;
+$('importDialog').addEventListener('cancel', (event) => { if ($('confirmImport').disabled && importing.now) event.preventDefault(); });
+$('importDialog').addEventListener('close', () => $('import').focus());
+$('importFile').onclick = ({ target }) => { target.value = ''; }; // or the same file, put right, would be no change
+$('importFile').onchange = ({ target }) => target.files[0] && read(target.files[0]);
+
+for (const type of ['dragover', 'drop']) {
+  document.addEventListener(type, (event) => {
+    if (!event.dataTransfer.types.includes('Files') || importing.now) return;
+    event.preventDefault();
+    if (type === 'dragover' || document.querySelector('dialog[open]:not(#importDialog)')) return;
+    open();
+    if (event.dataTransfer.files[0]) read(event.dataTransfer.files[0]);
+  });
+}
+
+/** Shows what was read, or that nothing was. */
+function show(read, problem = '') {
+  file = read;
+  $('importFaults').hidden = true;
+  $('importProgress').hidden = true;
+  say('importError', problem);
+  $('importPreview').hidden = !file;
+  if (!file) {
+    $('importFile').value = '';
+    $('confirmImport').disabled = true;
+    $('confirmImport').textContent = 'Importar';
+    return say('importSummary', '');
+  }
+  const ours = COLUMNS.every((name) => name === 'id' || file.head.includes(name));
+  for (const name of COLUMNS) {
+    const found = file.head.findIndex((title) => ALIASES[name].includes(folded(title.trim())));
+    const select = $(`import-${name}`);
+    select.replaceChildren(new Option('—', ''), ...file.head.map((title, n) => new Option(short(title, 40) || `Columna ${n + 1}`, n)));
+    select.value = found < 0 || (name === 'id' && !(ours && file.head[found].trim() === 'id')) ? '' : String(found);
+  }
+  preview();
+}
+
+async function read(chosen) {
+  say('importName', short(chosen.name));
+  if (chosen.size > LIMIT) return show(null, 'El archivo pasa de 5 MiB.');
+  try {
+    const [head, ...rows] = parse(decode(await chosen.arrayBuffer()));
+    if (!head || head.length < 2) return show(null, 'No es un archivo CSV: su primera fila tiene que ser la de los títulos.');
+    if (rows.length > ROWS) return show(null, `El archivo pasa de ${whole.format(ROWS)} filas.`);
+    show({ head, rows });
+    $('confirmImport').focus();
+  } catch (error) {
+    show(null, error instanceof SyntaxError ? error.message : 'No se pudo leer el archivo.');
+  }
+}
+
+/** The rows of the file in the columns that were chosen: [names, rows of cells]. */
+function mapped() {
+  const names = COLUMNS.filter((name) => $(`import-${name}`).value !== '');
+  const places = names.map((name) => Number($(`import-${name}`).value));
+  return [names, file.rows.map((row) => places.map((place) => row[place] ?? ''))];
+}
+
+const number = (cell) => (/^-?\d+([.,]\d{1,2})?$/.test(cell.trim()) ? Number(cell.trim().replace(',', '.')) : NaN);
+
+/** Whether a row of the file leaves its product as it is. */
+function changesNothing(product, names, cells) {
+  return names.every((name, n) => {
+    if (name === 'id') return true;
+    if (name === 'precio' || name === 'stock') return number(cells[n]) === product[name];
+    const [cell, value] = [unguarded(cells[n]), product[name] ?? ''];
+    return cell === value || (name === 'nombre' && cell.trim() === value);
+  });
+}
+
+function preview() {
+  const [names, rows] = mapped();
+  const counts = { nuevos: 0, cambian: 0, iguales: 0, faltan: 0 };
+  const at = names.indexOf('id');
+  for (const cells of rows) {
+    if (!cells.some(Boolean)) continue;
+    const product = at < 0 || !cells[at] ? undefined : inventory.products.get(Number(cells[at])) ?? null;
+    if (product === undefined) counts.nuevos += 1;
+    else if (product === null) counts.faltan += 1;
+    else counts[changesNothing(product, names, cells) ? 'iguales' : 'cambian'] += 1;
+  }
+  const complete = at >= 0 ? names.length > 1 : names.includes('nombre') && names.includes('precio');
+  const texts = [
+    counts.nuevos && plural(counts.nuevos, 'nuevo', 'nuevos'),
+    counts.cambian && plural(counts.cambian, 'cambia', 'cambian'),
+    counts.iguales && plural(counts.iguales, 'sigue igual', 'siguen iguales'),
+    counts.faltan && `${plural(counts.faltan, 'fila', 'filas')} con un número que no existe`,
+  ].filter(Boolean);
+  say('importSummary', complete ? texts.join(' · ') || 'El archivo no tiene productos.' : 'Elige la columna del nombre y la del precio.');
+  $('confirmImport').disabled = !complete || counts.nuevos + counts.cambian === 0;
+  $('confirmImport').textContent = `Importar ${whole.format(counts.nuevos + counts.cambian)}`;
+  const cell = (tag, text) => Object.assign(document.createElement(tag), { textContent: short(text, 60) });
+  const line = (tag, texts) => {
+    const row = document.createElement('tr');
+    row.append(...texts.map((text) => cell(tag, text)));
+    return row;
+  };
+  $('importHead').replaceChildren(line('th', ['Fila', ...names.map((name) => FIELDS[name] ?? 'Número')]));
+  $('importRows').replaceChildren(...rows.slice(0, 5).map((cells, n) => line('td', [String(n + 2), ...cells])));
+  $('importMore').textContent = rows.length > 5 ? `y ${plural(rows.length - 5, 'fila más', 'filas más')}` : '';
+}
+
+$('importColumns').onchange = preview;
+
+$('confirmImport').onclick = async () => {
+  const [names, rows] = mapped();
+  const body = write([names, ...rows], ',');
+  const bar = $('importProgress').querySelector('progress');
+  const sending = (part) => {
+    if (part < 1) bar.value = part;
+    else bar.removeAttribute('value'); // it is there, and being written
+    say('importStep', part < 1 ? `Enviando: ${Math.round(part * 100)} %` : `Guardando ${plural(rows.length, 'fila', 'filas')}…`);
+  };
+  $('importFaults').hidden = true;
+  $('importProgress').hidden = false;
+  say('importError', '');
+  sending(0);
+  importing.now = true;
+  try {
+    const answer = await working($('confirmImport'), () => inventory.importFile(body, sending));
+    const { creados, actualizados } = answer.data;
+    $('importDialog').close();
+    toast(`Importado: ${plural(creados, 'producto nuevo', 'productos nuevos')}, ${plural(actualizados, 'cambiado', 'cambiados')}`, { kind: 'success' });
+  } catch (error) {
+    say('importError', error.errors.length ? 'No se ha importado nada. Corrige el archivo y elígelo otra vez:' : error.message);
+    showFaults(error.errors);
+  } finally {
+    importing.until = performance.now() + 5_000;
+    importing.now = false;
+    $('importProgress').hidden = true;
+  }
+};
+
+function showFaults(errors) {
+  const [names] = mapped();
+  const title = (field) => (names.includes(field) ? file.head[Number($(`import-${field}`).value)] : field);
+  $('importFaults').hidden = !errors.length;
+  $('importFaults').querySelector('tbody').replaceChildren(...errors.map(({ row = '', field, message }) => {
+    const line = stamp('faultTemplate');
+    [row, title(field), message].forEach((text, n) => { line.cells[n].textContent = text; });
+    return line;
+  }));
+}

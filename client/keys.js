@@ -1,0 +1,42 @@
+import { $ } from './notices.js';
+import { isTable, useTable } from './view.js';
+
+// The page by keyboard. Keys of one character can be switched off, for those who speak to their machine.
+
+const name = 'inventario-atajos';
+const ACTS = {
+  '/': () => {
+    $('search').focus();
+    $('search').select();
+  },
+  n: () => {
+    $('createPanel').open = true;
+    $('nombre').focus();
+  },
+  l: () => (document.querySelector('#productTable tbody [tabindex="0"]') ?? document.querySelector('.product-card button') ?? $('listTitle')).focus(),
+  t: () => useTable(!isTable()),
+  i: () => $('import').click(),
+  e: () => $('export').click(),
+};
+
+try {
+  $('useKeys').checked = localStorage.getItem(name) !== 'no';
+} catch { /* storage may be forbidden */ }
+
+$('useKeys').onchange = () => {
+  try {
+    localStorage.setItem(name, $('useKeys').checked ? 'si' : 'no');
+  } catch { /* as above */ }
+};
+
+$('help').onclick = () => $('helpDialog').showModal();
+
+addEventListener('keydown', (event) => {
+  const { key, target } = event;
+  if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
+  if (document.querySelector('dialog[open]') || target.closest?.('input:not([type=checkbox]), textarea, select')) return;
+  if (key === '?') $('help').click();
+  else if ($('useKeys').checked && Object.hasOwn(ACTS, key)) ACTS[key]();
+  else return;
+  event.preventDefault();
+});

@@ -1,0 +1,131 @@
+import { undoChange } from './changes.js';
+import { $, say, stamp, succeeded, working } from './notices.js';
+import { FIELDS, differing, moment, pick, short, shown, whole } from './words.js';
+
+// The history of one product: its events, the newest first, and its stock as a line.
+
+let inventory;
+let id = null; // of the product that is looked at
+let events = []; // newest first, as far back as they were asked for
+
+export function attachProduct(service) {
+  inventory = service;
+  inventory.addEventListener('evento', ({ detail: { message } }) => {
+    if (id !== message.data.id || (events[0] && events[0].id >= message.id)) return;
+    events.unshift(message);
+    draw();
+  });
+}
+
+/** Opens the history of a product; the focus returns to `opener`. */
+export async function openProduct(row, opener) {
+  id = row.id;
+  events = [];
+  $('productTitle').textContent = `Historia de «${short(row.nombre)}»`;
+  $('productEvents').replaceChildren();
+  $('productLine').replaceChildren();
+  $('olderEvents').hidden = true;
+  say('productError', '');
+  $('productDialog').addEventListener('close', () => { id = null; (opener.isConnected ? opener : $('listTitle')).focus(); }, { once: true });
+  $('productDialog').showModal();
+  await more();
+}
+
+async function more() {
+  const asked = id;
+  say('productNow', 'Buscando…');
+  try {
+    const { data } = await inventory.eventsOf(id, events.at(-1)?.id);
+    if (id !== asked) return;
+    events.push(...data);
+    $('olderEvents').hidden = data.length < 100;
+  } catch (error) {
+    say('productError', error.message);
+  }
+  draw();
+}
+
+$('olderEvents').onclick = more;
+
+/** What the product was before an event, as far as it is known. */
+function before(n) {
+  const { data, antes } = events[n];
+  const last = events[n + 1];
+  if (antes) return { ...data, ...antes };
+  return last?.data.nombre ? last.data : null;
+}
+
+function draw() {
+  const now = inventory.products.get(id);
+  say('productNow', now ? `Ahora: ${shown('precio', now)}, stock ${shown('stock', now)}` : 'Ya no está en el inventario.');
+  $('productEvents').replaceChildren(...events.map(entry));
+  if (!events.length) say('productError', $('productError').textContent || 'El registro ya no guarda ninguno de sus eventos.');
+  drawLine();
+}
+
+function entry(event, n) {
+  const { type, timestamp, data, actor, motivo } = event;
+  const item = stamp('changeTemplate');
+  item.querySelector('time').textContent = moment.format(new Date(timestamp));
+  item.querySelector('time').dateTime = timestamp;
+  item.querySelector('.who').textContent = [actor, motivo].filter(Boolean).map((text) => short(text)).join(' · ');
+  const was = before(n);
+  const lines = type === 'PRODUCT_CREATED' ? [line(`Creado: «${short(data.nombre)}», ${shown('precio', data)}, stock ${shown('stock', data)}`)]
+    : type === 'PRODUCT_DELETED' ? [line('Eliminado')]
+      : was ? differing(was, data).map((field) => changed(field, was, data)) : [line('Actualizado')];
+  item.querySelector('ul').replaceChildren(...lines);
+  return item;
+}
+
+function line(...parts) {
+  const item = document.createElement('li');
+  item.append(...parts);
+  return item;
+}
+
+/** What became of a field, and a button that puts its former value back where it is not the present one. */
+function changed(field, was, data) {
+  const value = (row) => (typeof row[field] === 'string' ? `«${short(row[field])}»` : shown(field, row));
+  const text = document.createElement('span');
+  text.textContent = `${FIELDS[field]}: ${value(was)} → ${value(data)}`;
+  const now = inventory.products.get(id);
+  if (!now || now[field] === was[field]) return line(text);
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.textContent = 'Restaurar este valor';
+  button.ariaLabel = `Restaurar ${FIELDS[field].toLowerCase()} ${value(was)}`;
+  button.onclick = () => restore(button, pick(was, [field]));
+  return line(text, button);
+}
+
+async function restore(button, values) {
+  const base = inventory.products.get(id);
+  say('productError', '');
+  try {
+    const answer = await working(button, () => inventory.update(id, values, base.updated_at));
+    if (answer) succeeded(answer, undoChange(base, answer));
+  } catch (error) {
+    say('productError', error.status === 412 ? 'Alguien lo acaba de cambiar: mira otra vez.' : error.message);
+  }
+  if (document.activeElement === document.body) $('productTitle').focus(); // its button went with the list
+}
+
+/** The stock over time, as steps: it stays what it is until the next event. */
+function drawLine() {
+  const points = events.filter(({ data }) => data.stock !== undefined).map(({ timestamp, data }) => [Date.parse(timestamp), data.stock]).reverse();
+  const first = events.length && before(events.length - 1);
+  if (first && events.at(-1).antes) points.unshift([points[0]?.[0] ?? 0, first.stock]);
+  $('productChart').hidden = points.length < 2;
+  if (points.length < 2) return;
+  const stocks = points.map(([, stock]) => stock);
+  const [from, to, least, most] = [points[0][0], Date.now(), Math.min(...stocks), Math.max(...stocks)];
+  const x = (time) => (((time - from) / (to - from || 1)) * 600).toFixed(1);
+  const y = (stock) => (76 - ((stock - least) / (most - least || 1)) * 72).toFixed(1);
+  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+  path.setAttribute('d', `M0 ${y(stocks[0])}${points.map(([time, stock]) => `H${x(time)}V${y(stock)}`).join('')}H600`);
+  $('productLine').replaceChildren(path);
+  $('productLine').ariaLabel = `Stock: entre ${whole.format(least)} y ${whole.format(most)}, ahora ${whole.format(stocks.at(-1))}`;
+  $('lineMost').textContent = whole.format(most);
+  $('lineLeast').textContent = whole.format(least);
+  $('lineFrom').textContent = moment.format(from);
+}

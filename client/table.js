@@ -1,0 +1,127 @@
+import { Blocks } from './blocks.js';
+import { flash, nameActions, partsOf } from './cards.js';
+import { isEditing } from './changes.js';
+import { $, stamp } from './notices.js';
+import { choices, order, sortBy } from './view.js';
+import { FIELDS, differing, moment, short, shown } from './words.js';
+
+const PARTS = ['name', 'number', 'description', 'price', 'units', 'when', 'take', 'add', 'edit', 'delete', 'events', 'follow'];
+const table = $('productTable');
+let blocks;
+let exists;
+let redraw;
+
+/** The products as a table; `has` and `onRedraw` as `exists` and `redraw` of Blocks. */
+export function productTable(has, onRedraw) {
+  exists = has;
+  redraw = onRedraw;
+  blocks = new Blocks(table, 'tbody', { make, update, place, exists, redraw });
+  return blocks;
+}
+
+// ---- rows that stay where they are under the pointer, and while one of them is edited
+
+let hovered = false;
+let held = []; // rows, as they stand in the table
+let heldFor = -1; // the choice that they were drawn for
+
+table.addEventListener('pointerover', ({ pointerType, target }) => {
+  const inside = pointerType !== 'touch' && target.closest('tbody') !== null;
+  if (hovered && !inside) redraw();
+  hovered = inside;
+});
+table.addEventListener('pointerleave', () => {
+  hovered = false;
+  redraw();
+});
+
+/** Draws the rows of the Map `products`, in order; while the pointer is over them, those that it is over, as they are now. */
+export function drawTable(rows, products) {
+  const still = (hovered || isEditing(table)) && heldFor === choices;
+  held = still ? held.map((row) => products.get(row.id) ?? row) : rows;
+  heldFor = choices;
+  table.ariaRowCount = String(held.length + 1);
+  for (const head of table.tHead.querySelectorAll('[data-sort]')) {
+    const { by, down } = order();
+    head.parentElement.ariaSort = head.dataset.sort !== by ? 'none' : down ? 'descending' : 'ascending';
+  }
+  blocks.draw(held);
+  for (const { id } of held) blocks.nodeOf(id)?.classList.toggle('gone', !products.has(id));
+}
+
+table.tHead.addEventListener('click', ({ target }) => {
+  const head = target.closest('[data-sort]');
+  if (head) sortBy(head.dataset.sort);
+});
+
+function make(row) {
+  const node = stamp('rowTemplate');
+  const part = partsOf(node, PARTS);
+  node.dataset.id = row.id;
+  part.number.textContent = row.id;
+  for (const control of controlsOf(node)) control.tabIndex = -1;
+  if (!table.querySelector('tbody [tabindex="0"]')) part.price.tabIndex = 0;
+  return { node, part };
+}
+
+const today = new Intl.DateTimeFormat('es', { hour: '2-digit', minute: '2-digit' });
+const earlier = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short' });
+
+function update({ node, part, row: before }, row) {
+  const changed = before ? differing(before, row) : Object.keys(FIELDS);
+  const time = new Date(row.updated_at);
+  part.name.textContent = part.name.title = row.nombre;
+  part.description.textContent = short(row.descripcion ?? '', 200);
+  part.description.title = row.descripcion ?? '';
+  part.price.querySelector('.value').textContent = shown('precio', row);
+  part.units.querySelector('.value').textContent = shown('stock', row);
+  part.when.textContent = (time.toDateString() === new Date().toDateString() ? today : earlier).format(time);
+  part.when.title = moment.format(time);
+  nameActions(part, row);
+  node.classList.toggle('sold-out', row.stock === 0);
+  if (before && changed.length) flash(node, part, changed);
+}
+
+function place({ node }, index) {
+  const place = String(index + 2); // the header is the first
+  if (node.ariaRowIndex !== place) node.ariaRowIndex = place;
+}
+
+// ---- by keyboard: one stop of the Tab key, and arrows from there
+
+const controlsOf = (node) => [...node.querySelectorAll('button, [data-edit]')];
+
+table.addEventListener('focusin', ({ target }) => {
+  const control = target.closest('tbody button, tbody [data-edit]');
+  if (!control || target.closest('.editor')) return;
+  for (const other of table.querySelectorAll('tbody [tabindex="0"]')) other.tabIndex = -1;
+  control.tabIndex = 0;
+});
+
+/** The row after or before it, in whatever block. */
+function neighbour(node, forward) {
+  const near = forward ? node.nextElementSibling : node.previousElementSibling;
+  if (near) return near;
+  const block = forward ? node.parentElement.nextElementSibling : node.parentElement.previousElementSibling;
+  return block?.tagName === 'TBODY' ? (forward ? block.firstElementChild : block.lastElementChild) : null;
+}
+
+table.addEventListener('keydown', (event) => {
+  const { key, target } = event;
+  const row = target.closest('.product-row');
+  if (!row || target.closest('.editor') || event.ctrlKey || event.altKey || event.metaKey) return;
+  const controls = controlsOf(row);
+  const at = Math.max(0, controls.indexOf(target));
+  const column = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: controls.length - 1 }[key];
+  const line = { ArrowUp: [false, 1], ArrowDown: [true, 1], PageUp: [false, 15], PageDown: [true, 15] }[key];
+  let next = controls[column];
+  if (line) {
+    let node = row;
+    for (let n = 0; n < line[1]; n++) node = neighbour(node, line[0]) ?? node;
+    next = controlsOf(node)[at];
+  }
+  if (column === undefined && !line) return;
+  event.preventDefault();
+  next?.focus({ preventScroll: true });
+  next?.closest('tr').scrollIntoView({ block: 'nearest' });
+});

@@ -1,0 +1,202 @@
+import { $, say } from './notices.js';
+import { alphabet, folded } from './words.js';
+
+// Which products are shown, in which order, and how: what the person of this page chose.
+
+const here = new URL('api/productos', document.baseURI).pathname; // one origin may have several inventories
+const names = { followed: `inventario-siguiendo ${here}`, view: `inventario-vista ${here}` };
+const isId = (id) => Number.isInteger(id) && id > 0 && id < 2 ** 31;
+
+function kept(name, otherwise) {
+  try {
+    return JSON.parse(localStorage.getItem(name)) ?? otherwise;
+  } catch {
+    return otherwise; // storage may be forbidden, or hold what others wrote
+  }
+}
+
+function keep(name, value) {
+  try {
+    localStorage.setItem(name, JSON.stringify(value));
+  } catch { /* as above */ }
+}
+
+const narrow = matchMedia('(max-width: 899px)');
+const remembered = kept(names.view, {});
+const chosen = {
+  table: remembered.table === true,
+  minimum: Number.isInteger(remembered.minimum) && remembered.minimum >= 0 ? remembered.minimum : 5,
+  by: ['nombre', 'descripcion', 'precio', 'stock', 'updated_at'].includes(remembered.by) ? remembered.by : 'id',
+  down: remembered.down !== false,
+};
+let terms = [];
+let followed = new Set(); // ids; some may not exist any more
+const only = { followed: false, soldOut: false, low: false };
+let changed; // is told of each choice
+/** Counts the choices: what was held still for the pointer moves on with the next. */
+export let choices = 0;
+
+function choose() {
+  choices += 1;
+  changed();
+}
+
+/** `onChange` is called after each choice, and of followed products. */
+export function attachView(onChange) {
+  changed = onChange;
+  followed = readFollowed();
+}
+
+export const isTable = () => chosen.table && !narrow.matches;
+export const isFollowed = (id) => followed.has(id);
+export const isShown = (id) => !only.followed || followed.has(id);
+/** The ids to listen to: those that are followed while only they are shown, or null for all. */
+export const wanted = () => (only.followed ? followed : null);
+export const order = () => chosen;
+/** Lets a table that the pointer holds still show what has come. */
+export const touch = () => { choices += 1; };
+
+// ---- following
+
+function readFollowed() {
+  const ids = kept(names.followed, []);
+  return new Set(Array.isArray(ids) ? ids.filter(isId) : []);
+}
+
+/** Other tabs of this page may have changed what storage holds. */
+export function follow(ids, yes) {
+  followed = kept(names.followed, null) ? readFollowed() : followed;
+  for (const id of ids) {
+    if (yes) followed.add(id);
+    else followed.delete(id);
+  }
+  keep(names.followed, [...followed]);
+  changed();
+}
+
+/** Of the followed products, those that `has` not. */
+export const followedWithout = (has) => [...followed].filter((id) => !has(id));
+
+addEventListener('storage', ({ key }) => {
+  if (key !== names.followed && key !== null) return;
+  followed = readFollowed();
+  changed();
+});
+
+// ---- filters
+
+function press(id, name) {
+  $(id).onclick = () => {
+    only[name] = !only[name];
+    $(id).ariaPressed = String(only[name]);
+    choose();
+  };
+}
+
+press('onlyFollowed', 'followed');
+press('soldOut', 'soldOut');
+press('low', 'low');
+
+$('minimum').value = chosen.minimum;
+$('minimum').oninput = ({ target }) => {
+  if (!/^\d{1,9}$/.test(target.value)) return;
+  chosen.minimum = Number(target.value);
+  keep(names.view, chosen);
+  choose();
+};
+
+$('search').addEventListener('input', () => {
+  terms = folded($('search').value).split(/\s+/).filter(Boolean);
+  choose();
+});
+
+/** Takes off what hides products: the search, and the filters of stock. */
+export function showAll() {
+  $('search').value = '';
+  terms = [];
+  for (const [id, name] of [['onlyFollowed', 'followed'], ['soldOut', 'soldOut'], ['low', 'low']]) {
+    only[name] = false;
+    $(id).ariaPressed = 'false';
+  }
+  choose();
+}
+
+// ---- cards or table, and its order
+
+function showView() {
+  $('asCards').ariaPressed = String(!chosen.table);
+  $('asTable').ariaPressed = String(chosen.table);
+  document.body.classList.toggle('as-table', isTable());
+}
+
+export function useTable(yes) {
+  chosen.table = yes;
+  keep(names.view, chosen);
+  showView();
+  choose();
+}
+
+$('asCards').onclick = () => useTable(false);
+$('asTable').onclick = () => useTable(true);
+narrow.addEventListener('change', () => { showView(); choose(); });
+showView();
+
+/** Sorts the table by the column; by the same again, the other way round. */
+export function sortBy(column) {
+  chosen.down = chosen.by === column ? !chosen.down : ['id', 'updated_at'].includes(column);
+  chosen.by = column;
+  keep(names.view, chosen);
+  choose();
+}
+
+const COMPARE = {
+  id: (a, b) => a.id - b.id,
+  nombre: (a, b) => alphabet.compare(a.nombre, b.nombre),
+  descripcion: (a, b) => alphabet.compare(a.descripcion ?? '', b.descripcion ?? ''),
+  precio: (a, b) => a.precio - b.precio,
+  stock: (a, b) => a.stock - b.stock,
+  updated_at: (a, b) => (a.updated_at < b.updated_at ? -1 : Number(a.updated_at > b.updated_at)),
+};
+let sortedLast = []; // ids
+
+function sorted(rows) {
+  if (!isTable()) return rows.sort((a, b) => b.id - a.id); // the newest first
+  // From the last order on, there is little to compare.
+  const left = new Map(rows.map((row) => [row.id, row]));
+  const known = sortedLast.filter((id) => left.has(id)).map((id) => left.get(id));
+  for (const { id } of known) left.delete(id);
+  const compare = COMPARE[chosen.by];
+  const way = chosen.down ? -1 : 1;
+  const all = [...known, ...left.values()].sort((a, b) => way * compare(a, b) || b.id - a.id);
+  sortedLast = all.map(({ id }) => id);
+  return all;
+}
+
+// ---- what is shown
+
+const wordsOf = new WeakMap(); // row -> its searchable text
+
+function matches(row) {
+  if ((only.soldOut && row.stock > 0) || (only.low && row.stock >= chosen.minimum)) return false;
+  if (!terms.length) return true;
+  if (!wordsOf.has(row)) wordsOf.set(row, folded(`${row.nombre} ${row.descripcion ?? ''}`));
+  return terms.every((term) => wordsOf.get(row).includes(term));
+}
+
+/** Of the Map of products: how many are looked at, and the rows that the filters leave, in order. */
+export function select(products) {
+  const all = only.followed ? [...followed].filter((id) => products.has(id)).map((id) => products.get(id)) : [...products.values()];
+  say('soldOutCount', String(all.reduce((n, row) => n + (row.stock === 0), 0) || ''));
+  return { total: all.length, rows: sorted(all.filter(matches)) };
+}
+
+/** Whether anything but the choice of followed products hides some; and whether that choice does. */
+export const isFiltered = () => terms.length > 0 || only.soldOut || only.low;
+export const isOnlyFollowed = () => only.followed;
+
+/** Why the list may be empty. */
+export function whyEmpty() {
+  const typed = $('search').value.trim();
+  if (terms.length) return `Ninguno de los ${only.followed ? 'que sigues' : 'productos'}${only.soldOut || only.low ? ' de este filtro' : ''} contiene «${typed.length > 80 ? `${typed.slice(0, 79)}…` : typed}».`;
+  return only.soldOut ? 'No hay ninguno agotado.' : `Ninguno tiene menos de ${chosen.minimum} unidades.`;
+}
