@@ -11,8 +11,7 @@ from . import handlers, repository, sockets
 from .database import DATABASE, Database, HostPool, data_folder, end, sql_file
 from .errors import errors, expectation
 from .feed import FEED, Feed
-from .handlers import LAST_LIST, PAGE, render_page
-from .retention import prune
+from .handlers import LAST_LIST, PAGE
 from .security import Authenticate, security
 from .sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
 from .stream import LOG_BEGAN_ANEW
@@ -50,6 +49,8 @@ def create_app(
     """
     if (dsn is None) == (pool is None):
         raise TypeError("create_app() wants dsn='postgresql://...', or pool= and a function that returns an aiopg.Pool")
+    if not re.fullmatch("([A-Z]{3})?", currency or ""):
+        raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
     open_to_all = {handlers.index, handlers.docs, handlers.client_file, handlers.health, sockets.websocket}
     guard = security(hosts, origins, authenticate, open_to_all)
     app = web.Application(middlewares=[guard, errors], client_max_size=handlers.MAX_BODY)
@@ -59,7 +60,7 @@ def create_app(
     app[COMPRESS] = compress
     app[HANDSHAKE] = asyncio.Lock()
     app[LAST_LIST] = {}
-    app[PAGE] = render_page(title, currency)
+    app[PAGE] = title or "Inventario", currency or ""
     app[FEED] = Feed(
         app[DATABASE],
         publish=lambda piece: sockets.publish(app[SOCKETS], piece),
@@ -74,7 +75,7 @@ def create_app(
             _beside(lambda: sockets.authenticate_again(app[SOCKETS], authenticate, authenticate_every))
         )
     if pruned:
-        app.cleanup_ctx.append(_beside(lambda: prune(app[DATABASE], keep_days, keep_events)))
+        app.cleanup_ctx.append(_beside(lambda: repository.prune(app[DATABASE], keep_days, keep_events)))
     app.on_response_prepare.append(expectation)
     app.on_shutdown.append(sockets.shutdown)
     files = "|".join(re.escape(file.name) for file in data_folder("client").iterdir() if file.suffix != ".html")

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -56,11 +57,11 @@ def parse(body: bytes) -> Table:
 
 def _read(body: bytes, fields: list[str], rows: list[Row]) -> Iterator[Fault]:
     """Fills in the two lists; yields what is wrong."""
-    try:
-        text = body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = body.decode("windows-1252", errors="replace")
-    if "\ufffd" in text:
+    for encoding in ("utf-8-sig", "windows-1252"):
+        with suppress(UnicodeDecodeError):
+            text = body.decode(encoding)
+            break
+    else:
         yield _fault(1, "", "no es texto en UTF-8 ni en Windows-1252")
         return
     head = text.partition("\n")[0]
@@ -68,8 +69,8 @@ def _read(body: bytes, fields: list[str], rows: list[Row]) -> Iterator[Fault]:
     number = 1
     try:
         columns = [name.strip() for name in next(reader, [])]
-        if wrong := _wrong_columns(columns):
-            yield from wrong
+        yield from (wrong := _wrong_columns(columns))
+        if wrong:
             return
         fields.extend(name for name in FIELDS if name in columns)
         seen: set[str] = set()
@@ -98,32 +99,29 @@ def _wrong_columns(columns: list[str]) -> list[Fault]:
 
 def _read_row(number: int, cells: dict[str, str], fields: list[str], rows: list[Row]) -> Iterator[Fault]:
     """Adds the row, or yields what is wrong with it."""
-    values: dict[str, Any] = {}
-    wrong: list[Fault] = []
-    for name in fields:
-        cell = cells[name]
-        if name in ("precio", "stock") and (text := cell.strip()):
-            if NUMBER.fullmatch(text):
-                values[name] = number_of(text.replace(",", "."))
-            else:
-                wrong.append(_fault(number, name, "no es un número como 1299,99, sin separador de miles"))
-        else:
-            values[name] = cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell
     new = not cells.get("id")
-    values = {name: value for name, value in values.items() if value != "" or not new}
-    if values.get("descripcion") == "":
-        values["descripcion"] = None
+    values = {name: _value(name, cells[name]) for name in fields if cells[name] or not new}
     try:
         product = (NewProduct if new else ProductChange).model_validate(values).model_dump(exclude_unset=not new)
+    except ValidationError as exc:
+        for fault in explain(exc):
+            text = cells.get(fault["field"], "").strip() if fault["field"] in ("precio", "stock") else ""
+            hint = ", sin separador de miles" if text and not NUMBER.fullmatch(text) else ""
+            yield _fault(number, fault["field"], fault["message"] + hint)
+    else:
         if "precio" in product:
             product["precio"] = str(product["precio"])
         rows.append({"fila": number, "id": cells.get("id") or None, "crudo": values.get("nombre"), **product})
-    except ValidationError as exc:
-        said = {fault["field"] for fault in wrong}
-        wrong += [{"row": number, **fault} for fault in explain(exc) if fault["field"] not in said]
     if not new and not re.fullmatch("[1-9][0-9]{0,9}", cells["id"]):
-        wrong.append(_fault(number, "id", "no existe"))
-    yield from wrong
+        yield _fault(number, "id", "no existe")
+
+
+def _value(name: str, cell: str) -> Any:
+    if name in ("precio", "stock") and NUMBER.fullmatch(cell.strip()):
+        return number_of(cell.strip().replace(",", "."))
+    if name == "descripcion" and not cell:
+        return None
+    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell
 
 
 def _fault(row: int, field: str, message: str) -> Fault:

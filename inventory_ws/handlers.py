@@ -16,7 +16,7 @@ from .database import DATABASE, Unavailable, data_folder
 from .errors import INVALID, Failure
 from .feed import FEED, Lost
 from .product import EventPage, NewProduct, Page, ProductChange, StockMove, decode, encode
-from .repository import Cause, Product, Products, Versions
+from .repository import Cause, Imported, Product, Products, Versions
 from .security import ACTOR
 from .sockets import SOCKETS, websocket
 
@@ -33,7 +33,8 @@ CSV = {
 LAST_LIST = web.AppKey("LAST_LIST", dict[Page, Products])
 """The page of products rendered last: while the database's snapshot is the same, it need not be rendered again."""
 
-PAGE = web.AppKey("PAGE", str)
+PAGE = web.AppKey("PAGE", tuple[str, str])
+"""The title of the page, and the currency of its prices or nothing."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -106,11 +107,7 @@ async def _import(request: web.Request) -> web.Response:
     if faults:
         raise Failure(400, f"{INVALID}: no se ha importado nada", errors=faults)
     request.app[FEED].ring()
-    data = encode({"creados": done.created, "actualizados": done.updated})
-    response = _json(f'{{"success":true,"message":"Importación completada","data":{data}}}')
-    if done.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    return response
+    return _answer(done, "Importación completada")
 
 
 async def update_product(request: web.Request) -> web.Response:
@@ -190,18 +187,12 @@ async def docs(_: web.Request) -> web.StreamResponse:
 
 async def client_file(request: web.Request) -> web.StreamResponse:
     """GET /app.js and the other files of the page."""
-    if not (name := request.match_info.get("file")):
-        return web.Response(text=request.app[PAGE], content_type="text/html", headers={hdrs.CACHE_CONTROL: "no-cache"})
-    return _file(name)
-
-
-def render_page(title: str | None, currency: str | None) -> str:
-    """index.html with a title and a currency (ISO 4217) of its own. Raises ValueError."""
-    if not re.fullmatch("[A-Z]{3}", currency or "EUR"):
-        raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
-    page = (data_folder("client") / "index.html").read_text("utf-8")
-    page = page.replace('lang="es"', f'lang="es" data-currency="{currency or ""}"', 1)
-    return page.replace(">Inventario<", f">{escape(title or 'Inventario')}<")
+    if name := request.match_info.get("file"):
+        return _file(name)
+    title, currency = request.app[PAGE]
+    page = (data_folder("client") / "index.html").read_text("utf-8").replace(">Inventario<", f">{escape(title)}<")
+    page = page.replace('lang="es"', f'lang="es" data-currency="{currency}"', 1)
+    return web.Response(text=page, content_type="text/html", headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 
 def _file(name: str) -> web.FileResponse:
@@ -288,11 +279,12 @@ async def _page(request: web.Request, page: Page, products: Products, position: 
     return response
 
 
-def _answer(product: Product, message: str | None = None, *, status: int = 200) -> web.Response:
+def _answer(done: Product | Imported, message: str | None = None, *, status: int = 200) -> web.Response:
     says = f'"message":"{message}",' if message else ""
-    response = _json(f'{{"success":true,{says}"data":{product.json}}}', status)
-    response.headers[hdrs.ETAG] = f'"{product.version}"'
-    if product.replayed:
+    response = _json(f'{{"success":true,{says}"data":{done.json}}}', status)
+    if isinstance(done, Product):
+        response.headers[hdrs.ETAG] = f'"{done.version}"'
+    if done.replayed:
         response.headers["Idempotency-Replayed"] = "true"
     return response
 

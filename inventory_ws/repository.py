@@ -1,6 +1,7 @@
 """The SQL of products and of the log. One statement an operation; the JSON it returns is rendered by PostgreSQL."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -9,10 +10,13 @@ from .database import TIME_LIMIT, Connection, Database, Params, Rejected, Row, U
 from .product import NewProduct, Page, ProductChange, encode
 
 IMPORT_LIMIT = 60.0  # seconds for all rows of a file
+PRUNE_EVERY = 30.0  # seconds
 REFUSAL_LIMIT = 0.4  # seconds to say why nothing was changed: what the change may have left of the four
 
 Versions = Sequence[datetime] | None
 """The versions at which a change may be made; None: at any."""
+
+log = logging.getLogger(__name__)
 
 ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\%_"})  # of LIKE
 
@@ -55,11 +59,9 @@ class Products(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """How many products an import created and changed, the rows whose product does not exist (then none), and whether it is
-    the answer to an earlier request."""
+    """What an import did, `{"creados": 2, "actualizados": 1}`; or the rows whose product does not exist, and nothing done."""
 
-    created: int
-    updated: int
+    json: str
     missing: Sequence[int] = ()
     replayed: bool = False
 
@@ -237,24 +239,25 @@ async def import_products(db: Database, fields: Sequence[str], rows: str, cause:
             WHERE p.id = f.id AND NOT EXISTS (SELECT FROM perdidas)
               AND NOT ({" AND ".join(same.get(name, f"p.{name} = f.{name}") for name in fields)})
             RETURNING p.id
-        ), cuenta AS (SELECT (SELECT count(*) FROM creados) AS nuevos, (SELECT count(*) FROM cambiados) AS otros)
-        SELECT nuevos, otros, ARRAY(SELECT fila FROM perdidas), set_config('inventory_ws.causa', jsonb_strip_nulls(
-            %(cause)s::jsonb || jsonb_build_object('huella', %(print)s::text || format(' %s %s', nuevos, otros)))::text, true)
-        FROM cuenta
+        ), hecho AS (
+            SELECT c + a AS cuantos, format('{{"creados":%s,"actualizados":%s}}', c, a) AS json
+            FROM (SELECT count(*) AS c FROM creados) AS nuevos, (SELECT count(*) AS a FROM cambiados) AS otros
+        )
+        SELECT json, ARRAY(SELECT fila FROM perdidas), cuantos, set_config('inventory_ws.causa',
+            jsonb_strip_nulls(%(cause)s::jsonb || jsonb_build_object('huella', %(print)s::text || ' ' || json))::text, true)
+        FROM hecho
         """
     params = {"rows": rows, "cause": _text(cause._replace(huella="")), "print": cause.huella or None}
-    done = await _find_event(db, cause)
-    try:
-        made = () if done else (await _draw(db, sql, params, IMPORT_LIMIT))[0]
-    except Rejected:
-        if not (done := await _find_event(db, cause)):
-            raise
-    if not done and not any(made[:2]):  # perhaps because another request with the key has just done it
+    made: Row = ()
+    if not (done := await _find_event(db, cause)):
+        try:
+            (made,) = await _draw(db, sql, params, IMPORT_LIMIT)
+        except Rejected:
+            if not (done := await _find_event(db, cause)):
+                raise
+    if made and not made[2]:  # perhaps because another request with the key has just done it
         done = await _find_event(db, cause)
-    if not done:
-        return Imported(*made[:3])
-    created, updated = map(int, done[0].split()[1:])
-    return Imported(created, updated, replayed=True)
+    return Imported(done[0].partition(" ")[2], replayed=True) if done else Imported(made[0], made[1])
 
 
 async def _change(db: Database, sql: str, params: Params, cause: Cause, differs: str = "") -> Product | None:
@@ -375,6 +378,19 @@ async def prune_events(db: Database, days: float | None, number: int | None) -> 
     many were deleted: 0 when there is nothing left to do."""
     rows = await db.fetch("SELECT eventos_podar(%(days)s, %(number)s)", {"days": days, "number": number})
     return int(rows[0][0])
+
+
+async def prune(db: Database, days: float | None, number: int | None) -> None:
+    """Deletes events over `days` old and those beyond the newest `number`, until cancelled."""
+    while True:
+        try:
+            while await prune_events(db, days, number):
+                await asyncio.sleep(0.05)  # small batches hold nobody up
+        except Unavailable:
+            pass  # the next look will do
+        except Exception:
+            log.exception("the log could not be pruned")
+        await asyncio.sleep(PRUNE_EVERY)
 
 
 async def list_missing_grants(db: Database, pruning: bool) -> list[str]:
