@@ -2,7 +2,7 @@ import { Blocks } from './blocks.js';
 import { flash, nameActions, partsOf } from './cards.js';
 import { isEditing } from './changes.js';
 import { $, stamp } from './notices.js';
-import { choices, order, sortBy } from './view.js';
+import { choices, isFollowed, order, sortBy } from './view.js';
 import { FIELDS, differing, moment, short, shown } from './words.js';
 
 const PARTS = ['name', 'number', 'description', 'price', 'units', 'when', 'take', 'add', 'edit', 'delete', 'events', 'follow'];
@@ -46,7 +46,8 @@ export function drawTable(rows, products) {
     head.parentElement.ariaSort = head.dataset.sort !== by ? 'none' : down ? 'descending' : 'ascending';
   }
   blocks.draw(held);
-  for (const { id } of held) blocks.nodeOf(id)?.classList.toggle('gone', !products.has(id));
+  if (!stop?.isConnected && held.length) makeStop(table.querySelector('[data-edit]'));
+  if (still) for (const { id } of held) blocks.nodeOf(id)?.classList.toggle('gone', !products.has(id));
 }
 
 table.tHead.addEventListener('click', ({ target }) => {
@@ -59,15 +60,13 @@ function make(row) {
   const part = partsOf(node, PARTS);
   node.dataset.id = row.id;
   part.number.textContent = row.id;
-  for (const control of controlsOf(node)) control.tabIndex = -1;
-  if (!table.querySelector('tbody [tabindex="0"]')) part.price.tabIndex = 0;
   return { node, part };
 }
 
 const today = new Intl.DateTimeFormat('es', { hour: '2-digit', minute: '2-digit' });
 const earlier = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short' });
 
-function update({ node, part, row: before }, row) {
+function update({ node, part, row: before, followed }, row) {
   const changed = before ? differing(before, row) : Object.keys(FIELDS);
   const time = new Date(row.updated_at);
   part.name.textContent = part.name.title = row.nombre;
@@ -77,7 +76,7 @@ function update({ node, part, row: before }, row) {
   part.units.querySelector('.value').textContent = shown('stock', row);
   part.when.textContent = (time.toDateString() === new Date().toDateString() ? today : earlier).format(time);
   part.when.title = moment.format(time);
-  nameActions(part, row);
+  if (changed.includes('nombre') || followed !== isFollowed(row.id)) nameActions(part, row);
   node.classList.toggle('sold-out', row.stock === 0);
   if (before && changed.length) flash(node, part, changed);
 }
@@ -89,13 +88,20 @@ function place({ node }, index) {
 
 // ---- by keyboard: one stop of the Tab key, and arrows from there
 
+let stop = null; // where the Tab key enters the rows
+
+function makeStop(control) {
+  if (stop) stop.tabIndex = -1;
+  stop = control;
+  stop.tabIndex = 0;
+}
+
 const controlsOf = (node) => [...node.querySelectorAll('button, [data-edit]')];
 
 table.addEventListener('focusin', ({ target }) => {
   const control = target.closest('tbody button, tbody [data-edit]');
   if (!control || target.closest('.editor')) return;
-  for (const other of table.querySelectorAll('tbody [tabindex="0"]')) other.tabIndex = -1;
-  control.tabIndex = 0;
+  makeStop(control);
 });
 
 /** The row after or before it, in whatever block. */

@@ -110,16 +110,12 @@ def parser() -> argparse.ArgumentParser:
         default=env("INVENTORY_WS_KEEP_EVENTS"),
         help="borra del registro los eventos que pasen de tantos (INVENTORY_WS_KEEP_EVENTS; sin él, ninguno)",
     )
-    flags.add_argument(
-        "--title",
-        default=env("INVENTORY_WS_TITLE"),
-        help="título de la página (INVENTORY_WS_TITLE; sin él, Inventario)",
-    )
-    flags.add_argument(
-        "--currency",
-        default=env("INVENTORY_WS_CURRENCY"),
-        help="moneda de los precios, como EUR (INVENTORY_WS_CURRENCY; sin ella, $)",
-    )
+    for name, text in (
+        ("title", "título de la página; sin él, Inventario"),
+        ("currency", "moneda, como EUR; sin ella, $"),
+    ):
+        variable = f"INVENTORY_WS_{name.upper()}"
+        flags.add_argument(f"--{name}", default=env(variable), help=f"{text} ({variable})")
     flags.add_argument("--demo", action="store_true", help="pone un catálogo de muestra si el inventario está vacío")
     flags.add_argument("--version", action="version", version=__version__)
     return flags

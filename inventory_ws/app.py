@@ -51,7 +51,7 @@ def create_app(
         raise TypeError("create_app() wants dsn='postgresql://...', or pool= and a function that returns an aiopg.Pool")
     if not re.fullmatch("([A-Z]{3})?", currency or ""):
         raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
-    open_to_all = {handlers.index, handlers.docs, handlers.client_file, handlers.health, sockets.websocket}
+    open_to_all = {handlers.index, handlers.client_file, handlers.health, sockets.websocket}
     guard = security(hosts, origins, authenticate, open_to_all)
     app = web.Application(middlewares=[guard, errors], client_max_size=handlers.MAX_BODY)
     app[DATABASE] = Database(dsn, pool)
@@ -93,7 +93,7 @@ def create_app(
             web.get("/ws", sockets.websocket, allow_head=False),
             web.get("/", handlers.index),
             web.get("", handlers.index),
-            web.get("/docs", handlers.docs),
+            web.get("/docs", handlers.client_file),
             web.get(f"/{{file:{files}}}", handlers.client_file),
         ]
     )

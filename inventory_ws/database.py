@@ -190,8 +190,7 @@ class Connection:
         return rows
 
     async def run(self, sql: str, params: Params | None = None, seconds: float | None = None) -> list[Row]:
-        """The same without a time limit, but for PostgreSQL's, which is `seconds` where they are given; raises what psycopg2
-        raises."""
+        """The same without a time limit but PostgreSQL's own, which may be `seconds`. Raises what psycopg2 raises."""
         name, prepare, execute = _statement(sql)
         if seconds:
             execute = f"SET LOCAL statement_timeout = {seconds * 1000:.0f}; {execute}"

@@ -177,25 +177,15 @@ async def index(request: web.Request) -> web.StreamResponse:
         return await websocket(request)
     if not request.path.endswith("/"):  # the bare prefix of a host, where the page's relative links would lead astray
         raise web.HTTPPermanentRedirect(f"{request.rel_url.raw_path}/")
-    return await client_file(request)
-
-
-async def docs(_: web.Request) -> web.StreamResponse:
-    """GET /docs: the page that shows openapi.json and asyncapi.json."""
-    return _file("docs.html")
-
-
-async def client_file(request: web.Request) -> web.StreamResponse:
-    """GET /app.js and the other files of the page."""
-    if name := request.match_info.get("file"):
-        return _file(name)
     title, currency = request.app[PAGE]
     page = (data_folder("client") / "index.html").read_text("utf-8").replace(">Inventario<", f">{escape(title)}<")
     page = page.replace('lang="es"', f'lang="es" data-currency="{currency}"', 1)
     return web.Response(text=page, content_type="text/html", headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 
-def _file(name: str) -> web.FileResponse:
+async def client_file(request: web.Request) -> web.FileResponse:
+    """GET /app.js and the other files of the page, and /docs, which shows openapi.json and asyncapi.json"""
+    name = request.match_info.get("file", "docs.html")
     return web.FileResponse(data_folder("client") / name, headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 

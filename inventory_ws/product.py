@@ -119,8 +119,7 @@ class Page(BaseModel):
 
 
 class EventPage(BaseModel):
-    """Which events: `limit` of them with an id above `after`, or, the newest first, below `before`; of one product (None: of
-    all)."""
+    """Which events: `limit` with an id above `after`, or the newest first below `before`; of one product (None: of all)."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 1000
     after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0

@@ -34,7 +34,9 @@ async def page(request: pytest.FixtureRequest) -> AsyncIterator[Page]:
         pytest.skip(f"there is no {request.param}: the page is not tested in it")
     async with start() as page:
         yield page
-        faults = [fault for fault in await page.faults() if "establish a connection" not in fault]  # of the service that went
+        faults = [
+            fault for fault in await page.faults() if "establish a connection" not in fault
+        ]  # of the service that went
         assert faults == []
 
 

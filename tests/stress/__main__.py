@@ -14,6 +14,7 @@ CHECKS = {
     "dead": dead.check,
     "page": page.check,
     "copy": copy.check,
+    "import": copy.check_import,
 }
 
 if __name__ == "__main__":

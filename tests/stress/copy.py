@@ -3,7 +3,7 @@
 import asyncio
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from statistics import median
 
@@ -14,7 +14,7 @@ from ..tools.client import Client, dial
 from ..tools.service import Figure, Service, database, inventory, writer
 from .page import WATCH
 
-PRODUCTS, SOCKETS = 100_000, 19
+PRODUCTS, IMPORTED, SOCKETS = 100_000, 20_000, 19
 ROOM = 150  # MiB that the service may take for it
 
 
@@ -57,12 +57,23 @@ async def watch(service: Service, until: asyncio.Event) -> tuple[float, list[flo
     return most, times
 
 
-async def counted(page: Page) -> str:
+async def import_file(service: Service, _: str) -> float:
+    """Sends a file as the page does. Returns the seconds until it is answered."""
+    rows = "".join(f"Producto {n},Una descripción de producto,{n % 1000}.99,{n % 50}\n" for n in range(IMPORTED))
+    file = io.BytesIO(f"nombre,descripcion,precio,stock\n{rows}".encode())
+    headers = {"Content-Type": "text/csv"}
+    began = time.monotonic()
+    async with service.session.post(f"{service.url}/api/productos", data=file, headers=headers) as answer:
+        assert (await answer.json())["data"] == {"creados": IMPORTED, "actualizados": 0}
+    return time.monotonic() - began
+
+
+async def counted(page: Page, products: int) -> str:
     """The page's number of products, when it has come to all of them; after two minutes whatever it is."""
     text = ""
     for _ in range(240):
         text = "".join(filter(str.isdigit, await page.locator("#productCount").text_content() or ""))
-        if text == str(PRODUCTS):
+        if text == str(products):
             break
         await asyncio.sleep(0.5)
     return text
@@ -70,6 +81,18 @@ async def counted(page: Page) -> str:
 
 async def check(server: str) -> list[Figure]:
     """100,000 products by one COPY, with 19 sockets that count and a page in Chromium"""
+    return await load(server, PRODUCTS, lambda _, dsn: asyncio.to_thread(copy, dsn), 300)
+
+
+async def check_import(server: str) -> list[Figure]:
+    """20,000 products by one file, with 19 sockets that count and a page in Chromium"""
+    return await load(server, IMPORTED, import_file, 10)
+
+
+async def load(
+    server: str, products: int, work: Callable[[Service, str], Awaitable[float]], limit: float
+) -> list[Figure]:
+    """Measures what `work` does to those who are connected; it may take `limit` seconds."""
     if CHROMIUM is None:
         return [Figure("Chromium", "there", "missing: nothing measured")]
     heard: list[list[int]] = [[] for _ in range(SOCKETS)]
@@ -83,25 +106,25 @@ async def check(server: str) -> list[Figure]:
             await asyncio.sleep(2)
             before, done, began = service.memory(), asyncio.Event(), time.monotonic()
             watching = asyncio.create_task(watch(service, done))
-            copying = await asyncio.to_thread(copy, dsn)
-            while min(map(len, heard)) < PRODUCTS and time.monotonic() - began < 300:
+            copying = await work(service, dsn)
+            while min(map(len, heard)) < products and time.monotonic() - began < 300:
                 await asyncio.sleep(0.1)
             arrived = time.monotonic() - began
-            count = await counted(page)
+            count = await counted(page, products)
             shown = time.monotonic() - began
             done.set()
             most, times = await watching
-            await page.locator("#search").fill("99999")
-            await page.locator("[data-id='100000']").wait_for()  # it still answers
+            await page.locator("#search").fill(str(products - 1))
+            await page.locator(f"[data-id='{products}']").wait_for()  # it still answers
             task = max(await page.evaluate("tasks"), default=0)
-            whole = sum(ids == list(range(1, PRODUCTS + 1)) for ids in heard)
+            whole = sum(ids == list(range(1, products + 1)) for ids in heard)
             open_still = sum(not socket.gone.done() for socket in sockets)
             return [
-                Figure("COPY, s", "", f"{copying:.1f}"),
+                Figure("COPY or file, s", f"<= {limit:.0f}", f"{copying:.1f}", copying <= limit),
                 Figure("sockets with every event, once and in order", f"{SOCKETS}", f"{whole}", whole == SOCKETS),
                 Figure("sockets that stayed open", f"{SOCKETS}", f"{open_still}", open_still == SOCKETS),
                 Figure("the last event is at the last socket after, s", "", f"{arrived:.1f}"),
-                Figure("products on the page", f"{PRODUCTS}", count, count == str(PRODUCTS)),
+                Figure("products on the page", f"{products}", count, count == str(products)),
                 Figure("and there after, s", "", f"{shown:.1f}"),
                 Figure("longest task of the page, ms", "", f"{task:.0f}"),
                 Figure(

@@ -115,7 +115,7 @@ async def phase(page: Page, name: str, work: Awaitable[None]) -> Figure:
 
 
 async def check(server: str) -> list[Figure]:
-    """10,000 products on a page: it is loaded, scrolled and searched, also while 100 events a second arrive"""
+    """10,000 products on a page: loaded, scrolled, searched, as cards and as a table, also while 100 events a second arrive"""
     if CHROMIUM is None:
         return [Figure("Chromium", "there", "missing: nothing measured")]
     with database(server) as dsn:
@@ -144,8 +144,15 @@ async def check(server: str) -> list[Figure]:
             await page.reload()
             await loaded(page)
             figures.append(await phase(page, "scrolled, 100 events/s", scroll(page)))
+            cards = await page.locator(".product-card").count()
+            await page.locator("#asTable").click()
+            await page.locator("[data-sort=nombre]").click()
+            figures.append(await phase(page, "table by name, idle, 100 events/s", asyncio.sleep(5)))
+            figures.append(await phase(page, "table by name, scrolled, 100 events/s", scroll(page)))
+            figures.append(await phase(page, "table by name, searched, 100 events/s", search(page)))
             on = False
             figures.append(Figure("events a second", "", f"{await writing:.0f}"))
-            figures.append(Figure("cards", "", str(await page.locator(".product-card").count())))
+            figures.append(Figure("cards", "", str(cards)))
+            figures.append(Figure("rows of the table", "", str(await page.locator(".product-row").count())))
             figures.append(service.complaints())
     return figures
