@@ -84,6 +84,8 @@ function operation(api, base, path, method, told) {
     terms('Parámetros', parameters.map((one) => term(
       one.name, PLACES[one.in], one.schema, one.description ?? one.schema.description))),
     content ? terms('Cuerpo', fields(found(api, content.schema))) : [],
+    Object.entries(told.requestBody?.content ?? {}).filter(([kind]) => kind !== 'application/json').flatMap(([kind, { schema, example }]) => [
+      terms('O un archivo', [term(kind, '', schema, schema.description)]), el('pre', {}, example)]).flat(),
     told.responses[101] && !told.responses[200] ? [] : [el('h5', {}, 'Ejemplo'), el('pre', {}, curl(base, method, path, content?.example))],
     terms('Respuestas', answers),
   ].flat());

@@ -45,7 +45,7 @@ function open() {
 }
 
 $('import').onclick = open;
-$('importDialog').addEventListener('cancel', (event) => { if ($('confirmImport').disabled && importing.now) event.preventDefault(); });
+$('importDialog').addEventListener('cancel', (event) => { if (importing.now) event.preventDefault(); });
 $('importDialog').addEventListener('close', () => $('import').focus());
 $('importFile').onclick = ({ target }) => { target.value = ''; }; // or the same file, put right, would be no change
 $('importFile').onchange = ({ target }) => target.files[0] && read(target.files[0]);
@@ -153,6 +153,7 @@ $('importColumns').onchange = preview;
 $('confirmImport').onclick = async () => {
   const [names, rows] = mapped();
   const body = write([names, ...rows], ',');
+  const cancel = $('importDialog').querySelector('[data-close]');
   const bar = $('importProgress').querySelector('progress');
   const sending = (part) => {
     if (part < 1) bar.value = part;
@@ -163,18 +164,19 @@ $('confirmImport').onclick = async () => {
   $('importProgress').hidden = false;
   say('importError', '');
   sending(0);
-  importing.now = true;
+  importing.now = cancel.disabled = true;
   try {
     const answer = await working($('confirmImport'), () => inventory.importFile(body, sending));
     const { creados, actualizados } = answer.data;
     $('importDialog').close();
     toast(`Importado: ${plural(creados, 'producto nuevo', 'productos nuevos')}, ${plural(actualizados, 'cambiado', 'cambiados')}`, { kind: 'success' });
   } catch (error) {
+    if (!$('importDialog').open) return toast(`No se ha importado nada: ${error.message}`, { kind: 'error' });
     say('importError', error.errors.length ? 'No se ha importado nada. Corrige el archivo y elígelo otra vez:' : error.message);
     showFaults(error.errors);
   } finally {
-    importing.until = performance.now() + 5_000;
-    importing.now = false;
+    importing.until = performance.now() + 10_000;
+    importing.now = cancel.disabled = false;
     $('importProgress').hidden = true;
   }
 };

@@ -1,5 +1,6 @@
 """What the README says is what happens: its commands and its programs are run and their output compared."""
 
+import io
 import json
 import os
 import re
@@ -85,6 +86,10 @@ async def passes(one: Service, url: str) -> None:
         async with session.post("/api/productos", json={"nombre": "x" * 70_000, "precio": 1}) as resp:
             assert resp.status == 413
             assert (await resp.json())["success"] is False
+        rows = f";1;{'x' * 9000}\n" * 300  # 2.7 MB, and no name
+        file = io.BytesIO(f"nombre;precio;descripcion\n{rows}".encode())
+        async with session.post("/api/productos", data=file, headers={"Content-Type": "text/csv"}) as resp:
+            assert resp.status == 400
         async with session.ws_connect("/ws") as ws:
             welcome = await ws.receive_json(timeout=5)
             assert await create() == 201
