@@ -35,7 +35,7 @@ export function parse(text) {
 
 /** Rows of cells as CSV. */
 export function write(rows, comma) {
-  const quoted = (cell) => (/[",;\t\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+  const quoted = (cell) => (cell.includes(comma) || /["\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
   return rows.map((row) => `${row.map(quoted).join(comma)}\r\n`).join('');
 }
 
