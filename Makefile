@@ -32,6 +32,7 @@ lint: $(VENV)/test.stamp ## format, style and types
 	$(BIN)/ruff format $(RUFF_FORMAT) --check .
 	$(BIN)/ruff check $(RUFF_CHECK) .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
 
 .PHONY: bench
 bench: $(VENV)/test.stamp ## this service beside Express with ws and FastAPI with asyncpg, in turns: four to five minutes

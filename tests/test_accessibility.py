@@ -48,7 +48,9 @@ async def nothing_found(page: Page, client: TestClient) -> None:
 
 async def followed(page: Page, client: TestClient) -> None:
     await populated(page, client)
+    await expect(page.locator(".toast")).to_have_count(3)  # one that comes amid a click would take its end
     await card(page, "Ratón").locator("[data-action=follow]").click()
+    await expect(card(page, "Ratón").locator("[data-action=follow]")).to_have_attribute("aria-pressed", "true")
     await page.locator("#onlyFollowed").click()
     await expect(page.locator(".product-card")).to_have_count(1)
 
