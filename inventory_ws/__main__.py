@@ -18,13 +18,13 @@ from aiohttp import web
 
 from . import __version__, addresses, create_app, embedded
 from .database import DATABASE, Unavailable, sql_file
-from .logs import AccessLog, Calm
+from .logs import AccessLog, ClientErrorFilter
 from .security import LOOPBACK, bearer
 
-ACCEPTS = 2  # connections accepted at a turn of the loop: thousands that come at once leave room for others
+ACCEPT_BATCH = 2  # connections accepted at a turn of the loop: thousands that come at once leave room for others
 KEEPALIVE = 20.0  # seconds; also what a client has for its headers
-COLLECT = 60.0  # seconds: every connection that ends leaves cycles behind, asyncio's and aiohttp's
-FILES = 256  # open files kept for all that is not a socket of a client
+GC_INTERVAL = 60.0  # seconds: every connection that ends leaves cycles behind, asyncio's and aiohttp's
+RESERVED_FILES = 256  # open files kept for all that is not a socket of a client
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("aiohttp.server", "asyncio"):
-        logging.getLogger(name).addFilter(Calm())
+        logging.getLogger(name).addFilter(ClientErrorFilter())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until run_app takes over
     try:
         with ExitStack() as stack:
@@ -152,9 +152,9 @@ def main(argv: list[str] | None = None) -> int:
     return 2
 
 
-def _room(sockets: int) -> int:
+def _socket_limit(sockets: int) -> int:
     """How many sockets the limit of open files leaves room for, at most so many; raises it where it can."""
-    files, (soft, hard) = sockets + FILES, resource.getrlimit(resource.RLIMIT_NOFILE)
+    files, (soft, hard) = sockets + RESERVED_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:  # which is -1 on Linux
         return sockets
     if soft < files:
@@ -163,7 +163,7 @@ def _room(sockets: int) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
             soft = more
     if soft < files:
-        sockets = min(sockets, soft - min(FILES, soft // 2))
+        sockets = min(sockets, soft - min(RESERVED_FILES, soft // 2))
         log.info("the limit of open files (ulimit -n) is %d: room for %d sockets", soft, sockets)
     return sockets
 
@@ -174,7 +174,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
         hosts=LOOPBACK | args.hosts | {args.host} | addresses.names(sock),
         origins=args.origins,
         authenticate=bearer(args.token) if args.token else None,
-        max_sockets=_room(args.max_sockets),
+        max_sockets=_socket_limit(args.max_sockets),
         compress=args.compress,
         title=args.title,
         currency=args.currency,
@@ -190,7 +190,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
 
     def started(_: str) -> None:
         sock.listen(addresses.QUEUE)  # asyncio has made it as short as the number it accepts at a turn
-        asyncio.get_running_loop().call_later(COLLECT, _collect)
+        asyncio.get_running_loop().call_later(GC_INTERVAL, _collect)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # no terminal is too old
         with suppress(OSError):  # a pipe that is closed, a disk that is full: it serves all the same
@@ -201,7 +201,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
             app,
             sock=sock,
             print=started,
-            backlog=ACCEPTS,
+            backlog=ACCEPT_BATCH,
             access_log_class=AccessLog,
             keepalive_timeout=KEEPALIVE,
             shutdown_timeout=5,
@@ -213,7 +213,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
 
 def _collect() -> None:
     gc.collect()
-    asyncio.get_running_loop().call_later(COLLECT, _collect)
+    asyncio.get_running_loop().call_later(GC_INTERVAL, _collect)
 
 
 async def _demo(app: web.Application) -> AsyncIterator[None]:

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from ipaddress import ip_address
 
-from .stream import STALL_LIMIT
+from .stream import STALL_TIMEOUT
 
 QUEUE = 4096  # connections that may wait to be accepted
 INSIDE = ("br-", "cni", "docker", "podman", "veth", "virbr")  # bridges to containers: no way in from other machines
@@ -24,7 +24,7 @@ def listen(host: str, port: int) -> socket.socket:
         remedy = f"elija otro puerto ({free} make run, o --port) u otra dirección (HOST, o --host)"
         raise ValueError(f"no se puede escuchar en {host}, puerto {port} ({exc}); {remedy}") from exc
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; aiohttp would hold an answer that nobody reads for ever
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALL_LIMIT * 1000))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALL_TIMEOUT * 1000))
     return sock
 
 

@@ -11,7 +11,7 @@ from . import handlers, repository, sockets
 from .database import DATABASE, Database, HostPool, data_folder, end, sql_file
 from .errors import errors, expectation
 from .feed import FEED, Feed
-from .handlers import LAST_LIST, PAGE
+from .handlers import LIST_CACHE, PAGE
 from .security import Authenticate, security
 from .sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
 from .stream import LOG_BEGAN_ANEW
@@ -59,7 +59,7 @@ def create_app(
     app[MAX_SOCKETS] = max_sockets
     app[COMPRESS] = compress
     app[HANDSHAKE] = asyncio.Lock()
-    app[LAST_LIST] = {}
+    app[LIST_CACHE] = {}
     app[PAGE] = title or "Inventario", currency or ""
     app[FEED] = Feed(
         app[DATABASE],

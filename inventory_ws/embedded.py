@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 MAJOR = "18"
-PATIENCE = 60  # seconds for a start, crash recovery included
+START_TIMEOUT = 60  # seconds for a start, crash recovery included
 LOG_LIMIT = 5_000_000  # bytes; a longer log is begun anew at a start
 # A socket's path has 103 bytes at most (macOS) and a host in a DSN no comma: other folders have theirs in /tmp.
 PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,89}")
@@ -162,7 +162,7 @@ class _Server:
 
     def start(self) -> None:
         """Starts PostgreSQL and waits until it takes connections."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + START_TIMEOUT
         command = ["sh", "-c", SERVER, "sh", self.bin, f"--unix_socket_directories={self.socket_dir}"]
         # All processes of PostgreSQL inherit this lock: when it is free, an older server is gone, its files stale.
         while not (out := self.hold("postgres.log")):

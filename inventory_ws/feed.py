@@ -14,20 +14,20 @@ from aiohttp import web
 
 from . import repository
 from .database import Connection, Database, Unavailable, end
-from .frames import Published, Slice, slices
-from .repository import Entry
+from .frames import EventBatch, FramedEvent, batches
+from .repository import LogEntry
 
 CHANNEL = "inventory_ws"
-BATCH = 100  # events read at once: of the largest, some megabytes, which a slow link brings within our time limit
+READ_BATCH = 100  # events read at once: of the largest, some megabytes, which a slow link brings within our time limit
 RECENT = 1000  # events kept in memory, for those who come back soon
 READERS = 4  # of the past in the database at once, so that many who come back leave the pool to the others
 POLL = 2.0  # seconds: what a lost bell costs
-LOOKS = 5  # at a gap in the log, before the end of the log is asked for
+GAP_RETRIES = 5  # at a gap in the log, before the end of the log is asked for
 GAP_PAUSE = 0.002  # seconds between them: commits under way are through by then
-PACE = 0.004  # seconds between reads while many write: a few events at once are cheaper for everybody
+READ_INTERVAL = 0.004  # seconds between reads while many write: a few events at once are cheaper for everybody
 BUSY_PAUSE = 0.05  # seconds, behind a commit that does not let the reader know where the log ends
-BUSY_LIMIT = 10.0  # seconds of that before the feed counts as down
-START_LIMIT = 30.0  # seconds
+BUSY_TIMEOUT = 10.0  # seconds of that before the feed counts as down
+START_TIMEOUT = 30.0  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +36,11 @@ class Lost(Exception):
     """The events after a position are not to be had: another epoch, pruned, or beyond the end of the log."""
 
 
-Page = tuple[list[Published], int]
+Page = tuple[list[FramedEvent], int]
 """Events of the log in a row, and the position that is reached with them."""
 
 
-def _page(events: list[Published], limit: int, head: int) -> Page:
+def _page(events: list[FramedEvent], limit: int, head: int) -> Page:
     return events, events[-1].id if len(events) == limit else head
 
 
@@ -50,7 +50,7 @@ class Feed:
     def __init__(
         self,
         db: Database,
-        publish: Callable[[Slice], Iterator[None]],
+        publish: Callable[[EventBatch], Iterator[None]],
         renew: Callable[[], Iterator[None]],
         reset: Callable[[], None],
     ) -> None:
@@ -59,12 +59,12 @@ class Feed:
         self.head = 0  # the last event that was published
         self.epoch = ""
         self._former: dict[str, int] = {}  # the epochs before, each with the last position of it that counts
-        self.following = asyncio.Event()
-        self.moved = asyncio.Event()  # set, and replaced by a new one, when the head has moved
-        self.turn = asyncio.Lock()  # of a stream that is behind: many who come back leave the loop to the others
+        self.live = asyncio.Event()
+        self.head_moved = asyncio.Event()  # set, and replaced by a new one, when the head has moved
+        self.replay_lock = asyncio.Lock()  # of a stream that is behind: many who come back leave the loop to the others
         self._readers = asyncio.Semaphore(READERS)
         self.floor = 0  # as of the last look: what is at or below is gone from the log
-        self._recent: deque[Published] = deque(maxlen=RECENT)
+        self._recent: deque[FramedEvent] = deque(maxlen=RECENT)
         self._recent_after = 0  # every event above it is in memory
         self._db = db
         self._publish = publish
@@ -82,8 +82,8 @@ class Feed:
         """Finds the end of the log and follows it. Raises Unavailable, also where a commit hides the end for long."""
         self._task = asyncio.create_task(self._run())
         try:
-            async with asyncio.timeout(START_LIMIT):
-                await self.following.wait()
+            async with asyncio.timeout(START_TIMEOUT):
+                await self.live.wait()
         except TimeoutError:
             await self.__aexit__()
             raise Unavailable("una transacción a medio confirmar oculta el final del registro") from None
@@ -114,7 +114,7 @@ class Feed:
         try:
             async with asyncio.timeout(POLL):
                 while self.epoch == before:
-                    await self.moved.wait()
+                    await self.head_moved.wait()
         except TimeoutError:
             raise Unavailable("the feed does not come to the new epoch") from None
 
@@ -142,7 +142,7 @@ class Feed:
             return [], position
         if found.floor > position:
             raise Lost
-        return _page([Published(event) for event in rows], limit, max(head, position))
+        return _page([FramedEvent(event) for event in rows], limit, max(head, position))
 
     async def _run(self) -> None:
         pause = 0.1
@@ -154,8 +154,8 @@ class Feed:
                 log.warning("the feed lost PostgreSQL and tries again: %s", exc)
             except Exception:
                 log.exception("the feed failed and tries again")
-            pause = 0.1 if self.following.is_set() else min(pause * 2, 1.0)
-            self.following.clear()
+            pause = 0.1 if self.live.is_set() else min(pause * 2, 1.0)
+            self.live.clear()
             await asyncio.sleep(pause)
 
     async def _follow(self, conn: Connection) -> None:
@@ -172,15 +172,15 @@ class Feed:
                     await conn.fetch(f"SELECT pg_notify('{CHANNEL}', '')")
                 now = asyncio.get_running_loop().time()
                 if not caught_up:  # whatever rings: while we ask, the other writers wait
-                    if now - last_seen > BUSY_LIMIT and self.following.is_set():
+                    if now - last_seen > BUSY_TIMEOUT and self.live.is_set():
                         log.warning("a transaction that does not end its commit keeps every later event back")
-                        self.following.clear()
+                        self.live.clear()
                     await asyncio.sleep(BUSY_PAUSE)
                     continue
                 last_seen = now
-                self.following.set()
+                self.live.set()
                 if self.head > before + 1:
-                    await asyncio.sleep(PACE)
+                    await asyncio.sleep(READ_INTERVAL)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL):
                         await self._bell.wait()
@@ -205,13 +205,13 @@ class Feed:
         if epoch != self.epoch:
             await self._begin(epoch, limit, await repository.list_former_epochs(conn))
         while True:
-            rows = await repository.list_events(conn, after=self.head - 1, head=limit, limit=BATCH + 1)
+            rows = await repository.list_events(conn, after=self.head - 1, head=limit, limit=READ_BATCH + 1)
             news = self._after_the_last(rows)
             if news is None:
                 await repository.cut_log(conn, epoch, self.head)
                 return False
             await self._hand_on(news)
-            if len(rows) <= BATCH:
+            if len(rows) <= READ_BATCH:
                 return True
 
     async def _begin(self, epoch: str, limit: int, former: dict[str, int]) -> None:
@@ -229,11 +229,11 @@ class Feed:
             self._move(limit)
             self._reset()
 
-    def _after_the_last(self, rows: list[Entry]) -> list[Entry] | None:
+    def _after_the_last(self, rows: list[LogEntry]) -> list[LogEntry] | None:
         """The rows after the event that was published last. They have to begin with that event, unless it was pruned;
         None where they do not: the log is another one."""
         if self.head > self.floor:
-            last = Published(rows[0]) if rows else None
+            last = FramedEvent(rows[0]) if rows else None
             if last is None or last.id != self.head:
                 return None
             if not self._recent:
@@ -246,8 +246,8 @@ class Feed:
     async def _read_on(self, conn: Connection) -> bool:
         """Publishes the events that follow without a gap: ids are drawn one by one, so that none is missing there and
         no writer has to be kept waiting. False where there are none."""
-        for _ in range(LOOKS):
-            epoch, floor, rows = await repository.list_next_events(conn, after=self.head - 1, limit=BATCH + 1)
+        for _ in range(GAP_RETRIES):
+            epoch, floor, rows = await repository.list_next_events(conn, after=self.head - 1, limit=READ_BATCH + 1)
             if epoch not in ("", self.epoch):
                 return False
             self.floor = max(floor, self.floor)
@@ -257,7 +257,7 @@ class Feed:
             whole = [event for number, event in enumerate(news, self.head + 1) if event.id == number]
             await self._hand_on(whole)
             if whole:
-                if len(whole) < len(news) or len(rows) > BATCH:
+                if len(whole) < len(news) or len(rows) > READ_BATCH:
                     self._bell.set()
                 return True
             await asyncio.sleep(GAP_PAUSE)
@@ -265,11 +265,11 @@ class Feed:
 
     def _move(self, head: int) -> None:
         self.head = head
-        self.moved.set()
-        self.moved = asyncio.Event()
+        self.head_moved.set()
+        self.head_moved = asyncio.Event()
 
-    async def _hand_on(self, rows: list[Entry]) -> None:
-        for piece in slices(rows):
+    async def _hand_on(self, rows: list[LogEntry]) -> None:
+        for piece in batches(rows):
             for event in piece.events:
                 if len(self._recent) == RECENT:
                     self._recent_after = self._recent[0].id

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from .product import encode
-from .repository import Entry
+from .repository import LogEntry
 
 TEXT, CLOSE, PONG = 0x1, 0x8, 0xA
 FIN, RSV1 = 0x80, 0x40
-SLICE = 16 * 1024  # bytes published at once, before the loop does other work
+BATCH_BYTES = 16 * 1024  # bytes published at once, before the loop does other work
 COMPRESS_FROM = 100  # bytes; a shorter message gains nothing
 
 
@@ -45,10 +45,10 @@ def deflated(payload: bytes) -> bytes:
     return frame(data[:-4], FIN | RSV1 | TEXT)  # less the empty block that every flush ends with
 
 
-class Published:
+class FramedEvent:
     """An event with its frames, each built once for all clients."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: LogEntry) -> None:
         self.id, self.type, self.product_id, text = entry
         self.payload = text.encode()
 
@@ -61,10 +61,10 @@ class Published:
         return deflated(self.payload)
 
 
-class Slice:
+class EventBatch:
     """Events to be published at once, and their frames in one piece."""
 
-    def __init__(self, events: list[Published]) -> None:
+    def __init__(self, events: list[FramedEvent]) -> None:
         self.events = events
 
     @cached_property
@@ -76,14 +76,14 @@ class Slice:
         return b"".join(event.deflated for event in self.events)
 
 
-def slices(rows: Iterable[Entry]) -> Iterator[Slice]:
+def batches(rows: Iterable[LogEntry]) -> Iterator[EventBatch]:
     """The events of a batch in pieces of a size that holds nobody up for long."""
     events, size = [], 0
-    for event in map(Published, rows):
+    for event in map(FramedEvent, rows):
         events.append(event)
         size += len(event.plain)
-        if size > SLICE:
-            yield Slice(events)
+        if size > BATCH_BYTES:
+            yield EventBatch(events)
             events, size = [], 0
     if events:
-        yield Slice(events)
+        yield EventBatch(events)

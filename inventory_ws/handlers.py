@@ -22,15 +22,15 @@ from .sockets import SOCKETS, websocket
 
 MAX_BODY = 64 * 1024  # bytes
 MAX_FILE = 5 * 1024 * 1024
-BODY_LIMIT = 10.0  # seconds
-FILE_LIMIT = 60.0
+BODY_TIMEOUT = 10.0  # seconds
+FILE_TIMEOUT = 60.0
 JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
 CSV = {
     hdrs.CONTENT_TYPE: "text/csv; charset=utf-8; header=present",
     hdrs.CONTENT_DISPOSITION: 'attachment; filename="productos.csv"',
 }
 
-LAST_LIST = web.AppKey("LAST_LIST", dict[Page, Products])
+LIST_CACHE = web.AppKey("LIST_CACHE", dict[Page, Products])
 """The page of products rendered last: while the database's snapshot is the same, it need not be rendered again."""
 
 PAGE = web.AppKey("PAGE", tuple[str, str])
@@ -45,7 +45,7 @@ async def list_products(request: web.Request) -> web.Response:
     if page.at is not None:
         return await _list_past(request, page, page.at)
     known = [] if _wants_csv(request) else [tag.value for tag in request.if_none_match or ()]
-    feed, kept = request.app[FEED], request.app[LAST_LIST]
+    feed, kept = request.app[FEED], request.app[LIST_CACHE]
     position = feed.head, feed.epoch  # before the rows: a client may hear again what it has, and misses nothing
     last = kept.get(page)
     products = await repository.list_products(request.app[DATABASE], page, [*known, last.etag] if last else known)
@@ -164,7 +164,7 @@ async def health(request: web.Request) -> web.Response:
     except Unavailable:
         database = False
     feed = state[FEED]
-    following = feed.following.is_set()
+    following = feed.live.is_set()
     data = {"database": database, "feed": following, "sockets": len(state[SOCKETS]), "last_event_id": feed.head}
     if not (database and following):
         raise Failure(503, "El servicio no atiende", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
@@ -206,7 +206,7 @@ async def _body(request: web.Request, model: type[Model]) -> Model:
 
 
 async def _read(request: web.Request) -> bytes:
-    limit, seconds = (MAX_FILE, FILE_LIMIT) if request.content_type == "text/csv" else (MAX_BODY, BODY_LIMIT)
+    limit, seconds = (MAX_FILE, FILE_TIMEOUT) if request.content_type == "text/csv" else (MAX_BODY, BODY_TIMEOUT)
     try:
         async with asyncio.timeout(None if request.content.is_eof() else seconds):
             body = b"" if (request.content_length or 0) > limit else await request.read()
@@ -245,7 +245,7 @@ def _versions(request: web.Request) -> Versions:
 
 async def _refuse(request: web.Request, status: int, message: str) -> NoReturn:
     """Says why nothing was changed: the product is gone, or it is no longer what the client took it for."""
-    current = await repository.get_product(request.app[DATABASE], _id(request), repository.REFUSAL_LIMIT)
+    current = await repository.get_product(request.app[DATABASE], _id(request), repository.REFUSAL_TIMEOUT)
     if current is None:
         raise Failure(404, "Producto no encontrado")
     raise Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})

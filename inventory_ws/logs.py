@@ -26,7 +26,7 @@ class AccessLog(AbstractAccessLogger):
             sys.stderr.write(f"{line}\n")
 
 
-class Calm(logging.Filter):
+class ClientErrorFilter(logging.Filter):
     """Leaves out what aiohttp logs, with tracebacks, for what a client did: the access log has its line."""
 
     def filter(self, record: logging.LogRecord) -> bool:

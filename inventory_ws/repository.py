@@ -9,9 +9,9 @@ from typing import NamedTuple
 from .database import TIME_LIMIT, Connection, Database, Params, Rejected, Row, Unavailable
 from .product import NewProduct, Page, ProductChange, encode
 
-IMPORT_LIMIT = 60.0  # seconds for all rows of a file
+IMPORT_TIMEOUT = 60.0  # seconds for all rows of a file
 PRUNE_EVERY = 30.0  # seconds
-REFUSAL_LIMIT = 0.4  # seconds to say why nothing was changed: what the change may have left of the four
+REFUSAL_TIMEOUT = 0.4  # seconds to say why nothing was changed: what the change may have left of the four
 
 Versions = Sequence[datetime] | None
 """The versions at which a change may be made; None: at any."""
@@ -66,7 +66,7 @@ class Imported(NamedTuple):
     replayed: bool = False
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """One entry of the log: its id, its type, the product's id, and the text that the sockets are sent."""
 
     id: int
@@ -251,7 +251,7 @@ async def import_products(db: Database, fields: Sequence[str], rows: str, cause:
     made: Row = ()
     if not (done := await _find_event(db, cause)):
         try:
-            (made,) = await _draw(db, sql, params, IMPORT_LIMIT)
+            (made,) = await _draw(db, sql, params, IMPORT_TIMEOUT)
         except Rejected:
             if not (done := await _find_event(db, cause)):
                 raise
@@ -327,7 +327,7 @@ async def _find_event(db: Database, cause: Cause) -> Row | None:
 
 async def list_events(
     db: Database | Connection, *, after: int, head: int, limit: int, product_id: int | None = None, newest: bool = False
-) -> list[Entry]:
+) -> list[LogEntry]:
     """At most `limit` events, of all products or of one, above `after` and up to the feed's `head`: beyond it the log may
     have gaps. The oldest of them, or the newest, which then come first."""
     rows = await db.fetch(
@@ -338,10 +338,10 @@ async def list_events(
         """,
         {"after": after, "head": head, "limit": limit, "product_id": product_id},
     )
-    return [Entry(*row) for row in rows]
+    return [LogEntry(*row) for row in rows]
 
 
-async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple[str, int, list[Entry]]:
+async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple[str, int, list[LogEntry]]:
     """The epoch and the floor, and at most `limit` events above `after` as they are visible just now: the log may still
     have gaps there. No epoch where there are none."""
     rows = await conn.fetch(
@@ -353,7 +353,7 @@ async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple
         {"after": after, "limit": limit},
     )
     epoch, floor = rows[0][:2] if rows else ("", 0)
-    return epoch, floor, [Entry(*row[2:]) for row in rows]
+    return epoch, floor, [LogEntry(*row[2:]) for row in rows]
 
 
 async def get_log(db: Database | Connection, *, limit: bool = True) -> Log:

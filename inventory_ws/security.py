@@ -17,7 +17,7 @@ Authenticate = Callable[[web.Request], Awaitable[bool | str]]
 
 ACTOR = web.RequestKey("ACTOR", str)
 
-STRANGER = web.RequestKey("STRANGER", bool)
+UNAUTHENTICATED = web.RequestKey("UNAUTHENTICATED", bool)
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+?)\.?)(?::[0-9]*)?")  # [::1]:3000, localhost.:3000
@@ -47,7 +47,7 @@ def security(
     `hosts`: names this server goes by, and networks (`10.0.0.0/8`) of which it goes by every address; `localhost` always
     is one (None: not checked). `origins`: pages of other sites that may use it, as browsers write them
     (`https://shop.example`, or `null` for a page from a file). `authenticate`: None lets everybody in.
-    `open_to_all`: handlers that need nobody's name, or see to it themselves: `STRANGER in request`.
+    `open_to_all`: handlers that need nobody's name, or see to it themselves: `UNAUTHENTICATED in request`.
     """
     if isinstance(hosts, str) or isinstance(origins, str):
         raise TypeError("hosts and origins are collections of names, not one text")
@@ -95,7 +95,7 @@ def security(
         if isinstance(who, str):
             request[ACTOR] = who
         if not who:
-            request[STRANGER] = True
+            request[UNAUTHENTICATED] = True
             if request.match_info.handler not in open_to_all:
                 headers = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="inventario"'}
                 return Failure(401, "Hace falta una clave de acceso", headers=headers).response

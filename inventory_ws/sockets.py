@@ -12,15 +12,15 @@ from pydantic import ValidationError
 from .database import Unavailable
 from .errors import MESSAGES, Failure
 from .feed import FEED, Feed, Lost
-from .frames import FIN, PONG, Slice, close_frame, frame, message
-from .security import STRANGER, Authenticate
-from .stream import CLOSE_LIMIT, EVERYTHING, MAX_BUFFER, Room, Stream, abort
+from .frames import FIN, PONG, EventBatch, close_frame, frame, message
+from .security import UNAUTHENTICATED, Authenticate
+from .stream import CLOSE_TIMEOUT, EVERYTHING, MAX_BUFFER, Room, Stream, abort
 
 PROTOCOL = "inventario.v1"
 HEARTBEAT = 30.0  # seconds between pings; a peer that misses one is given half as long
 MAX_FRAME = 4096  # bytes of a client's message
-AT_ONCE = 50  # sockets that are sent an event before the loop does other work
-GOODBYE = 0.5  # seconds for a client to read why it is sent away
+FANOUT_BATCH = 50  # sockets that are sent an event before the loop does other work
+CLOSE_GRACE = 0.5  # seconds for a client to read why it is sent away
 UNAUTHORIZED = 4401  # a close code; RFC 6455 leaves 4000 to 4999 to applications
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")  # aiohttp would log what was offered
     if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
         raise Failure(400, MESSAGES[400])  # aiohttp would fail
-    room = _room({name: text.split(",") for name, text in request.query.items()})
+    room = _parse_room({name: text.split(",") for name, text in request.query.items()})
     ws = web.WebSocketResponse(
         heartbeat=HEARTBEAT,
         max_msg_size=MAX_FRAME + 1,
@@ -50,7 +50,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         protocols=(PROTOCOL,),
         autoping=False,  # aiohttp answers a flood of pings to the last one, and nobody else meanwhile
     )
-    if STRANGER in request:  # accepted first, so that a browser can see the code
+    if UNAUTHENTICATED in request:  # accepted first, so that a browser can see the code
         await ws.prepare(request)
         if request.transport is not None:
             await _end(request.transport, UNAUTHORIZED, "hace falta una clave de acceso")
@@ -68,7 +68,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     finally:
         sockets.discard(stream)
         # aiohttp closes when the buffer is written, which a peer that is gone puts off for ever.
-        asyncio.get_running_loop().call_later(CLOSE_LIMIT, abort, stream.transport)
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, abort, stream.transport)
     if farewell:
         await _end(stream.transport, *farewell)
     return ws
@@ -107,7 +107,7 @@ async def _position(request: web.Request, feed: Feed) -> tuple[int, str] | None:
     return position, feed.epoch
 
 
-def _room(asked: Mapping[str, object]) -> Room:
+def _parse_room(asked: Mapping[str, object]) -> Room:
     """The room that a message or a query asks for. Raises ValidationError."""
     room = Room.model_validate(asked)
     return EVERYTHING if room == EVERYTHING else room
@@ -136,7 +136,7 @@ async def _end(transport: asyncio.Transport, code: int, reason: str) -> None:
     """Says why, and reads no more: aiohttp's own close reads a flood to its end, and waits for ever for a peer that does
     not read."""
     transport.write(close_frame(code, reason))
-    await asyncio.sleep(GOODBYE)  # an abort while something is unread can overtake what was written
+    await asyncio.sleep(CLOSE_GRACE)  # an abort while something is unread can overtake what was written
     transport.abort()
 
 
@@ -146,7 +146,7 @@ def _answer(text: str, stream: Stream) -> bytes:
         asked = json.loads(text)
         kind = asked["type"]
         if kind == "SUBSCRIBE":
-            stream.room = _room(asked)
+            stream.room = _parse_room(asked)
         elif kind == "UNSUBSCRIBE":
             stream.room = EVERYTHING
     except ValidationError:
@@ -161,12 +161,12 @@ def _answer(text: str, stream: Stream) -> bytes:
     return message("ERROR", message="Tipo de mensaje desconocido")
 
 
-def publish(sockets: WeakSet[Stream], piece: Slice) -> Iterator[None]:
+def publish(sockets: WeakSet[Stream], piece: EventBatch) -> Iterator[None]:
     """Sends the events to every open socket, so many at a time that other requests needn't wait for all. It never waits
     itself: whoever is slow keeps nobody else from hearing them."""
     for number, stream in enumerate(list(sockets), 1):
         stream.publish(piece)
-        if number % AT_ONCE == 0:
+        if number % FANOUT_BATCH == 0:
             yield
 
 

@@ -8,14 +8,14 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from .feed import Feed, Lost
-from .frames import Published, Slice, close_frame, message
+from .frames import EventBatch, FramedEvent, close_frame, message
 from .product import INT4_MAX
 
 MAX_RATE = 20  # messages of a client in a second
 MAX_BUFFER = 64 * 1024  # bytes that may wait for a client before it counts as behind
 PAGE = 200  # events looked for at once for a client that is behind
-STALL_LIMIT = 30.0  # seconds without a byte taken
-CLOSE_LIMIT = 3.0  # seconds for a client to take its leave
+STALL_TIMEOUT = 30.0  # seconds without a byte taken
+CLOSE_TIMEOUT = 3.0  # seconds for a client to take its leave
 LOG_BEGAN_ANEW = 1012  # a close code: come back, and load the list
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Room(BaseModel):
     productos: frozenset[Annotated[int, Field(ge=1, le=INT4_MAX)]] | None = None
     eventos: frozenset[Literal["PRODUCT_CREATED", "PRODUCT_UPDATED", "PRODUCT_DELETED"]] | None = None
 
-    def wants(self, event: Published) -> bool:
+    def wants(self, event: FramedEvent) -> bool:
         """Whether the event belongs into the room."""
         return (self.productos is None or event.product_id in self.productos) and (
             self.eventos is None or event.type in self.eventos
@@ -89,7 +89,7 @@ class Stream:
         """The frame that tells the client where it stands."""
         return message("PONG", last_event_id=self.cursor, epoch=self._feed.epoch)
 
-    def publish(self, piece: Slice) -> None:
+    def publish(self, piece: EventBatch) -> None:
         """Sends the events if the stream is live and its client keeps up."""
         if self._catching_up:
             return
@@ -111,7 +111,7 @@ class Stream:
             while await self._drained() and self.cursor < self._feed.head:
                 known = self._feed.remembers(self.cursor)
                 page = None if known else await self._feed.past(self.cursor, PAGE)
-                async with self._feed.turn:
+                async with self._feed.replay_lock:
                     page = page or self._feed.recent(self.cursor, PAGE)
                     if page and self._write(page[0]):
                         self.cursor = page[1]
@@ -123,7 +123,7 @@ class Stream:
             self.transport.abort()  # it would go on with a gap; the client comes back to where it was
             log.exception("a replay failed")
 
-    def _write(self, events: list[Published]) -> bool:
+    def _write(self, events: list[FramedEvent]) -> bool:
         """Writes what it wants of the events above its cursor, in one piece; whether all fitted that may wait."""
         frames, size = [], 0
         for event in events:
@@ -144,7 +144,7 @@ class Stream:
         while (size := self.transport.get_write_buffer_size()) > MAX_BUFFER // 2:
             if size < least:
                 least, since, pause = size, loop.time(), 0.01
-            elif loop.time() - since > STALL_LIMIT:
+            elif loop.time() - since > STALL_TIMEOUT:
                 self.transport.abort()
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
@@ -154,7 +154,7 @@ class Stream:
         """Says goodbye and ends the connection, by force when the client does not hear it in time."""
         self.send(close_frame(code))
         self.transport.close()  # when the buffer is written, which a peer that does not read can put off for ever
-        asyncio.get_running_loop().call_later(CLOSE_LIMIT, abort, self.transport)
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, abort, self.transport)
 
     def flooding(self, now: float) -> bool:
         """Counts a message of the client; `now` in seconds."""

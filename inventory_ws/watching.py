@@ -48,7 +48,7 @@ async def products(app: web.Application) -> Snapshot:
     `app` is what `create_app` returned. Raises Unavailable.
     """
     feed = _feed(app)
-    await feed.following.wait()
+    await feed.live.wait()
     position = feed.head, feed.epoch  # before the rows: what comes between is told again, and not left out
     rows = (await repository.list_products(app[DATABASE], Page())).json
     return Snapshot(json.loads(rows, parse_float=Decimal), *position)
@@ -71,10 +71,10 @@ def _feed(app: web.Application) -> Feed:
 
 
 async def _events(feed: Feed, position: int | None, epoch: str | None) -> AsyncIterator[Event]:
-    await feed.following.wait()
+    await feed.live.wait()
     position, epoch = feed.head if position is None else position, epoch or feed.epoch
     while True:
-        moved = feed.moved
+        moved = feed.head_moved
         try:
             await feed.check(position, epoch)
             epoch = feed.epoch  # in which the position counts as well

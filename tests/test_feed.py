@@ -238,7 +238,7 @@ async def test_truncate_sends_every_client_to_reload(client: TestClient, listen:
 async def test_commit_that_does_not_end_is_told_by_the_health(
     client: TestClient, connect: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.feed.BUSY_LIMIT", 0.3)
+    monkeypatch.setattr("inventory_ws.feed.BUSY_TIMEOUT", 0.3)
     session = connect()
     session.autocommit = False
     session.cursor().execute("INSERT INTO productos (nombre, precio) VALUES ('a', 1); SET CONSTRAINTS ALL IMMEDIATE")

@@ -24,7 +24,7 @@ import psycopg2
 import pytest
 import zxingcpp
 
-from inventory_ws.__main__ import _room
+from inventory_ws.__main__ import _socket_limit
 from inventory_ws.database import sql_file
 
 from .tools.service import free_port
@@ -208,9 +208,9 @@ def test_limit_of_open_files_that_stays_leaves_fewer_sockets(
     caplog.set_level("INFO")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1000, hard))
     monkeypatch.setattr(resource, "setrlimit", refuse)
-    assert _room(10_000) == 744
+    assert _socket_limit(10_000) == 744
     assert "is 1000: room for 744 sockets" in caplog.text
-    assert _room(100) == 100
+    assert _socket_limit(100) == 100
 
 
 def test_limit_of_open_files_is_raised_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,10 +218,10 @@ def test_limit_of_open_files_is_raised_as_far_as_it_goes(monkeypatch: pytest.Mon
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
     for limits, room in (((64, 64), 32), ((64, 4096), 3840), ((64, resource.RLIM_INFINITY), 10_000)):
         monkeypatch.setattr(resource, "getrlimit", lambda _, limits=limits: limits)
-        assert _room(10_000) == room, limits
+        assert _socket_limit(10_000) == room, limits
     assert raised == [(64, 64), (4096, 4096), (10_256, resource.RLIM_INFINITY)]
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert _room(10_000) == 10_000
+    assert _socket_limit(10_000) == 10_000
     assert len(raised) == 3, "no limit is no reason for one"
 
 

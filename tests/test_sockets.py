@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
 from inventory_ws.feed import FEED
-from inventory_ws.frames import SLICE, frame
+from inventory_ws.frames import BATCH_BYTES, frame
 from inventory_ws.sockets import SOCKETS
 from inventory_ws.stream import MAX_BUFFER, Stream
 
@@ -128,14 +128,16 @@ def stalled(client: TestClient) -> Iterator[socket.socket]:
 async def test_client_that_does_not_read_is_cut_off_and_the_others_hear_everything(
     client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.stream.STALL_LIMIT", 1.0)
+    monkeypatch.setattr("inventory_ws.stream.STALL_TIMEOUT", 1.0)
     ws = await listen()
     assert len(client.app[SOCKETS]) == 2
     reading = asyncio.create_task(receive(ws, 1000))
     psql(MANY)
     assert [event["id"] for event in await reading] == list(range(1, 1001))
     assert len(client.app[SOCKETS]) == 2, "it has a while to come back to its senses"
-    most = MAX_BUFFER + SLICE + 10_000  # a slice, which ends with an event, is written where there is room for a byte
+    most = (
+        MAX_BUFFER + BATCH_BYTES + 10_000
+    )  # a slice, which ends with an event, is written where there is room for a byte
     assert all(one.transport.get_write_buffer_size() < most for one in client.app[SOCKETS])
     async with asyncio.timeout(5):
         while len(client.app[SOCKETS]) > 1:
@@ -174,7 +176,7 @@ async def test_client_that_leaves_without_a_word_is_forgotten(client: TestClient
 async def test_shutdown_closes_with_1001_also_whoever_does_not_read(
     client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.stream.CLOSE_LIMIT", 0.2)
+    monkeypatch.setattr("inventory_ws.stream.CLOSE_TIMEOUT", 0.2)
     ws = await listen()
     reading = asyncio.create_task(receive(ws, 1000))
     psql(MANY)

@@ -10,6 +10,6 @@ from inventory_ws import addresses, handlers
 LIMIT = 1.0  # seconds
 
 if __name__ == "__main__":
-    program.KEEPALIVE = handlers.BODY_LIMIT = addresses.STALL_LIMIT = LIMIT
+    program.KEEPALIVE = handlers.BODY_TIMEOUT = addresses.STALL_TIMEOUT = LIMIT
     RequestHandler.__init__.__kwdefaults__["lingering_time"] = LIMIT
     sys.exit(program.main())

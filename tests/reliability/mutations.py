@@ -51,7 +51,7 @@ MUTATIONS = [
     Mutation(
         "the abort of stalled sockets",
         "inventory_ws/stream.py",
-        "            elif loop.time() - since > STALL_LIMIT:\n                self.transport.abort()\n",
+        "            elif loop.time() - since > STALL_TIMEOUT:\n                self.transport.abort()\n",
         "",
         "tests/test_sockets.py -k does_not_read_is_cut_off",
     ),

@@ -12,7 +12,7 @@ from ..tools.service import Figure, database, insert, inventory, percentile, ste
 
 SOCKETS = 20
 LIMIT = 30.0 + 15.0 + 3.0  # seconds: a ping of the service, half as long for its answer, and slack
-CLOSE_LIMIT = 3.0  # seconds that a connection may take to end after its socket is forgotten
+CLOSE_TIMEOUT = 3.0  # seconds that a connection may take to end after its socket is forgotten
 RATE, ROWS = 100, 5  # events a second, in transactions of so many
 TEXT = "x" * 2000  # so that the buffers of those who are not read from fill up
 
@@ -93,7 +93,7 @@ async def cut_off(server: str, busy: bool) -> list[Figure]:
                     times += [time.monotonic() - began] * (SOCKETS - left - len(times))
                     most = max(most, service.memory())
                     await asyncio.sleep(0.1)
-                await asyncio.sleep(CLOSE_LIMIT + 1)
+                await asyncio.sleep(CLOSE_TIMEOUT + 1)
                 closed = before - await service.connections()
                 on = False
                 if writing:

@@ -14,7 +14,7 @@ WINDOW = 2_000  # events; the figures are medians of windows, since the machine 
 ALONE, BESIDE = 3, 10  # windows before the stalled ones come, and with them
 RATE, ROWS = (500 if QUICK else 300), 10  # events a second, in transactions of so many
 TEXT = "Pantalla de 13 pulgadas, 16 GB de memoria, 512 GB de disco, teclado en español. ".ljust(240, "x")
-STALL_LIMIT = 30.0  # seconds, the service's
+STALL_TIMEOUT = 30.0  # seconds, the service's
 SLACK = 5.0
 
 
@@ -58,7 +58,7 @@ async def check(server: str) -> list[Figure]:
                 beside, rate, most = await load(service, dsn, readers, BESIDE)
                 ended = time.monotonic()
                 while (left := (await service.health())["sockets"] - READERS) > 0:
-                    if time.monotonic() - ended > STALL_LIMIT + SLACK:
+                    if time.monotonic() - ended > STALL_TIMEOUT + SLACK:
                         break
                     await asyncio.sleep(0.2)
                 gone = time.monotonic() - ended
@@ -80,7 +80,7 @@ async def check(server: str) -> list[Figure]:
         Figure("growth of memory under load, MiB", "<= 40", f"{most - before:.1f}", most - before <= 40),
         Figure("growth of memory that stays, MiB", "<= 15", f"{after - before:.1f}", after - before <= 15),
         Figure("stalled sockets left", "0", str(left), left == 0),
-        Figure("the last gone after the last event, s", f"<= {STALL_LIMIT + SLACK:.0f}", f"{gone:.1f}", left == 0),
+        Figure("the last gone after the last event, s", f"<= {STALL_TIMEOUT + SLACK:.0f}", f"{gone:.1f}", left == 0),
         Figure("connections that stay with the service", "0", str(kept), kept <= 0),
         complaints,
     ]
