@@ -135,9 +135,38 @@ MUTATIONS = [
     Mutation(
         "the fingerprint",
         "inventory_ws/repository.py",
-        "    if rows and rows[0][0] != cause.huella:\n        raise KeyReused\n",
+        '    if rows and rows[0][0].partition(" ")[0] != cause.huella:'
+        "  # an import's is followed by its two numbers\n        raise KeyReused\n",
         "",
         "tests/test_once.py -k 'another_request or another_person'",
+    ),
+    Mutation(
+        "all rows of a file or none",
+        "inventory_ws/repository.py",
+        "            WHERE id IS NULL AND NOT EXISTS (SELECT FROM perdidas) ORDER BY fila\n",
+        "            WHERE id IS NULL ORDER BY fila\n",
+        "tests/test_csvfile.py -k faults_stand_by_row",
+    ),
+    Mutation(
+        "the lock on the rows of a file",
+        "inventory_ws/repository.py",
+        " ORDER BY id FOR NO KEY UPDATE\n",
+        "\n",
+        "tests/test_csvfile.py -k deleted_while_a_file_is_read",
+    ),
+    Mutation(
+        "the key of a file, at its first event",
+        "sql/schema.sql",
+        "        PERFORM set_config('inventory_ws.causa', (causa - '{clave,huella}'::text[])::text, true);\n",
+        "        NULL;\n",
+        "tests/test_csvfile.py -k sent_again_is_done_once",
+    ),
+    Mutation(
+        "the formula's apostrophe of a file",
+        "inventory_ws/csvfile.py",
+        '                product[name] = f"\'{product[name]}"\n',
+        "                pass\n",
+        "tests/test_csvfile.py -k exported_and_imported_unchanged",
     ),
     Mutation(
         "the look-up before a change",
