@@ -1,4 +1,4 @@
-"""Reads the log in its order and hands each event to the sockets: the broadcast of the guide."""
+"""Reads the log in order and publishes each event to the sockets: the broadcast of the guide."""
 
 import asyncio
 import logging
@@ -18,26 +18,26 @@ from .frames import EventBatch, FramedEvent, batches
 from .repository import LogEntry
 
 CHANNEL = "inventory_ws"
-READ_BATCH = 100  # events read at once: of the largest, some megabytes, which a slow link brings within our time limit
-RECENT = 1000  # events kept in memory, for those who come back soon
-READERS = 4  # of the past in the database at once, so that many who come back leave the pool to the others
-POLL = 2.0  # seconds: what a lost bell costs
-GAP_RETRIES = 5  # at a gap in the log, before the end of the log is asked for
-GAP_PAUSE = 0.002  # seconds between them: commits under way are through by then
-READ_INTERVAL = 0.004  # seconds between reads while many write: a few events at once are cheaper for everybody
-BUSY_PAUSE = 0.05  # seconds, behind a commit that does not let the reader know where the log ends
-BUSY_TIMEOUT = 10.0  # seconds of that before the feed counts as down
+READ_BATCH = 100  # events per query; 100 of the largest are some megabytes, which a slow link carries in time
+RECENT = 1000  # events kept in memory for clients that resume soon
+READERS = 4  # concurrent replays from the database; the rest of the pool stays free for requests
+POLL = 2.0  # seconds between reads without a notification: the delay that a lost notification causes
+GAP_RETRIES = 5  # reads at a gap in the ids before the feed asks where the log ends
+GAP_PAUSE = 0.002  # seconds between these reads; most commits take less
+READ_INTERVAL = 0.004  # seconds between reads under load: reading several events at once is cheaper
+BUSY_PAUSE = 0.05  # seconds between attempts while a commit hides the end of the log
+BUSY_TIMEOUT = 10.0  # seconds of failed attempts before the feed counts as down
 START_TIMEOUT = 30.0  # seconds
 
 log = logging.getLogger(__name__)
 
 
 class Lost(Exception):
-    """The events after a position are not to be had: another epoch, pruned, or beyond the end of the log."""
+    """The log does not hold the events after a position: it is of another epoch, pruned, or beyond the end."""
 
 
 Page = tuple[list[FramedEvent], int]
-"""Events of the log in a row, and the position that is reached with them."""
+"""Consecutive events, and the position after them."""
 
 
 def _page(events: list[FramedEvent], limit: int, head: int) -> Page:
@@ -45,7 +45,7 @@ def _page(events: list[FramedEvent], limit: int, head: int) -> Page:
 
 
 class Feed:
-    """A cursor that follows the end of the log. Everything at or below `head` is visible for good."""
+    """A cursor at the end of the log. No event at or below `head` is still to come."""
 
     def __init__(
         self,
@@ -54,32 +54,33 @@ class Feed:
         renew: Callable[[], Iterator[None]],
         reset: Callable[[], None],
     ) -> None:
-        """`publish` gets each event once and in order; `renew` says that all goes on in a new epoch (both may have their
-        work done in parts), and `reset` that what was published last is not in the log any more."""
-        self.head = 0  # the last event that was published
+        """`publish` receives each event once, in order. `renew` is called when positions continue in a new epoch. Both
+        are iterators that yield to the event loop between parts of their work. `reset` is called when the log no longer
+        contains the event that was published last."""
+        self.head = 0  # the last published event
         self.epoch = ""
-        self._former: dict[str, int] = {}  # the epochs before, each with the last position of it that counts
+        self._former: dict[str, int] = {}  # each former epoch and its last valid position
         self.live = asyncio.Event()
-        self.head_moved = asyncio.Event()  # set, and replaced by a new one, when the head has moved
-        self.replay_lock = asyncio.Lock()  # of a stream that is behind: many who come back leave the loop to the others
+        self.head_moved = asyncio.Event()  # set once when the head moves, then replaced by a new event
+        self.replay_lock = asyncio.Lock()  # one replay writes per loop iteration: many resuming clients block nobody
         self._readers = asyncio.Semaphore(READERS)
-        self.floor = 0  # as of the last look: what is at or below is gone from the log
+        self.floor = 0  # events at or below it are gone from the log, as of the last read
         self._recent: deque[FramedEvent] = deque(maxlen=RECENT)
-        self._recent_after = 0  # every event above it is in memory
+        self._recent_after = 0  # every event above this id is in memory
         self._db = db
         self._publish = publish
         self._renew = renew
         self._reset = reset
         self._bell = asyncio.Event()
-        self._own = False
+        self._own_change = False
 
     def ring(self) -> None:
-        """Something of ours was committed: read now, and tell the other instances afterwards."""
-        self._own = True
+        """Tells the feed that this process has committed a change: it reads now, then notifies the other instances."""
+        self._own_change = True
         self._bell.set()
 
     async def __aenter__(self) -> Self:
-        """Finds the end of the log and follows it. Raises Unavailable, also where a commit hides the end for long."""
+        """Finds the end of the log and follows it. Raises Unavailable, also if a commit hides the end for too long."""
         self._task = asyncio.create_task(self._run())
         try:
             async with asyncio.timeout(START_TIMEOUT):
@@ -93,11 +94,11 @@ class Feed:
         await end(self._task)
 
     async def check(self, position: int, epoch: str | None) -> None:
-        """Raises Lost where a stream can't go on after `position` of the epoch (None: this one), and Unavailable."""
+        """Raises Lost if a stream cannot resume after `position` of `epoch` (None: the current one), and Unavailable."""
         asked = self.epoch if epoch is None else epoch
         limit = self._former.get(asked, self.head)
         if asked not in self._former and (asked != self.epoch or position > self.head):
-            # Another instance may have read further than this one: the database knows.
+            # Another instance may be ahead of this one, so the database decides.
             found = await repository.get_log(self._db)
             if found.epoch != self.epoch:
                 await self._renewed()
@@ -108,7 +109,7 @@ class Feed:
             raise Lost
 
     async def _renewed(self) -> None:
-        """Waits until the feed has come to the epoch of the database. Raises Unavailable."""
+        """Waits until the feed has adopted the epoch of the database. Raises Unavailable."""
         before = self.epoch
         self._bell.set()
         try:
@@ -116,26 +117,28 @@ class Feed:
                 while self.epoch == before:
                     await self.head_moved.wait()
         except TimeoutError:
-            raise Unavailable("the feed does not come to the new epoch") from None
+            raise Unavailable("the feed has not adopted the new epoch in time") from None
 
     def remembers(self, position: int) -> bool:
-        """Whether all that came after the position is in memory."""
+        """Whether every event after the position is in memory."""
         return position >= self._recent_after
 
     def recent(self, position: int, limit: int) -> Page | None:
-        """The page after the position from memory; None where it is not there any more."""
+        """Return the page after the position from memory, or None if memory no longer reaches back to it."""
         if not self.remembers(position):
             return None
         start = bisect_right(self._recent, position, key=attrgetter("id"))
         return _page(list(islice(self._recent, start, start + limit)), limit, max(self.head, position))
 
     async def past(self, position: int, limit: int) -> Page:
-        """The page after the position from the log, empty where an epoch began meanwhile. Raises Lost where it is gone
-        from there, and Unavailable."""
+        """Return the page after the position from the log; it is empty if an epoch began meanwhile. Raises Lost if the
+        events are pruned, and Unavailable."""
         head, epoch = self.head, self.epoch
         async with self._readers:
             rows = await repository.list_events(self._db, after=position, head=head, limit=limit)
-            found = await repository.get_log(self._db, limit=False)  # now: what is pruned later was read
+            found = await repository.get_log(
+                self._db, limit=False
+            )  # read last: what is pruned after this was read before
         if found.epoch != epoch:
             if found.epoch != self.epoch:
                 await self._renewed()
@@ -159,21 +162,23 @@ class Feed:
             await asyncio.sleep(pause)
 
     async def _follow(self, conn: Connection) -> None:
-        ear = asyncio.create_task(self._hear(conn))
+        listener = asyncio.create_task(self._listen(conn))
         last_seen = asyncio.get_running_loop().time()
-        rung = False
+        notified = False
         try:
             while True:
-                own, self._own = self._own, False
+                own_change, self._own_change = self._own_change, False
                 self._bell.clear()
                 before = self.head
-                caught_up = (rung and await self._read_on(conn)) or await self._read(conn)
-                if own:
+                # After a notification the next events usually have the next ids. Otherwise PostgreSQL tells the end of
+                # the log, for which it briefly blocks writers.
+                complete = (notified and await self._read_consecutive(conn)) or await self._read_to_end(conn)
+                if own_change:
                     await conn.fetch(f"SELECT pg_notify('{CHANNEL}', '')")
                 now = asyncio.get_running_loop().time()
-                if not caught_up:  # whatever rings: while we ask, the other writers wait
+                if not complete:
                     if now - last_seen > BUSY_TIMEOUT and self.live.is_set():
-                        log.warning("a transaction that does not end its commit keeps every later event back")
+                        log.warning("a transaction that does not finish its commit holds back all later events")
                         self.live.clear()
                     await asyncio.sleep(BUSY_PAUSE)
                     continue
@@ -184,21 +189,21 @@ class Feed:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL):
                         await self._bell.wait()
-                rung = self._bell.is_set()
+                notified = self._bell.is_set()
         finally:
-            ear.cancel()
-            await asyncio.gather(ear, return_exceptions=True)
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
 
-    async def _hear(self, conn: Connection) -> None:
+    async def _listen(self, conn: Connection) -> None:
         try:
             while True:
                 await conn.heard()
                 self._bell.set()
         finally:
-            self._bell.set()  # a deaf connection is found out by the reader
+            self._bell.set()  # the reader uses the same connection and finds out that it is broken
 
-    async def _read(self, conn: Connection) -> bool:
-        """Publishes what is new. False where a commit under way hides the end of the log."""
+    async def _read_to_end(self, conn: Connection) -> bool:
+        """Publishes all events up to the end of the log. Returns False if a commit in progress hides the end."""
         limit, epoch, self.floor = await repository.get_log(conn)
         if limit is None:
             return False
@@ -215,12 +220,12 @@ class Feed:
                 return True
 
     async def _begin(self, epoch: str, limit: int, former: dict[str, int]) -> None:
-        """Adopts the epoch of the database. The feed goes on from its head where that position counts in it, and starts
-        again at `limit` where it does not."""
+        """Adopts the epoch of the database. The feed continues from its head if that position is valid in the new epoch,
+        and restarts at `limit` if not."""
         counts = self.head <= former.get(self.epoch, -1)
         self.epoch, self._former = epoch, former
         if counts:
-            self._move(self.head)  # wakes those who wait for the epoch
+            self._move(self.head)  # wakes the tasks that wait for the epoch
             for _ in self._renew():
                 await asyncio.sleep(0)
         else:
@@ -230,8 +235,8 @@ class Feed:
             self._reset()
 
     def _after_the_last(self, rows: list[LogEntry]) -> list[LogEntry] | None:
-        """The rows after the event that was published last. They have to begin with that event, unless it was pruned;
-        None where they do not: the log is another one."""
+        """Return the rows after the last published event. The rows must start with that event unless it is pruned; if
+        they do not, the log was replaced, and the result is None."""
         if self.head > self.floor:
             last = FramedEvent(rows[0]) if rows else None
             if last is None or last.id != self.head:
@@ -243,9 +248,9 @@ class Feed:
                 return None
         return [row for row in rows if row.id > self.head]
 
-    async def _read_on(self, conn: Connection) -> bool:
-        """Publishes the events that follow without a gap: ids are drawn one by one, so that none is missing there and
-        no writer has to be kept waiting. False where there are none."""
+    async def _read_consecutive(self, conn: Connection) -> bool:
+        """Publishes the events whose ids follow the head without a gap. Ids are drawn one by one, so no event is missing
+        among them, and no writer has to wait. Returns False if there are none."""
         for _ in range(GAP_RETRIES):
             epoch, floor, rows = await repository.list_next_events(conn, after=self.head - 1, limit=READ_BATCH + 1)
             if epoch not in ("", self.epoch):
@@ -275,7 +280,7 @@ class Feed:
                     self._recent_after = self._recent[0].id
                 self._recent.append(event)
             self._move(piece.events[-1].id)
-            for _ in self._publish(piece):  # who comes in between stands at the head already
+            for _ in self._publish(piece):  # a stream that opens meanwhile starts at the new head
                 await asyncio.sleep(0)
             await asyncio.sleep(0)
 

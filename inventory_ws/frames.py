@@ -1,4 +1,4 @@
-"""What goes over a socket: whole server frames (RFC 6455), each built once however many clients it is for."""
+"""WebSocket frames (RFC 6455) as a server sends them, each built once for all clients."""
 
 import struct
 import zlib
@@ -11,12 +11,12 @@ from .repository import LogEntry
 
 TEXT, CLOSE, PONG = 0x1, 0x8, 0xA
 FIN, RSV1 = 0x80, 0x40
-BATCH_BYTES = 16 * 1024  # bytes published at once, before the loop does other work
-COMPRESS_FROM = 100  # bytes; a shorter message gains nothing
+BATCH_BYTES = 16 * 1024  # bytes published before the event loop runs other tasks
+COMPRESS_FROM = 100  # bytes; compression gains nothing on shorter messages
 
 
 def frame(payload: bytes, first: int = FIN | TEXT) -> bytes:
-    """The frame, unmasked as a server's are; `first` is its first byte: the flags and the opcode."""
+    """Return an unmasked frame; `first` is its first byte: the flags and the opcode."""
     size = len(payload)
     if size < 126:
         return struct.pack("!BB", first, size) + payload
@@ -26,23 +26,23 @@ def frame(payload: bytes, first: int = FIN | TEXT) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """The frame that ends a connection with a close code, and says why."""
+    """Return a close frame with a code and a reason."""
     return frame(struct.pack("!H", code) + reason.encode(), FIN | CLOSE)
 
 
 def message(kind: str, **fields: object) -> bytes:
-    """The frame of a message that is not in the log."""
+    """Return the frame of a message that is no event of the log."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
     return frame(encode({"type": kind, **fields, "timestamp": now}).encode())
 
 
 def deflated(payload: bytes) -> bytes:
-    """The frame by permessage-deflate (RFC 7692), with a fresh window: the same bytes are right for every client."""
+    """Return the frame in permessage-deflate (RFC 7692), without context takeover, so that every client can read it."""
     if len(payload) < COMPRESS_FROM:
         return frame(payload)
     compressor = zlib.compressobj(wbits=-15)
     data = compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
-    return frame(data[:-4], FIN | RSV1 | TEXT)  # less the empty block that every flush ends with
+    return frame(data[:-4], FIN | RSV1 | TEXT)  # without the empty block at the end of every flush
 
 
 class FramedEvent:
@@ -62,7 +62,7 @@ class FramedEvent:
 
 
 class EventBatch:
-    """Events to be published at once, and their frames in one piece."""
+    """Events that are published together, and their frames joined."""
 
     def __init__(self, events: list[FramedEvent]) -> None:
         self.events = events
@@ -77,7 +77,7 @@ class EventBatch:
 
 
 def batches(rows: Iterable[LogEntry]) -> Iterator[EventBatch]:
-    """The events of a batch in pieces of a size that holds nobody up for long."""
+    """Group the events into batches of about BATCH_BYTES."""
     events, size = [], 0
     for event in map(FramedEvent, rows):
         events.append(event)

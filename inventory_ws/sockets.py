@@ -1,4 +1,4 @@
-"""The open sockets: handshake, what clients say, and the broadcast to all of them."""
+"""The open sockets: handshake, client messages, and the fan-out to all of them."""
 
 import asyncio
 import json
@@ -17,11 +17,11 @@ from .security import UNAUTHENTICATED, Authenticate
 from .stream import CLOSE_TIMEOUT, EVERYTHING, MAX_BUFFER, Room, Stream, abort
 
 PROTOCOL = "inventario.v1"
-HEARTBEAT = 30.0  # seconds between pings; a peer that misses one is given half as long
+HEARTBEAT = 30.0  # seconds between pings; a peer has half of it to answer
 MAX_FRAME = 4096  # bytes of a client's message
-FANOUT_BATCH = 50  # sockets that are sent an event before the loop does other work
-CLOSE_GRACE = 0.5  # seconds for a client to read why it is sent away
-UNAUTHORIZED = 4401  # a close code; RFC 6455 leaves 4000 to 4999 to applications
+FANOUT_BATCH = 50  # sockets written to before the event loop runs other tasks
+CLOSE_GRACE = 0.5  # seconds for a client to read the close frame
+UNAUTHORIZED = 4401  # close code; RFC 6455 reserves 4000 to 4999 for applications
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +29,20 @@ SOCKETS = web.AppKey("SOCKETS", WeakSet[Stream])
 MAX_SOCKETS = web.AppKey("MAX_SOCKETS", int)
 COMPRESS = web.AppKey("COMPRESS", bool)
 HANDSHAKE = web.AppKey("HANDSHAKE", asyncio.Lock)
-"""One at a time: thousands who come back at once leave the loop to the others."""
+"""Handshakes run one at a time: thousands of reconnects at once do not block the event loop."""
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
-    """One client's socket, from the handshake to the close."""
+    """Serves one client's socket from the handshake to the close."""
     state = request.app
     sockets, feed = state[SOCKETS], state[FEED]
     offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
     if offered and PROTOCOL not in [name.strip() for name in offered.split(",")]:
-        raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")  # aiohttp would log what was offered
+        raise Failure(
+            400, f"El subprotocolo de este servicio es {PROTOCOL}"
+        )  # aiohttp would log the offered protocols, a token among them
     if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
-        raise Failure(400, MESSAGES[400])  # aiohttp would fail
+        raise Failure(400, MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
     room = _parse_room({name: text.split(",") for name, text in request.query.items()})
     ws = web.WebSocketResponse(
         heartbeat=HEARTBEAT,
@@ -48,9 +50,9 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         compress=state[COMPRESS],
         timeout=2.0,
         protocols=(PROTOCOL,),
-        autoping=False,  # aiohttp answers a flood of pings to the last one, and nobody else meanwhile
+        autoping=False,  # aiohttp would answer a flood of pings before it does anything else
     )
-    if UNAUTHENTICATED in request:  # accepted first, so that a browser can see the code
+    if UNAUTHENTICATED in request:  # the handshake comes first: a browser shows no reason for a refused one
         await ws.prepare(request)
         if request.transport is not None:
             await _end(request.transport, UNAUTHORIZED, "hace falta una clave de acceso")
@@ -67,7 +69,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         farewell = await _listen(stream)
     finally:
         sockets.discard(stream)
-        # aiohttp closes when the buffer is written, which a peer that is gone puts off for ever.
+        # aiohttp waits for the write buffer, which a peer that is gone never drains.
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, abort, stream.transport)
     if farewell:
         await _end(stream.transport, *farewell)
@@ -77,8 +79,8 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 async def _open(
     request: web.Request, ws: web.WebSocketResponse, room: Room, asked: tuple[int, str] | None
 ) -> Stream | None:
-    """Shakes hands and begins the stream, where `asked` says (a position and its epoch) or at the head; None where the
-    client is gone already."""
+    """Completes the handshake and starts the stream: at `asked` (a position and its epoch), or at the head. Returns None
+    if the client has disconnected."""
     feed, sockets = request.app[FEED], request.app[SOCKETS]
     await ws.prepare(request)
     transport = request.transport
@@ -88,7 +90,7 @@ async def _open(
     recovered = asked is not None and asked[1] == feed.epoch
     if asked and recovered:
         stream.cursor = asked[0]
-    # From this tick on it is sent every event above the cursor that it is told: no gap and no duplicate.
+    # No await from here to sockets.add(): the client gets every event above the cursor it is told, and none twice.
     told = {"last_event_id": stream.cursor, "epoch": feed.epoch, "recovered": recovered}
     stream.send(message("CONNECTION_ESTABLISHED", message="Conectado al servidor WebSocket", **told))
     sockets.add(stream)
@@ -98,7 +100,7 @@ async def _open(
 
 
 async def _position(request: web.Request, feed: Feed) -> tuple[int, str] | None:
-    """The position that the client asks to go on from, and its epoch; None where there is none that can be honoured."""
+    """The position to resume from and its epoch, or None if the client gave none or the log does not hold it."""
     try:
         position = int(request.query["last_event_id"])
         await feed.check(position, request.query.get("epoch"))
@@ -108,22 +110,22 @@ async def _position(request: web.Request, feed: Feed) -> tuple[int, str] | None:
 
 
 def _parse_room(asked: Mapping[str, object]) -> Room:
-    """The room that a message or a query asks for. Raises ValidationError."""
+    """The subscription filter of a message or a query string. Raises ValidationError."""
     room = Room.model_validate(asked)
     return EVERYTHING if room == EVERYTHING else room
 
 
 async def _listen(stream: Stream) -> tuple[int, str] | None:
-    """Does what the client says until it leaves, or is to be sent away: with which code, and why."""
+    """Handles the client's messages until it disconnects. Returns a close code and a reason if it broke the rules."""
     loop = asyncio.get_running_loop()
     async for received in stream.ws:
-        if received.type is WSMsgType.ERROR:  # which does not end the loop by itself
+        if received.type is WSMsgType.ERROR:  # aiohttp does not end the iteration
             break
         if received.type is WSMsgType.BINARY:
             return WSCloseCode.UNSUPPORTED_DATA, "solo texto"
         if stream.flooding(loop.time()):
             return WSCloseCode.POLICY_VIOLATION, "demasiados mensajes"
-        if stream.transport.get_write_buffer_size() > 4 * MAX_BUFFER:  # it talks and does not listen
+        if stream.transport.get_write_buffer_size() > 4 * MAX_BUFFER:  # it sends and does not read
             stream.transport.abort()
         elif received.type is WSMsgType.PING:
             stream.send(frame(received.data, FIN | PONG))
@@ -133,15 +135,15 @@ async def _listen(stream: Stream) -> tuple[int, str] | None:
 
 
 async def _end(transport: asyncio.Transport, code: int, reason: str) -> None:
-    """Says why, and reads no more: aiohttp's own close reads a flood to its end, and waits for ever for a peer that does
-    not read."""
+    """Sends a close frame and stops reading. aiohttp's own close() would read everything that is still to come, and wait
+    without limit for a peer that does not read."""
     transport.write(close_frame(code, reason))
-    await asyncio.sleep(CLOSE_GRACE)  # an abort while something is unread can overtake what was written
+    await asyncio.sleep(CLOSE_GRACE)  # an abort with unread input sends RST, which can overtake the frame
     transport.abort()
 
 
 def _answer(text: str, stream: Stream) -> bytes:
-    """Does what the client's message says and returns the answer to it."""
+    """Executes a client's message and returns the answer."""
     try:
         asked = json.loads(text)
         kind = asked["type"]
@@ -162,8 +164,8 @@ def _answer(text: str, stream: Stream) -> bytes:
 
 
 def publish(sockets: WeakSet[Stream], piece: EventBatch) -> Iterator[None]:
-    """Sends the events to every open socket, so many at a time that other requests needn't wait for all. It never waits
-    itself: whoever is slow keeps nobody else from hearing them."""
+    """Sends the events to every open socket without waiting for any of them; yields to the event loop after each batch
+    of sockets."""
     for number, stream in enumerate(list(sockets), 1):
         stream.publish(piece)
         if number % FANOUT_BATCH == 0:
@@ -171,21 +173,21 @@ def publish(sockets: WeakSet[Stream], piece: EventBatch) -> Iterator[None]:
 
 
 def renew(sockets: WeakSet[Stream]) -> Iterator[None]:
-    """Tells every open socket the epoch in which it goes on."""
+    """Sends every open socket its position in the new epoch."""
     for stream in list(sockets):
         stream.send(stream.pong())
         yield
 
 
 async def authenticate_again(sockets: WeakSet[Stream], authenticate: Authenticate, pause: float) -> None:
-    """Asks for each open socket, every `pause` seconds, whether it still may, and closes it where it may not."""
+    """Checks every open socket again every `pause` seconds, and closes those whose authentication fails."""
     while True:
         await asyncio.sleep(pause)
         for stream in list(sockets):
             try:
                 known = await authenticate(stream.request)
             except Exception:
-                log.exception("authenticate failed, which is no answer: the socket stays open")
+                log.exception("authenticate raised an exception; the socket stays open")
             else:
                 if not known:
                     stream.close(UNAUTHORIZED)
@@ -193,11 +195,11 @@ async def authenticate_again(sockets: WeakSet[Stream], authenticate: Authenticat
 
 
 def close_all(sockets: WeakSet[Stream], code: int) -> None:
-    """Says goodbye to every socket at once."""
+    """Closes every socket with the code."""
     for stream in list(sockets):
         stream.close(code)
 
 
 async def shutdown(app: web.Application) -> None:
-    """The service ends: clients reconnect to the next one."""
+    """Closes all sockets with 1001, which tells clients to reconnect."""
     close_all(app[SOCKETS], WSCloseCode.GOING_AWAY)

@@ -1,4 +1,4 @@
-"""One client's stream: its room, and its cursor in the log."""
+"""The event stream of one client: its subscription filter, and its cursor in the log."""
 
 import asyncio
 import logging
@@ -11,30 +11,30 @@ from .feed import Feed, Lost
 from .frames import EventBatch, FramedEvent, close_frame, message
 from .product import INT4_MAX
 
-MAX_RATE = 20  # messages of a client in a second
-MAX_BUFFER = 64 * 1024  # bytes that may wait for a client before it counts as behind
-PAGE = 200  # events looked for at once for a client that is behind
-STALL_TIMEOUT = 30.0  # seconds without a byte taken
-CLOSE_TIMEOUT = 3.0  # seconds for a client to take its leave
-LOG_BEGAN_ANEW = 1012  # a close code: come back, and load the list
+MAX_RATE = 20  # messages per second and client
+MAX_BUFFER = 64 * 1024  # bytes: the high-water mark of a client's write buffer
+PAGE = 200  # events per query of a replay
+STALL_TIMEOUT = 30.0  # seconds in which a client reads nothing
+CLOSE_TIMEOUT = 3.0  # seconds for the closing handshake
+LOG_BEGAN_ANEW = 1012  # close code: reconnect and load the list
 
 log = logging.getLogger(__name__)
 
 
 def abort(transport: asyncio.Transport) -> None:
-    """Ends a connection whose peer does not take what is waiting for it."""
-    if transport.get_write_buffer_size():  # one that has closed by itself can't be aborted any more
+    """Aborts a connection if its peer has not read everything."""
+    if transport.get_write_buffer_size():  # a closed transport cannot be aborted
         transport.abort()
 
 
 class Room(BaseModel):
-    """Which events a client wants; what is None is not asked about."""
+    """A subscription filter: the events that a client wants. None matches everything."""
 
     productos: frozenset[Annotated[int, Field(ge=1, le=INT4_MAX)]] | None = None
     eventos: frozenset[Literal["PRODUCT_CREATED", "PRODUCT_UPDATED", "PRODUCT_DELETED"]] | None = None
 
     def wants(self, event: FramedEvent) -> bool:
-        """Whether the event belongs into the room."""
+        """Whether the event matches the filter."""
         return (self.productos is None or event.product_id in self.productos) and (
             self.eventos is None or event.type in self.eventos
         )
@@ -44,12 +44,11 @@ EVERYTHING = Room()
 
 
 class Stream:
-    """One client, and its cursor in the log: it has been sent what it wants at or below, and nothing above.
+    """One client and its cursor: the client has been sent every matching event up to the cursor, and none above it.
 
-    A stream is live (no event lies between its cursor and the feed's head) or behind. A live one is sent each event
-    as it is published, so many streams at a turn of the loop, without waiting. One that asks for the past is
-    behind, and so is one whose client reads too slowly: it is fed from the log as its buffer drains, until its cursor
-    is at the head. Nobody waits for it and nothing is queued for it.
+    A stream is live (its cursor is the feed's head) or behind. A live stream is sent each event when it is published,
+    without waiting. A stream is behind if its client resumes from an earlier position or reads too slowly. It then reads
+    events from the log whenever its write buffer drains, until its cursor is the head. No event is queued for it.
     """
 
     __slots__ = (
@@ -81,16 +80,16 @@ class Stream:
         self._messages = 0
 
     def send(self, data: bytes) -> None:
-        """Writes whole frames, without waiting."""
+        """Writes whole frames without waiting."""
         if not self.transport.is_closing():
             self.transport.write(data)
 
     def pong(self) -> bytes:
-        """The frame that tells the client where it stands."""
+        """The frame with the client's position."""
         return message("PONG", last_event_id=self.cursor, epoch=self._feed.epoch)
 
     def publish(self, piece: EventBatch) -> None:
-        """Sends the events if the stream is live and its client keeps up."""
+        """Sends the events if the stream is live; if the client reads too slowly, the stream falls behind."""
         if self._catching_up:
             return
         if self.transport.get_write_buffer_size() > MAX_BUFFER:
@@ -102,17 +101,17 @@ class Stream:
             self.catch_up()
 
     def catch_up(self) -> None:
-        """From now on the stream is behind, until its cursor is the head."""
+        """Marks the stream as behind and starts its replay."""
         self._catching_up = asyncio.create_task(self._catch_up())
 
     async def _catch_up(self) -> None:
         try:
-            # Between the look at the head and the end of this task there is no await: no event falls in between.
+            # There is no await between this comparison and the end of the task, so no event is skipped.
             while await self._drained() and self.cursor < self._feed.head:
-                known = self._feed.remembers(self.cursor)
-                page = None if known else await self._feed.past(self.cursor, PAGE)
+                in_memory = self._feed.remembers(self.cursor)
+                page = None if in_memory else await self._feed.past(self.cursor, PAGE)
                 async with self._feed.replay_lock:
-                    page = page or self._feed.recent(self.cursor, PAGE)
+                    page = page or self._feed.recent(self.cursor, PAGE)  # from memory as late as possible
                     if page and self._write(page[0]):
                         self.cursor = page[1]
                     await asyncio.sleep(0)
@@ -120,11 +119,11 @@ class Stream:
         except Lost:
             self.close(LOG_BEGAN_ANEW)
         except Exception:
-            self.transport.abort()  # it would go on with a gap; the client comes back to where it was
+            self.transport.abort()  # the client reconnects and resumes from its own position
             log.exception("a replay failed")
 
     def _write(self, events: list[FramedEvent]) -> bool:
-        """Writes what it wants of the events above its cursor, in one piece; whether all fitted that may wait."""
+        """Writes the matching events above the cursor in one piece. Returns False if the buffer's limit cut them short."""
         frames, size = [], 0
         for event in events:
             if size > MAX_BUFFER:
@@ -138,7 +137,7 @@ class Stream:
         return not events or self.cursor >= events[-1].id
 
     async def _drained(self) -> bool:
-        """Waits until the client has taken what was written. False when it is gone, or cut off for taking nothing."""
+        """Waits until the client has read most of its buffer. Returns False if it disconnected or was cut off."""
         loop, pause = asyncio.get_running_loop(), 0.01
         least, since = self.transport.get_write_buffer_size(), loop.time()
         while (size := self.transport.get_write_buffer_size()) > MAX_BUFFER // 2:
@@ -151,13 +150,13 @@ class Stream:
         return not self.transport.is_closing()
 
     def close(self, code: int) -> None:
-        """Says goodbye and ends the connection, by force when the client does not hear it in time."""
+        """Sends a close frame and closes the connection; aborts it if the client does not react in time."""
         self.send(close_frame(code))
-        self.transport.close()  # when the buffer is written, which a peer that does not read can put off for ever
+        self.transport.close()  # waits for the buffer, which a peer that does not read never drains
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, abort, self.transport)
 
     def flooding(self, now: float) -> bool:
-        """Counts a message of the client; `now` in seconds."""
+        """Counts a message of the client and returns whether the rate limit is exceeded. `now`: seconds."""
         if now - self._second >= 1:
             self._second, self._messages = now, 0
         self._messages += 1

@@ -1,4 +1,4 @@
-"""The log for Python: what happens to the products, for the code of the application that embeds the inventory."""
+"""The log as a Python API, for applications that embed the inventory."""
 
 import asyncio
 import json
@@ -13,15 +13,17 @@ from .database import DATABASE, Unavailable
 from .feed import FEED, Feed
 from .product import Page
 
-PAGE = 200  # events looked for at once
-PAUSE = 1.0  # seconds, where PostgreSQL is not there
+PAGE = 200  # events per query
+PAUSE = 1.0  # seconds between attempts while PostgreSQL is unavailable
 
 
 class Event(NamedTuple):
-    """One change: its position, PRODUCT_CREATED, PRODUCT_UPDATED or PRODUCT_DELETED, the product as the wire shows it
-    (of one that was deleted only its `id`; `precio` is a Decimal), the time, and the epoch in which `id` means something.
-    `before`: of an update what the changed fields were, of a deletion the whole product. `actor` and `reason`: who did it
-    and why, where that was said."""
+    """One change of a product.
+
+    `id`: its position in the log of `epoch`. `type`: PRODUCT_CREATED, PRODUCT_UPDATED or PRODUCT_DELETED. `data`: the
+    product in the wire format, with `precio` as a Decimal; of a deleted product its `id` alone. `before`: the former
+    values of the changed fields; of a deletion the whole product. `actor`, `reason`: who made the change and why, if known.
+    """
 
     id: int
     type: str
@@ -34,8 +36,8 @@ class Event(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The products as the wire shows them (`precio` is a Decimal), and the position from which `watch` tells all that was
-    changed since, and its epoch. It may tell again what the products show already: `updated_at` says so."""
+    """All products in the wire format, with `precio` as a Decimal, and the position from which `watch` continues. The
+    first events may be contained in the products already; `updated_at` tells."""
 
     products: list[dict[str, Any]]
     last_event_id: int
@@ -43,23 +45,23 @@ class Snapshot(NamedTuple):
 
 
 async def products(app: web.Application) -> Snapshot:
-    """All products, for who begins, or has to begin anew after Lost. Waits for the service to start.
+    """Return all products: the state to start from, at first and after Lost. Waits until the service has started.
 
     `app` is what `create_app` returned. Raises Unavailable.
     """
     feed = _feed(app)
     await feed.live.wait()
-    position = feed.head, feed.epoch  # before the rows: what comes between is told again, and not left out
+    position = feed.head, feed.epoch  # read before the rows: a change in between is repeated by watch(), not lost
     rows = (await repository.list_products(app[DATABASE], Page())).json
     return Snapshot(json.loads(rows, parse_float=Decimal), *position)
 
 
 def watch(app: web.Application, *, last_event_id: int | None = None, epoch: str | None = None) -> AsyncIterator[Event]:
-    """Every change from now on, or after `last_event_id` (of the `epoch`): in order, none left out and none twice,
-    whoever made it. It begins when the service has started, waits while PostgreSQL is away, and ends only with its task.
+    """Iterate over all changes from now on, or after `last_event_id` of `epoch`: in order, without gaps or duplicates.
 
-    `app` is what `create_app` returned. Raises Lost where it can't go on after the position: the events are pruned, the
-    table was truncated, or the log is another one. What is derived from the products has to be made anew then.
+    The iteration starts when the service has started, waits while PostgreSQL is unavailable, and never ends by itself.
+    `app` is what `create_app` returned. Raises Lost if the log does not hold the events after the position: they were
+    pruned, the table was truncated, or the database was replaced. Start again from `products()` then.
     """
     return _events(_feed(app), last_event_id, epoch)
 
@@ -77,7 +79,7 @@ async def _events(feed: Feed, position: int | None, epoch: str | None) -> AsyncI
         moved = feed.head_moved
         try:
             await feed.check(position, epoch)
-            epoch = feed.epoch  # in which the position counts as well
+            epoch = feed.epoch  # the position is valid in this epoch too
             if position >= feed.head:
                 await moved.wait()
                 continue

@@ -144,15 +144,15 @@ async def test_position_ahead_of_this_instance_is_recovered(
 ) -> None:
     """The client comes from another instance, whose feed was faster; it must not hear again what it has."""
     feed = client.app[FEED]
-    read = feed._read
-    monkeypatch.setattr(feed, "_read_on", lambda conn: asyncio.sleep(0, False))
-    monkeypatch.setattr(feed, "_read", lambda conn: asyncio.sleep(0, True))
+    read = feed._read_to_end
+    monkeypatch.setattr(feed, "_read_consecutive", lambda conn: asyncio.sleep(0, False))
+    monkeypatch.setattr(feed, "_read_to_end", lambda conn: asyncio.sleep(0, True))
     psql("INSERT INTO productos (nombre, precio) VALUES ('a', 1), ('b', 1)")
     await asyncio.sleep(0.2)
     assert feed.head == 0
     ws, welcome = await resume(client, 1)
     assert (welcome["recovered"], welcome["last_event_id"]) == (True, 1)
-    monkeypatch.setattr(feed, "_read", read)
+    monkeypatch.setattr(feed, "_read_to_end", read)
     assert await ids(ws, 1) == [2]
     await silence(ws)
 
