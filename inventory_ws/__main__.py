@@ -21,10 +21,10 @@ from .database import DATABASE, Unavailable, sql_file
 from .logs import AccessLog, ClientErrorFilter
 from .security import LOOPBACK, bearer
 
-ACCEPT_BATCH = 2  # connections accepted at a turn of the loop: thousands that come at once leave room for others
-KEEPALIVE = 20.0  # seconds; also what a client has for its headers
-GC_INTERVAL = 60.0  # seconds: every connection that ends leaves cycles behind, asyncio's and aiohttp's
-RESERVED_FILES = 256  # open files kept for all that is not a socket of a client
+ACCEPT_BATCH = 2  # connections accepted per loop iteration, so that a reconnecting crowd does not block other clients
+KEEPALIVE = 20.0  # seconds for an idle connection, and for the headers of a request
+GC_INTERVAL = 60.0  # seconds between collections: each closed connection leaves reference cycles of asyncio and aiohttp
+RESERVED_FILES = 256  # open files that are not client sockets
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     """The flags; each has an environment variable, and the flag wins."""
 
     def env(name: str, default: str | None = None) -> str | None:
-        return os.environ.get(name) or default  # an empty HOST would be every network
+        return os.environ.get(name) or default  # an empty HOST would mean all interfaces
 
     flags = argparse.ArgumentParser("inventory-ws", description="Un inventario cuyos cambios llegan a toda pantalla.")
     flags.add_argument("command", nargs="?", choices=["schema"], help="schema: escribe el esquema SQL y termina")
@@ -122,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs the service until SIGTERM or Ctrl+C. Returns the exit status: 2 for what the person can put right."""
+    """Run the service until SIGTERM or Ctrl+C. Returns the exit status: 2 for errors that the user can correct."""
     args = parser().parse_args(argv)
     if args.command == "schema":
         print(sql_file("schema.sql"), end="")
@@ -130,13 +130,13 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("aiohttp.server", "asyncio"):
         logging.getLogger(name).addFilter(ClientErrorFilter())
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until run_app takes over
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until run_app installs its handlers
     try:
         with ExitStack() as stack:
             sock = stack.enter_context(addresses.listen(args.host, args.port))
             if not (dsn := args.database_url):
                 for name in [name for name in os.environ if name.startswith("PG")]:
-                    del os.environ[name]  # libpq would take them, and they are another PostgreSQL's
+                    del os.environ[name]  # libpq would use them, but they belong to another PostgreSQL
                 dsn = stack.enter_context(embedded.postgres(args.data_dir))
             _serve(args, dsn, sock)
     except Unavailable as exc:
@@ -153,13 +153,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _socket_limit(sockets: int) -> int:
-    """How many sockets the limit of open files leaves room for, at most so many; raises it where it can."""
+    """Return how many of `sockets` fit into the limit of open files, after raising the limit if possible."""
     files, (soft, hard) = sockets + RESERVED_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:  # which is -1 on Linux
         return sockets
     if soft < files:
         more = files if hard == resource.RLIM_INFINITY else min(files, hard)
-        with suppress(OSError, ValueError, OverflowError):  # macOS and containers may allow less than they say
+        with suppress(OSError, ValueError, OverflowError):  # macOS and containers may allow less than the hard limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
             soft = more
     if soft < files:
@@ -182,18 +182,18 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
         keep_events=args.keep_events,
     )
     if args.demo:
-        app.cleanup_ctx.insert(1, _demo)  # after the database, before the feed, which starts at the end of the log
-    gc.freeze()  # what is here now stays; and each look at all of thousands of sockets is a pause for everybody
+        app.cleanup_ctx.insert(1, _demo)  # after the database and before the feed
+    gc.freeze()  # the objects of the start-up stay; a full collection over thousands of sockets would pause the service
     gc.set_threshold(10_000, 100, 100)
     welcome = addresses.welcome(args.host, sock, args.token)
     welcome += "" if args.database_url else f"Datos:  {args.data_dir}\nBase:   {dsn}\n"
 
     def started(_: str) -> None:
-        sock.listen(addresses.QUEUE)  # asyncio has made it as short as the number it accepts at a turn
+        sock.listen(addresses.QUEUE)  # asyncio has set the backlog to ACCEPT_BATCH
         asyncio.get_running_loop().call_later(GC_INTERVAL, _collect)
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # no terminal is too old
-        with suppress(OSError):  # a pipe that is closed, a disk that is full: it serves all the same
+            sys.stdout.reconfigure(errors="backslashreplace")  # for terminals without these characters
+        with suppress(OSError):  # a closed pipe or a full disk
             print(f"{welcome}Para parar: Ctrl+C", flush=True)
 
     try:
@@ -208,7 +208,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
         )
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # the database is being stopped, which is what they ask for
+            signal.signal(number, signal.SIG_IGN)  # the database is already stopping
 
 
 def _collect() -> None:

@@ -1,4 +1,4 @@
-"""Where the service listens, and what to type to get there: on this machine and on others."""
+"""The addresses of the service: where it listens, and the URLs for this machine and for others."""
 
 import io
 import socket
@@ -8,14 +8,17 @@ from ipaddress import ip_address
 
 from .stream import STALL_TIMEOUT
 
-QUEUE = 4096  # connections that may wait to be accepted
-INSIDE = ("br-", "cni", "docker", "podman", "veth", "virbr")  # bridges to containers: no way in from other machines
-FAR: dict[int, str] = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}  # nobody's: by the default route
+QUEUE = 4096  # the listen backlog
+INSIDE = ("br-", "cni", "docker", "podman", "veth", "virbr")  # bridges to containers: not reachable from other machines
+FAR: dict[int, str] = {
+    socket.AF_INET: "192.0.2.1",
+    socket.AF_INET6: "2001:db8::1",
+}  # documentation addresses: they select the default route
 WARNING = "Aviso: cualquiera en la red puede ver y cambiar el inventario; --token (INVENTORY_WS_TOKEN) pide una clave\n"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The socket of the service. ValueError says in one line what to put right."""
+    """Return the listening socket. Raises ValueError with a remedy in one line."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         sock = socket.create_server((host, port), family=family, backlog=QUEUE)
@@ -23,13 +26,14 @@ def listen(host: str, port: int) -> socket.socket:
         free = "PORT=3001" if port != 3001 else "PORT=3002"
         remedy = f"elija otro puerto ({free} make run, o --port) u otra dirección (HOST, o --host)"
         raise ValueError(f"no se puede escuchar en {host}, puerto {port} ({exc}); {remedy}") from exc
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; aiohttp would hold an answer that nobody reads for ever
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; aiohttp has no time limit for a response that is not read
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALL_TIMEOUT * 1000))
     return sock
 
 
 def names(sock: socket.socket) -> set[str]:
-    """What other machines may call this one, if they get here: its names, and any address, as rebinding needs a name."""
+    """Return the names by which other machines reach this one: its host names, and every address (DNS rebinding needs a
+    name). Empty if the socket listens on loopback only."""
     if ip_address(sock.getsockname()[0]).is_loopback:
         return set()
     name = socket.gethostname()
@@ -38,7 +42,7 @@ def names(sock: socket.socket) -> set[str]:
 
 
 def welcome(host: str, sock: socket.socket, token: str | None) -> str:
-    """The lines that say what to type, and to whom the inventory is open."""
+    """Return the lines printed at the start: the URLs, and a warning if the whole network may write."""
     address, port = ip_address(sock.getsockname()[0]), sock.getsockname()[1]
     found = [] if address.is_loopback else [str(address)]
     if address.is_unspecified:
@@ -51,7 +55,7 @@ def welcome(host: str, sock: socket.socket, token: str | None) -> str:
 
 
 def _addresses(family: int) -> list[str]:
-    """The addresses of this machine in its networks, that of the default route first: without psutil, that one alone."""
+    """Return the addresses of this machine, that of the default route first; without psutil, only that one."""
     found = []
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((FAR[family], 9))  # sends nothing
@@ -68,7 +72,7 @@ def _addresses(family: int) -> list[str]:
 
 
 def _qr(url: str) -> str:
-    """The URL for a phone's camera, light on dark in every terminal; nothing where the terminal has no such characters."""
+    """Return the URL as a QR code, or an empty text if the terminal's encoding lacks the characters."""
     out = io.StringIO()
     try:
         import segno

@@ -1,4 +1,4 @@
-"""The table of contents: what the service is made of, and every route it answers."""
+"""The application factory: all parts of the service, and all its routes."""
 
 import asyncio
 import re
@@ -32,20 +32,20 @@ def create_app(
     keep_days: float | None = None,
     keep_events: int | None = None,
 ) -> web.Application:
-    """The inventory as an application of its own, or for `add_subapp` of another.
+    """Return the inventory as an application, to run by itself or for `add_subapp` of a host application.
 
-    `dsn`: PostgreSQL, as libpq takes it (`postgresql://user@host/name`); or else `pool`: a function that returns the host
-    application's `aiopg.Pool`, asked from the start-up on (`lambda: host[POOL]`). `hosts`: the names in `Host` it answers to
-    beside `localhost`, and networks (`10.0.0.0/8`) of which it answers to every address (None: any; inside a host
-    application they are the host's business). `origins`: pages of other sites that may use it (`https://shop.example`,
-    `null` for a page opened from a file). `authenticate`: says of a request whether it may, or who it is (`security.bearer(token)`
-    for one shared token); None lets everybody in. It is asked again for each open socket every `authenticate_every`
-    seconds. `max_sockets`: more are refused with 503. `compress`: permessage-deflate
-    for clients that offer it. `title`, `currency`: what the page is headed (`Almacén`) and prices are in (ISO 4217, `EUR`;
-    None: `$`). `keep_days`, `keep_events`: older events, and those beyond so many, are deleted from the
-    log (None: kept for ever).
-    Start-up raises `database.Unavailable` where PostgreSQL does not answer, PermissionError where the role may
-    not create the schema and lacks what it needs in it.
+    `dsn`: PostgreSQL, as libpq takes it (`postgresql://user@host/name`). `pool`: instead of `dsn`, a function that returns
+    the host's `aiopg.Pool`; it is called after the host has started (`lambda: host[POOL]`).
+    `hosts`: allowed names in `Host` beside `localhost`, and networks (`10.0.0.0/8`) whose addresses are allowed (None: no
+    check, as inside a host). `origins`: other origins whose pages may use the service (`https://shop.example`, `null` for
+    a page from a file). `authenticate`: returns whether a request is allowed, or the name of its user
+    (`security.bearer(token)` for one shared token; None allows everybody). Each open socket is checked again every
+    `authenticate_every` seconds. `max_sockets`: further sockets get 503. `compress`: permessage-deflate for clients that
+    offer it. `title`: the page's title. `currency`: of prices on the page (ISO 4217, as `EUR`; None: `$`). `keep_days`,
+    `keep_events`: events older than this, and those beyond this number, are deleted from the log (None: never).
+
+    Start-up raises `database.Unavailable` if PostgreSQL does not answer, and PermissionError if the role can neither
+    create the schema nor use an existing one.
     """
     if (dsn is None) == (pool is None):
         raise TypeError("create_app() wants dsn='postgresql://...', or pool= and a function that returns an aiopg.Pool")
@@ -105,7 +105,7 @@ def _database(pruned: bool) -> Callable[[web.Application], AsyncIterator[None]]:
         async with app[DATABASE] as db:
             try:
                 await db.apply(sql_file("schema.sql"))
-            except PermissionError as exc:  # no harm where its owner has, and the role may do the rest
+            except PermissionError as exc:  # the owner may have created the schema already
                 if missing := await repository.list_missing_grants(db, pruned):
                     remedy = "; ".join(["inventory-ws schema | psql", *missing])
                     raise PermissionError(f"al rol le faltan permisos ({exc}); que ejecute el dueño: {remedy}") from exc

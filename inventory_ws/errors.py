@@ -1,4 +1,4 @@
-"""Every failure, aiohttp's own 404 and 405 too, gets the same JSON body."""
+"""One JSON body for every error, including aiohttp's own 404 and 405."""
 
 import logging
 import re
@@ -24,7 +24,7 @@ MESSAGES = {
     503: "La base de datos no responde; inténtelo de nuevo",
 }
 
-# What PostgreSQL refuses, by SQLSTATE: the owner's own constraints too.
+# Messages for values that PostgreSQL rejects, by SQLSTATE; constraints added by the database's owner count too.
 REFUSALS = {
     "22001": "es un texto demasiado largo",
     "22003": "es un número demasiado grande",
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class Failure(Exception):
-    """Ends a request with `status` and the error body; `data` is JSON text, for what the client needs to go on."""
+    """Ends a request with `status` and the error body. `data`: JSON text that helps the client to continue."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Failure(Exception):
 
 @web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers every exception of the handlers below it."""
+    """Turns every exception of a handler into a response."""
     try:
         return await handler(request)
     except Failure as failure:
@@ -73,7 +73,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return Failure(422, MESSAGES[422]).response
     except Unavailable:
         return Failure(503, MESSAGES[503], headers={hdrs.RETRY_AFTER: "1"}).response
-    except (web.RequestPayloadError, ConnectionError):  # a broken body; or a client that left, who won't read this
+    except (web.RequestPayloadError, ConnectionError):  # a broken body, or a disconnected client
         return Failure(400, MESSAGES[400]).response
     except web.HTTPException as exc:
         if exc.status < 400:
@@ -89,7 +89,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _refused(exc: Rejected) -> list[dict[str, str]]:
-    """What PostgreSQL refused, field by field; empty where no client can put it right."""
+    """Return the errors by field; an empty list if no client can correct them, which makes it a 500."""
     field = next((name for name in NewProduct.model_fields if name in exc.place), "")
     if not (field or exc.raised) and (exc.code == "23502" or re.search(r"\(id$|created_at", exc.place)):
         return []
@@ -98,7 +98,7 @@ def _refused(exc: Rejected) -> list[dict[str, str]]:
 
 
 def _without_slash(request: web.Request) -> str:
-    """What the message adds for a path that is one of ours but for the slash at its end."""
+    """Return a hint for a path that exists without its trailing slash."""
     path, _, rest = request.rel_url.raw_path.rpartition("/")
     known = [resource.get_info() for resource in request.app.router.resources() if not rest]
     ours = any(path == each.get("path") or ("pattern" in each and each["pattern"].fullmatch(path)) for each in known)
@@ -106,7 +106,7 @@ def _without_slash(request: web.Request) -> str:
 
 
 async def expectation(_: web.Request, response: web.StreamResponse) -> None:
-    """Gives its body to the one refusal that comes before any middleware: of an `Expect` that aiohttp does not know."""
+    """Sets the JSON body of 417 responses (unknown `Expect` header), which aiohttp sends before any middleware runs."""
     if isinstance(response, web.HTTPExpectationFailed):
         response.body = body = encode({"success": False, "message": MESSAGES[417]}).encode()
         response.headers[hdrs.CONTENT_LENGTH] = str(len(body))

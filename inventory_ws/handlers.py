@@ -1,4 +1,4 @@
-"""HTTP: read the request, call the repository, ring the bell, answer; always in this order."""
+"""The HTTP handlers: read the request, call the repository, ring the bell, answer; always in this order."""
 
 import asyncio
 import hashlib
@@ -31,10 +31,10 @@ CSV = {
 }
 
 LIST_CACHE = web.AppKey("LIST_CACHE", dict[Page, Products])
-"""The page of products rendered last: while the database's snapshot is the same, it need not be rendered again."""
+"""The last rendered page of products; it is valid as long as the database has the same snapshot."""
 
 PAGE = web.AppKey("PAGE", tuple[str, str])
-"""The title of the page, and the currency of its prices or nothing."""
+"""The title of the page, and the currency of prices (ISO 4217) or an empty text."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -46,7 +46,7 @@ async def list_products(request: web.Request) -> web.Response:
         return await _list_past(request, page, page.at)
     known = [] if _wants_csv(request) else [tag.value for tag in request.if_none_match or ()]
     feed, kept = request.app[FEED], request.app[LIST_CACHE]
-    position = feed.head, feed.epoch  # before the rows: a client may hear again what it has, and misses nothing
+    position = feed.head, feed.epoch  # read before the rows: a client may receive a change twice, but misses none
     last = kept.get(page)
     products = await repository.list_products(request.app[DATABASE], page, [*known, last.etag] if last else known)
     if products.etag in known:
@@ -67,7 +67,7 @@ async def _list_past(request: web.Request, page: Page, position: int) -> web.Res
     products: Products | None = None
     with suppress(Lost):
         await feed.check(position, None)
-        epoch = feed.epoch  # before the rows, as the position is
+        epoch = feed.epoch  # read before the rows
         products = await repository.list_products_at(request.app[DATABASE], page)
     if products is None:
         raise Failure(400, INVALID, errors=[{"field": "at", "message": "no está en el registro"}])
@@ -147,7 +147,7 @@ async def list_events(request: web.Request) -> web.Response:
     feed = request.app[FEED]
     events = await repository.list_events(
         request.app[DATABASE],
-        after=max(page.after, feed.floor),  # what was before a TRUNCATE is no part of this history
+        after=max(page.after, feed.floor),  # events from before a TRUNCATE belong to another history
         head=min(feed.head, page.before - 1) if page.before else feed.head,
         limit=page.limit,
         product_id=page.producto,
@@ -175,7 +175,9 @@ async def index(request: web.Request) -> web.StreamResponse:
     """GET /: the page, or the socket when the request is an upgrade."""
     if request.method == "GET" and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return await websocket(request)
-    if not request.path.endswith("/"):  # the bare prefix of a host, where the page's relative links would lead astray
+    if not request.path.endswith(
+        "/"
+    ):  # the prefix of a host application without a slash breaks the page's relative links
         raise web.HTTPPermanentRedirect(f"{request.rel_url.raw_path}/")
     title, currency = request.app[PAGE]
     page = (data_folder("client") / "index.html").read_text("utf-8").replace(">Inventario<", f">{escape(title)}<")
@@ -190,12 +192,12 @@ async def client_file(request: web.Request) -> web.FileResponse:
 
 
 def _id(request: web.Request) -> int:
-    """The id in the path, which the route has found to be a number that fits into a bigint."""
+    """The id in the path; the route's pattern ensures that it fits into a bigint."""
     return int(request.match_info["id"])
 
 
 async def _body(request: web.Request, model: type[Model]) -> Model:
-    """The body as the model has it. Raises Failure and ValidationError."""
+    """Parse and validate the body. Raises Failure and ValidationError."""
     if request.content_type != "application/json":
         raise Failure(415, "El cuerpo tiene que ser application/json; el de un archivo de productos, text/csv")
     try:
@@ -218,11 +220,11 @@ async def _read(request: web.Request) -> bytes:
 
 
 async def _cause(request: web.Request, reason: str = "") -> Cause:
-    """Who makes the change, why, and the key by which it is done once. Raises Failure."""
+    """The actor, the reason, and the Idempotency-Key with the fingerprint of the request. Raises Failure."""
     actor = request.get(ACTOR, "")
     if "Idempotency-Key" not in request.headers:
         return Cause(actor, reason)
-    key = " ".join(request.headers.getall("Idempotency-Key"))  # two of them are none
+    key = " ".join(request.headers.getall("Idempotency-Key"))  # two headers are invalid together
     if quoted := re.fullmatch(r'"(.*)"', key):  # a string, as RFC 9651 writes it
         key = re.sub(r"\\(.)", r"\1", quoted[1])
     if not re.fullmatch(r"[!-~]{1,255}", key):
@@ -232,19 +234,19 @@ async def _cause(request: web.Request, reason: str = "") -> Cause:
 
 
 def _versions(request: web.Request) -> Versions:
-    """The versions that If-Match names; None where there is no such header, or it says `*`."""
+    """The versions in If-Match, or None if the header is missing or is `*`."""
     tags = request.if_match
     if tags is None or any(tag.value == "*" for tag in tags):
         return None
     versions = []
     for tag in tags:
-        with suppress(ValueError):  # not a version of ours: it matches nothing
+        with suppress(ValueError):  # a foreign ETag matches no product
             versions.append(datetime.strptime(tag.value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC))
     return versions
 
 
 async def _refuse(request: web.Request, status: int, message: str) -> NoReturn:
-    """Says why nothing was changed: the product is gone, or it is no longer what the client took it for."""
+    """Raises the Failure that explains a refused change: 404 if the product is gone, else `status` with its current state."""
     current = await repository.get_product(request.app[DATABASE], _id(request), repository.REFUSAL_TIMEOUT)
     if current is None:
         raise Failure(404, "Producto no encontrado")

@@ -1,4 +1,4 @@
-"""What a valid product is. Knows neither HTTP nor SQL."""
+"""The models of products and queries, and JSON. Knows neither HTTP nor SQL."""
 
 import json
 from decimal import Decimal
@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 INT4_MAX = 2_147_483_647
 INT8_MAX = 9_223_372_036_854_775_807
 
-# What pydantic finds, in the words of the people who read it.
+# The errors of pydantic in Spanish.
 MESSAGES = {
     "model_type": "tiene que ser un objeto JSON",
     "missing": "es obligatorio",
@@ -44,14 +44,14 @@ def _visible(text: str) -> str:
 
 
 def _number(value: Any) -> Decimal:
-    """Only a number: pydantic would also take the text "12.50" for a Decimal."""
+    """Accept numbers only; pydantic would also parse the text "12.50"."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise PydanticCustomError("number", "tiene que ser un número")
     return Decimal(value)
 
 
 def _to_cents(price: Decimal) -> Decimal:
-    """The same number with two decimals: PostgreSQL takes none with an exponent of many digits, as 0e-100000."""
+    """Normalize to two decimals; PostgreSQL rejects numbers with a large exponent, such as 0e-100000."""
     return price.quantize(Decimal("0.01"))
 
 
@@ -78,11 +78,11 @@ Stock = Annotated[int, Field(ge=0, le=INT4_MAX)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, cache_strings="keys")  # values seldom come twice
+    model_config = ConfigDict(extra="forbid", strict=True, cache_strings="keys")  # values are rarely repeated
 
 
 class NewProduct(_Body):
-    """A product to be created; `id`, `created_at` and `updated_at` are the database's."""
+    """A product to create; the database sets `id`, `created_at` and `updated_at`."""
 
     nombre: Nombre
     descripcion: Descripcion | None = None
@@ -91,7 +91,7 @@ class NewProduct(_Body):
 
 
 class ProductChange(_Body):
-    """The fields to be changed; one left out keeps its value, and only `descripcion` may become null."""
+    """The fields to change; an omitted field keeps its value. Only `descripcion` may be null."""
 
     nombre: Nombre = ""
     descripcion: Descripcion | None = None
@@ -100,15 +100,15 @@ class ProductChange(_Body):
 
 
 class StockMove(_Body):
-    """Units that come in (positive) or go out (negative), and why."""
+    """Units that come in (positive) or go out (negative), and the reason."""
 
     delta: Annotated[int, Field(ge=-INT4_MAX, le=INT4_MAX), AfterValidator(_moving)]
     motivo: Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), AfterValidator(_storable)] = ""
 
 
 class Page(BaseModel):
-    """Which products: `limit` of them with an id above `after`, with each word of `q` in name or description, as they
-    were after the event `at` (None: as they are)."""
+    """A query for products: at most `limit` with an id above `after` whose name or description contains each word of `q`,
+    as they were after the event `at` (None: now)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -119,7 +119,7 @@ class Page(BaseModel):
 
 
 class EventPage(BaseModel):
-    """Which events: `limit` with an id above `after`, or the newest first below `before`; of one product (None: of all)."""
+    """A query for events: `limit` with an id above `after`, or, newest first, below `before`; of `producto` (None: all)."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 1000
     after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0
@@ -128,19 +128,19 @@ class EventPage(BaseModel):
 
 
 def number_of(text: str) -> int | Decimal:
-    """The number that a text writes: an int where it is whole, as some languages write 30.0."""
+    """Parse a number: an int if it is whole, however it is written (30.0, 3e1), else a Decimal."""
     number = Decimal(text)
     return int(number) if number.adjusted() < 20 and number == number.to_integral_value() else number
 
 
-# Decimal has no limit of digits, so that a number too long is a fault of its field and not of the whole body.
+# int() raises on more than 4,300 digits; Decimal has no limit, so a long number is an error of its field only.
 DECODER = json.JSONDecoder(
     parse_float=number_of, parse_int=lambda digits: int(digits) if len(digits) < 20 else Decimal(digits)
 )
 
 
 def decode(body: bytes) -> Any:
-    """The JSON value of a body, its numbers exact. Raises ValueError."""
+    """Parse JSON with exact numbers. Raises ValueError."""
     try:
         return DECODER.decode(body.decode())
     except (RecursionError, ArithmeticError) as exc:
@@ -148,12 +148,12 @@ def decode(body: bytes) -> Any:
 
 
 def encode(value: object) -> str:
-    """The JSON of a value as PostgreSQL writes its rows: without blanks."""
+    """Serialize to JSON without spaces."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def explain(error: ValidationError) -> list[dict[str, str]]:
-    """What is wrong, field by field: `[{"field": "precio", "message": "es obligatorio"}]`."""
+    """Return the errors by field: `[{"field": "precio", "message": "es obligatorio"}]`."""
     return [
         {
             "field": str(fault["loc"][0]) if fault["loc"] else "",

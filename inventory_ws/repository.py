@@ -1,4 +1,4 @@
-"""The SQL of products and of the log. One statement an operation; the JSON it returns is rendered by PostgreSQL."""
+"""The SQL of products and of the log: one statement per operation. PostgreSQL renders the JSON."""
 
 import asyncio
 import logging
@@ -9,21 +9,21 @@ from typing import NamedTuple
 from .database import TIME_LIMIT, Connection, Database, Params, Rejected, Row, Unavailable
 from .product import NewProduct, Page, ProductChange, encode
 
-IMPORT_TIMEOUT = 60.0  # seconds for all rows of a file
+IMPORT_TIMEOUT = 60.0  # seconds for a whole file
 PRUNE_EVERY = 30.0  # seconds
-REFUSAL_TIMEOUT = 0.4  # seconds to say why nothing was changed: what the change may have left of the four
+REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused; change and answer together stay under four
 
 Versions = Sequence[datetime] | None
-"""The versions at which a change may be made; None: at any."""
+"""The product versions that a change applies to; None: any version."""
 
 log = logging.getLogger(__name__)
 
-ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\%_"})  # of LIKE
+ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\%_"})  # special characters of LIKE
 
 
 class Cause(NamedTuple):
-    """What a change is made for, which its event carries: who makes it, why, and the key by which a request is done once,
-    with a fingerprint of all that makes two requests the same."""
+    """Why a change is made, stored with its event. `actor`: who makes it. `motivo`: the reason. `clave`: the
+    Idempotency-Key of the request; `huella`: a fingerprint of the request, equal only for the same request."""
 
     actor: str = ""
     motivo: str = ""
@@ -32,11 +32,11 @@ class Cause(NamedTuple):
 
 
 class KeyReused(Exception):
-    """The key belongs to another request."""
+    """The Idempotency-Key was used by a different request."""
 
 
 class Product(NamedTuple):
-    """One product: its id, the JSON object of the wire, and whether it is the answer to an earlier request."""
+    """One product: its id, its JSON in the wire format, and whether it is the answer to an earlier request."""
 
     id: int
     json: str
@@ -44,13 +44,13 @@ class Product(NamedTuple):
 
     @property
     def version(self) -> str:
-        """Its `updated_at`, the last field of the object, which is also its ETag."""
+        """Its `updated_at`, the last field of the JSON object; also its ETag."""
         return self.json[-26:-2]
 
 
 class Products(NamedTuple):
-    """A page of products: the ETag of what the database held, the JSON array in UTF-8 (empty where the caller knows that
-    ETag already), its length and its last id."""
+    """A page of products. `etag`: of the database snapshot. `json`: the array in UTF-8, empty if the caller knows the
+    ETag. `length`: the number of products. `last_id`: the highest id."""
 
     etag: str
     json: bytes
@@ -59,7 +59,8 @@ class Products(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """What an import did, `{"creados": 2, "actualizados": 1}`; or the rows whose product does not exist, and nothing done."""
+    """The result of an import. `json`: `{"creados":2,"actualizados":1}`. `missing`: the numbers of rows whose product does
+    not exist; if there are any, nothing was written."""
 
     json: str
     missing: Sequence[int] = ()
@@ -67,7 +68,7 @@ class Imported(NamedTuple):
 
 
 class LogEntry(NamedTuple):
-    """One entry of the log: its id, its type, the product's id, and the text that the sockets are sent."""
+    """One entry of the log: its id, its type, the product's id, and the JSON text sent to clients."""
 
     id: int
     type: str
@@ -76,8 +77,8 @@ class LogEntry(NamedTuple):
 
 
 class Log(NamedTuple):
-    """Where the log ends and begins: the last event that is visible for good (None: not known just now), the epoch in
-    which ids mean something, and the id up to which events are gone (pruned, or cut off by a TRUNCATE)."""
+    """The bounds of the log. `limit`: no event at or below it is still to come (None: unknown at the moment). `epoch`: ids
+    are comparable within one epoch only. `floor`: events at or below it are gone (pruned, or removed by a TRUNCATE)."""
 
     limit: int | None
     epoch: str
@@ -85,7 +86,8 @@ class Log(NamedTuple):
 
 
 async def list_products(db: Database, page: Page, known: Sequence[str] = ()) -> Products:
-    """The products in the order of their ids. Two equal snapshots see the same data: the ETag is the snapshot's."""
+    """Return a page of products in the order of their ids. The ETag identifies the snapshot of the database: two equal
+    snapshots contain the same data. `known`: ETags for which the caller needs no JSON."""
     rows = await db.fetch(
         f"""
         WITH estado AS (SELECT md5(pg_current_snapshot()::text || epoca) AS etag FROM eventos_epoca)
@@ -106,8 +108,11 @@ async def list_products(db: Database, page: Page, known: Sequence[str] = ()) -> 
 
 
 async def list_products_at(db: Database, page: Page) -> Products | None:
-    """The products as they were after the event `page.at`, without an ETag; None where the log does not tell: who has not
-    changed since is as now, who has is as the log last said, if he was there at all."""
+    """Return the products as they were after the event `page.at`, or None if the log does not reach back to it.
+
+    A product without later events still has its current values. One with later events has the values of its last event
+    at or before `page.at`; if there is none, it existed before the log began (then the result is None) or not at all.
+    """
     rows = await db.fetch(
         f"""
         WITH cambiados AS (
@@ -137,19 +142,19 @@ async def list_products_at(db: Database, page: Page) -> Products | None:
 
 
 def _searched(name: str, description: str) -> str:
-    """The condition that each of `words` occurs in one of the two."""
+    """The SQL condition that each of `words` occurs in one of two expressions."""
     text = f"texto_plegado(({name}) || ' ' || coalesce({description}, '')) COLLATE \"C\""
     words = "SELECT texto_plegado(palabra) FROM unnest(%(words)s::text[]) AS palabra"
     return f"(%(words)s::text[] = '{{}}' OR {text} LIKE ALL (ARRAY({words})))"
 
 
 def _words(q: str) -> list[str]:
-    """The patterns of LIKE that find the words of a search."""
+    """The LIKE patterns of a search text."""
     return [f"%{word.translate(ESCAPES)}%" for word in q.split()]
 
 
 async def get_product(db: Database, product_id: int, seconds: float | None = None) -> Product | None:
-    """The product, or None where there is none."""
+    """Return the product, or None if it does not exist."""
     rows = await db.fetch(
         "SELECT p.id, j::text FROM productos AS p, producto_json(p) AS j WHERE p.id = %(id)s::bigint",
         {"id": product_id},
@@ -160,8 +165,8 @@ async def get_product(db: Database, product_id: int, seconds: float | None = Non
 
 
 async def create_product(db: Database, product: NewProduct, cause: Cause) -> Product:
-    """Inserts the product and returns it as it now stands. This and all changes below: with the key of a cause, they return
-    what the first request with it did, and raise KeyReused where that was another."""
+    """Insert the product and return it. This function and the following ones are idempotent if `cause` has a key: they
+    return the result of the first request with the key. They raise KeyReused if that request was a different one."""
     created = await _change(
         db,
         """
@@ -178,7 +183,7 @@ async def create_product(db: Database, product: NewProduct, cause: Cause) -> Pro
 async def update_product(
     db: Database, product_id: int, change: ProductChange, versions: Versions, cause: Cause
 ) -> Product | None:
-    """Changes the fields that were set. None where there is no such product at one of `versions`."""
+    """Change the fields that are set. Returns None if the product does not exist at one of `versions`."""
     fields = change.model_dump(exclude_unset=True)
     sql = f"""
         UPDATE productos SET {", ".join(f"{name} = %({name})s" for name in fields)}
@@ -189,7 +194,7 @@ async def update_product(
 
 
 async def delete_product(db: Database, product_id: int, versions: Versions, cause: Cause) -> Product | None:
-    """Deletes the product and returns it as it was. None where there is none at one of `versions`."""
+    """Delete the product and return its last state, or None if it does not exist at one of `versions`."""
     return await _change(
         db,
         """
@@ -202,7 +207,7 @@ async def delete_product(db: Database, product_id: int, versions: Versions, caus
 
 
 async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) -> Product | None:
-    """Adds `delta` units. None where there is no such product, or its stock would leave what a stock can be."""
+    """Add `delta` units to the stock. Returns None if the product does not exist or the result is out of range."""
     return await _change(
         db,
         """
@@ -215,8 +220,8 @@ async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) ->
 
 
 async def import_products(db: Database, fields: Sequence[str], rows: str, cause: Cause) -> Imported:
-    """Creates and changes products by the rows of a file (`csvfile.Table`), all of them or none."""
-    # An empty cell stands for both an empty description and none, and a name from SQL may have blanks at its ends.
+    """Create and change products by the rows of a file (`csvfile.Table`), in one statement: all rows or none."""
+    # An empty cell equals an empty description and a missing one. A name written by SQL may have blanks at its ends.
     same = {
         "descripcion": "coalesce(p.descripcion, '') = coalesce(f.descripcion, '')",
         "nombre": "p.nombre IN (f.nombre, f.crudo)",
@@ -255,19 +260,22 @@ async def import_products(db: Database, fields: Sequence[str], rows: str, cause:
         except Rejected:
             if not (done := await _find_event(db, cause)):
                 raise
-    if made and not made[2]:  # perhaps because another request with the key has just done it
+    if made and not made[2]:  # a concurrent request with the same key may have done it first
         done = await _find_event(db, cause)
     return Imported(done[0].partition(" ")[2], replayed=True) if done else Imported(made[0], made[1])
 
 
 async def _change(db: Database, sql: str, params: Params, cause: Cause, differs: str = "") -> Product | None:
-    """Makes the change; with a key, once. `differs`: the condition that there is something to change. Of two at once, the
-    second must not take what the first has done for nothing to do, as that makes no event."""
+    """Execute the change; with a key, only once. `differs`: a condition that is false if the change has no effect.
+
+    A change without effect writes no event. Without `differs`, the second of two concurrent requests with one key would
+    find its change already made, and answer with the current product instead of the first request's answer.
+    """
     if not cause.clave:
         return await _make(db, sql, params, cause)
     try:
-        async with asyncio.timeout(TIME_LIMIT):  # for all of it
-            if done := await _find_done(db, cause):  # before ids are drawn that would be missing
+        async with asyncio.timeout(TIME_LIMIT):  # for all statements together
+            if done := await _find_done(db, cause):  # first, as a failing INSERT would leave a gap in the ids
                 return done
             try:
                 made = await _make(db, sql + differs, params, cause) or await _find_done(db, cause)
@@ -283,14 +291,15 @@ async def _change(db: Database, sql: str, params: Params, cause: Cause, differs:
 async def _make(db: Database, sql: str, params: Params, cause: Cause) -> Product | None:
     sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos) AS j)"
     if any(cause):
-        sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # until the event is written, at COMMIT
+        sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # the trigger reads it at COMMIT
         params = {**params, "cause": _text(cause)}
     rows = await _draw(db, sql, params)
     return Product(*rows[0][:2]) if rows else None
 
 
 async def _draw(db: Database, sql: str, params: Params, seconds: float | None = None) -> list[Row]:
-    """Runs a statement that may draw ids; where one of them was also brought, and so nothing was changed, draws others."""
+    """Run a statement that may draw ids from the sequence. An id that somebody inserted explicitly collides; nothing has
+    been changed then, and the second attempt draws other ids."""
     try:
         return await db.fetch(sql, params, seconds=seconds)
     except Rejected as exc:
@@ -304,7 +313,7 @@ def _text(cause: Cause) -> str:
 
 
 async def _find_done(db: Database, cause: Cause) -> Product | None:
-    """What the first request with the key returned; None where there was none. Raises KeyReused."""
+    """Return the result of the first request with the key, or None if there was none. Raises KeyReused."""
     done = await _find_event(db, cause)
     return Product(done[1], done[2], replayed=True) if done else None
 
@@ -320,7 +329,7 @@ async def _find_event(db: Database, cause: Cause) -> Row | None:
         {"key": cause.clave},
         attempts=2,
     )
-    if rows and rows[0][0].partition(" ")[0] != cause.huella:  # an import's is followed by its two numbers
+    if rows and rows[0][0].partition(" ")[0] != cause.huella:  # an import stores its result behind the fingerprint
         raise KeyReused
     return rows[0] if rows else None
 
@@ -328,8 +337,8 @@ async def _find_event(db: Database, cause: Cause) -> Row | None:
 async def list_events(
     db: Database | Connection, *, after: int, head: int, limit: int, product_id: int | None = None, newest: bool = False
 ) -> list[LogEntry]:
-    """At most `limit` events, of all products or of one, above `after` and up to the feed's `head`: beyond it the log may
-    have gaps. The oldest of them, or the newest, which then come first."""
+    """Return at most `limit` events above `after` and up to `head`, of all products or of one, in ascending order; with
+    `newest` in descending order. Above the feed's head the log may have gaps."""
     rows = await db.fetch(
         f"""
         SELECT id, tipo, producto_id, mensaje::text FROM eventos
@@ -342,8 +351,8 @@ async def list_events(
 
 
 async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple[str, int, list[LogEntry]]:
-    """The epoch and the floor, and at most `limit` events above `after` as they are visible just now: the log may still
-    have gaps there. No epoch where there are none."""
+    """Return the epoch, the floor, and at most `limit` events above `after` that are visible now, possibly with gaps. The
+    epoch is empty if there are no events."""
     rows = await conn.fetch(
         """
         SELECT (SELECT epoca::text FROM eventos_epoca), (SELECT desde FROM eventos_epoca),
@@ -357,44 +366,44 @@ async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple
 
 
 async def get_log(db: Database | Connection, *, limit: bool = True) -> Log:
-    """The state of the log; without `limit` nobody has to wait for it to be found."""
+    """Return the bounds of the log. Finding `limit` blocks writers for a moment; without it nobody waits."""
     source = "eventos_estado()" if limit else "eventos_epoca"
     return Log(*(await db.fetch(f"SELECT {'limite' if limit else 'NULL'}, epoca::text, desde FROM {source}"))[0])
 
 
 async def list_former_epochs(conn: Connection) -> dict[str, int]:
-    """The epochs before this one, each with the last position of it that counts."""
+    """Return the former epochs, each with its last valid position."""
     rows = await conn.fetch("SELECT key, value::bigint FROM eventos_epoca, jsonb_each(anteriores)")
     return dict(rows)
 
 
 async def cut_log(conn: Connection, epoch: str, last: int) -> None:
-    """Begins another epoch, in which no position of this or of former ones counts, unless the event `last` was pruned."""
+    """Begin a new epoch that invalidates all former positions, unless the event `last` was pruned."""
     await conn.fetch("SELECT eventos_cortar(%(epoch)s, %(last)s)", {"epoch": epoch, "last": last})
 
 
 async def prune_events(db: Database, days: float | None, number: int | None) -> int:
-    """Deletes a batch of the oldest events: those over `days` old, and those beyond the newest `number`. Returns how
-    many were deleted: 0 when there is nothing left to do."""
+    """Delete a batch of the oldest events: those over `days` old, and those beyond the newest `number`. Returns the number
+    of deleted events; 0 means that none is left to delete."""
     rows = await db.fetch("SELECT eventos_podar(%(days)s, %(number)s)", {"days": days, "number": number})
     return int(rows[0][0])
 
 
 async def prune(db: Database, days: float | None, number: int | None) -> None:
-    """Deletes events over `days` old and those beyond the newest `number`, until cancelled."""
+    """Delete old events in small batches, as prune_events() does, until cancelled."""
     while True:
         try:
             while await prune_events(db, days, number):
-                await asyncio.sleep(0.05)  # small batches hold nobody up
+                await asyncio.sleep(0.05)
         except Unavailable:
-            pass  # the next look will do
+            pass  # the next attempt follows
         except Exception:
             log.exception("the log could not be pruned")
         await asyncio.sleep(PRUNE_EVERY)
 
 
 async def list_missing_grants(db: Database, pruning: bool) -> list[str]:
-    """The GRANT statements that our role lacks to read and write products, and to prune the log where it is to."""
+    """Return the GRANT statements that the current role needs to read and write products and, if asked, to prune the log."""
     rows = await db.fetch(
         """
         SELECT format('GRANT %s ON %s TO %I', string_agg(permiso, ', '), objeto, current_user) FROM (

@@ -1,4 +1,4 @@
-"""Who may speak to the service: Host, Origin, CORS, the token, and the headers that keep the page to itself."""
+"""Access control: Host, Origin, CORS, authentication, and the security headers of responses."""
 
 import hmac
 import re
@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 from .errors import Failure
 
 Authenticate = Callable[[web.Request], Awaitable[bool | str]]
-"""Whether the request comes from somebody who may use the service; a text is the name of who it is."""
+"""Returns whether a request is allowed; a text allows it and is the name of the user."""
 
 ACTOR = web.RequestKey("ACTOR", str)
 
@@ -42,12 +42,12 @@ def security(
     authenticate: Authenticate | None,
     open_to_all: Collection[Handler],
 ) -> Middleware:
-    """The guard before every handler.
+    """Return the middleware that checks every request.
 
-    `hosts`: names this server goes by, and networks (`10.0.0.0/8`) of which it goes by every address; `localhost` always
-    is one (None: not checked). `origins`: pages of other sites that may use it, as browsers write them
-    (`https://shop.example`, or `null` for a page from a file). `authenticate`: None lets everybody in.
-    `open_to_all`: handlers that need nobody's name, or see to it themselves: `UNAUTHENTICATED in request`.
+    `hosts`: the allowed names in `Host`, and networks (`10.0.0.0/8`) whose addresses are allowed; `localhost` always is
+    (None: no check). `origins`: other origins whose pages are allowed, as browsers send them (`https://shop.example`, or
+    `null` for a page from a file). `authenticate`: None allows everybody. `open_to_all`: handlers that need no
+    authentication, or check `UNAUTHENTICATED in request` themselves.
     """
     if isinstance(hosts, str) or isinstance(origins, str):
         raise TypeError("hosts and origins are collections of names, not one text")
@@ -56,11 +56,11 @@ def security(
 
     @lru_cache(maxsize=256)
     def ours(authority: str) -> bool:
-        """Whether the text of `Host` calls this server."""
+        """Whether the `Host` header names this server."""
         if not (found := AUTHORITY.fullmatch(authority.lower())):
             return False
         name = found[1] or found[2]
-        if name in names or f".{name}".endswith(".localhost"):  # RFC 6761: nobody can own it
+        if name in names or f".{name}".endswith(".localhost"):  # RFC 6761: nobody can register it
             return True
         try:
             return any(ip_address(name) in network for network in networks)
@@ -71,7 +71,7 @@ def security(
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get(hdrs.ORIGIN, "")
         response = await answer(request, origin) or await handler(request)
-        if not response.prepared:  # a socket's answer has gone out long ago
+        if not response.prepared:  # a WebSocket's response was sent at the handshake
             response.headers.update(HEADERS)
             if origins:
                 response.headers.add(hdrs.VARY, hdrs.ORIGIN)
@@ -81,9 +81,9 @@ def security(
         return response
 
     async def answer(request: web.Request, origin: str) -> web.Response | None:
-        """The answer to a request that goes no further."""
+        """Return the response to a request that does not reach its handler."""
         host = request.headers.get(hdrs.HOST, "")
-        # A page of an attacker whose name resolves to 127.0.0.1 is same-origin to the browser; its Host tells.
+        # DNS rebinding: if an attacker's name resolves to 127.0.0.1, the browser takes his page for same-origin.
         if hosts is not None and not ours(host):
             return Failure(421, "Este servidor no atiende ese nombre (Host); véase --hosts").response
         guarded = request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers
@@ -105,8 +105,8 @@ def security(
 
 
 def bearer(token: str) -> Authenticate:
-    """The check of one shared token: `Authorization: Bearer`, or the subprotocol `bearer.<base64url>` of a browser's
-    socket, which can send no header."""
+    """Return an authentication by one shared token, sent as `Authorization: Bearer <token>`. A browser's WebSocket, which
+    cannot send that header, offers the subprotocol `bearer.<token in base64url>`."""
     expected = token.encode()
 
     async def authenticate(request: web.Request) -> bool:

@@ -136,7 +136,7 @@ MUTATIONS = [
         "the fingerprint",
         "inventory_ws/repository.py",
         '    if rows and rows[0][0].partition(" ")[0] != cause.huella:'
-        "  # an import's is followed by its two numbers\n        raise KeyReused\n",
+        "  # an import stores its result behind the fingerprint\n        raise KeyReused\n",
         "",
         "tests/test_once.py -k 'another_request or another_person'",
     ),
@@ -171,7 +171,7 @@ MUTATIONS = [
     Mutation(
         "the look-up before a change",
         "inventory_ws/repository.py",
-        "            if done := await _find_done(db, cause):  # before ids are drawn that would be missing\n"
+        "            if done := await _find_done(db, cause):  # first, as a failing INSERT would leave a gap in the ids\n"
         "                return done\n",
         "",
         "tests/test_once.py -k answered_as_the_first_time",
