@@ -45,17 +45,17 @@ async def list_products(request: web.Request) -> web.Response:
     if page.at is not None:
         return await _list_past(request, page, page.at)
     known = [] if _wants_csv(request) else [tag.value for tag in request.if_none_match or ()]
-    feed, kept = request.app[FEED], request.app[LIST_CACHE]
+    feed, cache = request.app[FEED], request.app[LIST_CACHE]
     position = feed.head, feed.epoch  # read before the rows: a client may receive a change twice, but misses none
-    last = kept.get(page)
-    products = await repository.list_products(request.app[DATABASE], page, [*known, last.etag] if last else known)
+    cached = cache.get(page)
+    products = await repository.list_products(request.app[DATABASE], page, [*known, cached.etag] if cached else known)
     if products.etag in known:
         return web.Response(status=304, headers={hdrs.ETAG: f'W/"{products.etag}"'})
-    if last and last.etag == products.etag:
-        products = last
+    if cached and cached.etag == products.etag:
+        products = cached
     else:
-        kept.clear()
-        kept[page] = products
+        cache.clear()
+        cache[page] = products
     response = await _page(request, page, products, *position)
     if not _wants_csv(request):
         response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
