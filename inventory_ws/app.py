@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 from aiohttp import web
 
-from . import handlers, repository, sockets
+from . import eventlog, handlers, repository, sockets
 from .database import DATABASE, Database, HostPool, data_folder, end, sql_file
 from .errors import errors, expectation
 from .feed import FEED, Feed
@@ -75,7 +75,7 @@ def create_app(
             _beside(lambda: sockets.authenticate_again(app[SOCKETS], authenticate, authenticate_every))
         )
     if pruned:
-        app.cleanup_ctx.append(_beside(lambda: repository.prune(app[DATABASE], keep_days, keep_events)))
+        app.cleanup_ctx.append(_beside(lambda: eventlog.prune(app[DATABASE], keep_days, keep_events)))
     app.on_response_prepare.append(expectation)
     app.on_shutdown.append(sockets.shutdown)
     files = "|".join(re.escape(file.name) for file in data_folder("client").iterdir() if file.suffix != ".html")

@@ -12,10 +12,10 @@ from typing import Self
 
 from aiohttp import web
 
-from . import repository
+from . import eventlog
 from .database import Connection, Database, Unavailable, end
+from .eventlog import LogEntry
 from .frames import EventBatch, FramedEvent, batches
-from .repository import LogEntry
 
 CHANNEL = "inventory_ws"
 READ_BATCH = 100  # events per query; 100 of the largest are some megabytes, which a slow link carries in time
@@ -99,7 +99,7 @@ class Feed:
         limit = self._former.get(asked, self.head)
         if asked not in self._former and (asked != self.epoch or position > self.head):
             # Another instance may be ahead of this one, so the database decides.
-            found = await repository.get_log(self._db)
+            found = await eventlog.get_log(self._db)
             if found.epoch != self.epoch:
                 await self._renewed()
                 await self.check(position, epoch)
@@ -135,10 +135,8 @@ class Feed:
         events are pruned, and Unavailable."""
         head, epoch = self.head, self.epoch
         async with self._readers:
-            rows = await repository.list_events(self._db, after=position, head=head, limit=limit)
-            found = await repository.get_log(
-                self._db, limit=False
-            )  # read last: what is pruned after this was read before
+            rows = await eventlog.list_events(self._db, after=position, head=head, limit=limit)
+            found = await eventlog.get_log(self._db, limit=False)  # after the rows: later pruning does not concern them
         if found.epoch != epoch:
             if found.epoch != self.epoch:
                 await self._renewed()
@@ -204,16 +202,16 @@ class Feed:
 
     async def _read_to_end(self, conn: Connection) -> bool:
         """Publishes all events up to the end of the log. Returns False if a commit in progress hides the end."""
-        limit, epoch, self.floor = await repository.get_log(conn)
+        limit, epoch, self.floor = await eventlog.get_log(conn)
         if limit is None:
             return False
         if epoch != self.epoch:
-            await self._begin(epoch, limit, await repository.list_former_epochs(conn))
+            await self._begin(epoch, limit, await eventlog.list_former_epochs(conn))
         while True:
-            rows = await repository.list_events(conn, after=self.head - 1, head=limit, limit=READ_BATCH + 1)
+            rows = await eventlog.list_events(conn, after=self.head - 1, head=limit, limit=READ_BATCH + 1)
             news = self._after_the_last(rows)
             if news is None:
-                await repository.cut_log(conn, epoch, self.head)
+                await eventlog.cut_log(conn, epoch, self.head)
                 return False
             await self._hand_on(news)
             if len(rows) <= READ_BATCH:
@@ -252,7 +250,7 @@ class Feed:
         """Publishes the events whose ids follow the head without a gap. Ids are drawn one by one, so no event is missing
         among them, and no writer has to wait. Returns False if there are none."""
         for _ in range(GAP_RETRIES):
-            epoch, floor, rows = await repository.list_next_events(conn, after=self.head - 1, limit=READ_BATCH + 1)
+            epoch, floor, rows = await eventlog.list_next_events(conn, after=self.head - 1, limit=READ_BATCH + 1)
             if epoch not in ("", self.epoch):
                 return False
             self.floor = max(floor, self.floor)

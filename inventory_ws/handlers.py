@@ -11,7 +11,7 @@ from typing import NoReturn, TypeVar
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
-from . import csvfile, repository
+from . import csvfile, eventlog, repository
 from .database import DATABASE, Unavailable, data_folder
 from .errors import INVALID, Failure
 from .feed import FEED, Lost
@@ -145,7 +145,7 @@ async def list_events(request: web.Request) -> web.Response:
     """GET /api/eventos?after=&before=&limit=&producto="""
     page = EventPage.model_validate(dict(request.query))
     feed = request.app[FEED]
-    events = await repository.list_events(
+    events = await eventlog.list_events(
         request.app[DATABASE],
         after=max(page.after, feed.floor),  # events from before a TRUNCATE belong to another history
         head=min(feed.head, page.before - 1) if page.before else feed.head,

@@ -21,7 +21,7 @@ from psycopg2.extras import RealDictCursor
 
 import inventory_ws
 from inventory_ws.database import DATABASE
-from inventory_ws.repository import prune_events
+from inventory_ws.eventlog import prune_events
 
 from .conftest import PRODUCT, create, error, settled
 from .test_main import ROOT

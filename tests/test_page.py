@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from playwright.async_api import Browser, Page, Route, expect
 
-from inventory_ws import create_app, repository
+from inventory_ws import create_app, eventlog
 from inventory_ws.database import DATABASE
 from inventory_ws.security import bearer
 from inventory_ws.sockets import SOCKETS
@@ -456,7 +456,7 @@ async def test_history_shows_the_list_as_it_was_and_returns_to_the_present(visit
 async def test_history_of_a_pruned_log_begins_at_its_oldest_event(visit: Visit, client: TestClient) -> None:
     for name in ("Teclado", "Mouse", "Monitor"):
         await create(client, nombre=name)
-    await repository.prune_events(client.app[DATABASE], None, 1)
+    await eventlog.prune_events(client.app[DATABASE], None, 1)
     page = await visit(viewport={"width": 390, "height": 800})
     await connected(page)
     await page.get_by_role("button", name="Historial", exact=True).click()

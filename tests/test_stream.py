@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
 
-from inventory_ws import create_app, repository
+from inventory_ws import create_app, eventlog
 from inventory_ws.database import DATABASE
 from inventory_ws.feed import FEED
 from inventory_ws.frames import deflated, frame
@@ -257,7 +257,7 @@ async def test_room_that_is_none_is_answered_with_an_error_and_changes_nothing(
 
 async def prune(client: TestClient, **kept: float | None) -> int:
     pruned = 0
-    while number := await repository.prune_events(client.app[DATABASE], kept.get("days"), kept.get("number")):
+    while number := await eventlog.prune_events(client.app[DATABASE], kept.get("days"), kept.get("number")):
         pruned += number
     return pruned
 

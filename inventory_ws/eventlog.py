@@ -1,0 +1,97 @@
+"""The SQL of the log: reading it, its bounds, and its retention."""
+
+import asyncio
+import logging
+from typing import NamedTuple
+
+from .database import Connection, Database, Unavailable
+
+PRUNE_EVERY = 30.0  # seconds
+
+log = logging.getLogger(__name__)
+
+
+class LogEntry(NamedTuple):
+    """One entry of the log: its id, its type, the product's id, and the JSON text sent to clients."""
+
+    id: int
+    type: str
+    product_id: int
+    message: str
+
+
+class Log(NamedTuple):
+    """The bounds of the log. `limit`: no event at or below it is still to come (None: unknown at the moment). `epoch`: ids
+    are comparable within one epoch only. `floor`: events at or below it are gone (pruned, or removed by a TRUNCATE)."""
+
+    limit: int | None
+    epoch: str
+    floor: int
+
+
+async def list_events(
+    db: Database | Connection, *, after: int, head: int, limit: int, product_id: int | None = None, newest: bool = False
+) -> list[LogEntry]:
+    """Return at most `limit` events above `after` and up to `head`, of all products or of one, in ascending order; with
+    `newest` in descending order. Above the feed's head the log may have gaps."""
+    rows = await db.fetch(
+        f"""
+        SELECT id, tipo, producto_id, mensaje::text FROM eventos
+        WHERE {"producto_id = %(product_id)s::bigint AND " if product_id else ""}id > %(after)s AND id <= %(head)s
+        ORDER BY id {"DESC" if newest else ""} LIMIT %(limit)s
+        """,
+        {"after": after, "head": head, "limit": limit, "product_id": product_id},
+    )
+    return [LogEntry(*row) for row in rows]
+
+
+async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple[str, int, list[LogEntry]]:
+    """Return the epoch, the floor, and at most `limit` events above `after` that are visible now, possibly with gaps. The
+    epoch is empty if there are no events."""
+    rows = await conn.fetch(
+        """
+        SELECT (SELECT epoca::text FROM eventos_epoca), (SELECT desde FROM eventos_epoca),
+            id, tipo, producto_id, mensaje::text
+        FROM eventos WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+        """,
+        {"after": after, "limit": limit},
+    )
+    epoch, floor = rows[0][:2] if rows else ("", 0)
+    return epoch, floor, [LogEntry(*row[2:]) for row in rows]
+
+
+async def get_log(db: Database | Connection, *, limit: bool = True) -> Log:
+    """Return the bounds of the log. Finding `limit` blocks writers for a moment; without it nobody waits."""
+    source = "eventos_estado()" if limit else "eventos_epoca"
+    return Log(*(await db.fetch(f"SELECT {'limite' if limit else 'NULL'}, epoca::text, desde FROM {source}"))[0])
+
+
+async def list_former_epochs(conn: Connection) -> dict[str, int]:
+    """Return the former epochs, each with its last valid position."""
+    rows = await conn.fetch("SELECT key, value::bigint FROM eventos_epoca, jsonb_each(anteriores)")
+    return dict(rows)
+
+
+async def cut_log(conn: Connection, epoch: str, last: int) -> None:
+    """Begin a new epoch that invalidates all former positions, unless the event `last` was pruned."""
+    await conn.fetch("SELECT eventos_cortar(%(epoch)s, %(last)s)", {"epoch": epoch, "last": last})
+
+
+async def prune_events(db: Database, days: float | None, number: int | None) -> int:
+    """Delete a batch of the oldest events: those over `days` old, and those beyond the newest `number`. Returns the number
+    of deleted events; 0 means that none is left to delete."""
+    rows = await db.fetch("SELECT eventos_podar(%(days)s, %(number)s)", {"days": days, "number": number})
+    return int(rows[0][0])
+
+
+async def prune(db: Database, days: float | None, number: int | None) -> None:
+    """Delete old events in small batches, as prune_events() does, until cancelled."""
+    while True:
+        try:
+            while await prune_events(db, days, number):
+                await asyncio.sleep(0.05)
+        except Unavailable:
+            pass  # the next attempt follows
+        except Exception:
+            log.exception("the log could not be pruned")
+        await asyncio.sleep(PRUNE_EVERY)
