@@ -17,8 +17,10 @@ from pathlib import Path
 from aiohttp import web
 
 from . import __version__, addresses, create_app, embedded
-from .database import DATABASE, Unavailable, sql_file
+from .database import DATABASE
+from .files import sql_file
 from .logs import AccessLog, ClientErrorFilter
+from .postgresql_errors import Unavailable
 from .security import LOOPBACK, bearer
 
 ACCEPT_BATCH = 2  # connections accepted per loop iteration, so that a reconnecting crowd does not block other clients

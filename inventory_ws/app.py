@@ -8,9 +8,10 @@ from weakref import WeakSet
 from aiohttp import web
 
 from . import eventlog, handlers, repository, sockets
-from .database import DATABASE, Database, HostPool, data_folder, end, sql_file
+from .database import DATABASE, Database, HostPool, end
 from .errors import errors, expectation
 from .feed import FEED, Feed
+from .files import data_folder, sql_file
 from .handlers import LIST_CACHE, PAGE
 from .security import Authenticate, security
 from .sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
@@ -44,7 +45,7 @@ def create_app(
     offer it. `title`: the page's title. `currency`: of prices on the page (ISO 4217, as `EUR`; None: `$`). `keep_days`,
     `keep_events`: events older than this, and those beyond this number, are deleted from the log (None: never).
 
-    Start-up raises `database.Unavailable` if PostgreSQL does not answer, and PermissionError if the role can neither
+    Start-up raises `inventory_ws.Unavailable` if PostgreSQL does not answer, and PermissionError if the role can neither
     create the schema nor use an existing one.
     """
     if (dsn is None) == (pool is None):

@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, LooseHeaders
 from pydantic import ValidationError
 
-from .database import Rejected, Unavailable
+from .postgresql_errors import Rejected, Unavailable
 from .product import NewProduct, encode, explain
 from .repository import KeyReused
 

@@ -4,7 +4,9 @@ import asyncio
 import logging
 from typing import NamedTuple
 
-from .database import Connection, Database, Unavailable
+from .connection import Connection
+from .database import Database
+from .postgresql_errors import Unavailable
 
 PRUNE_EVERY = 30.0  # seconds
 

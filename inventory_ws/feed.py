@@ -13,9 +13,11 @@ from typing import Self
 from aiohttp import web
 
 from . import eventlog
-from .database import Connection, Database, Unavailable, end
+from .connection import Connection
+from .database import Database, end
 from .eventlog import LogEntry
 from .frames import EventBatch, FramedEvent, batches
+from .postgresql_errors import Unavailable
 
 CHANNEL = "inventory_ws"
 READ_BATCH = 100  # events per query; 100 of the largest are some megabytes, which a slow link carries in time

@@ -12,9 +12,11 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel
 
 from . import csvfile, eventlog, repository
-from .database import DATABASE, Unavailable, data_folder
+from .database import DATABASE
 from .errors import INVALID, Failure
 from .feed import FEED, Lost
+from .files import data_folder
+from .postgresql_errors import Unavailable
 from .product import EventPage, NewProduct, Page, ProductChange, StockMove, decode, encode
 from .repository import Cause, Imported, Product, Products, Versions
 from .security import ACTOR

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from .database import TIME_LIMIT, Database, Params, Rejected, Row, Unavailable
+from .aiopg_fixes import Params, Row
+from .connection import STATEMENT_TIMEOUT
+from .database import Database
+from .postgresql_errors import Rejected, Unavailable
 from .product import NewProduct, Page, ProductChange, encode
 
 IMPORT_TIMEOUT = 60.0  # seconds for a whole file
@@ -252,7 +255,7 @@ async def _change(db: Database, sql: str, params: Params, cause: Cause, differs:
     if not cause.clave:
         return await _make(db, sql, params, cause)
     try:
-        async with asyncio.timeout(TIME_LIMIT):  # for all statements together
+        async with asyncio.timeout(STATEMENT_TIMEOUT):  # for all statements together
             if done := await _find_done(db, cause):  # first, as a failing INSERT would leave a gap in the ids
                 return done
             try:

@@ -9,10 +9,10 @@ from weakref import WeakSet
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from pydantic import ValidationError
 
-from .database import Unavailable
 from .errors import MESSAGES, Failure
 from .feed import FEED, Feed, Lost
 from .frames import FIN, PONG, EventBatch, close_frame, frame, message
+from .postgresql_errors import Unavailable
 from .security import UNAUTHENTICATED, Authenticate
 from .stream import CLOSE_TIMEOUT, EVERYTHING, MAX_BUFFER, Room, Stream, abort
 

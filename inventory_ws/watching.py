@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from . import repository
-from .database import DATABASE, Unavailable
+from .database import DATABASE
 from .feed import FEED, Feed
+from .postgresql_errors import Unavailable
 from .product import Page
 
 PAGE = 200  # events per query

@@ -18,7 +18,7 @@ from psycopg2.extensions import connection
 from xdist.scheduler import LoadScopeScheduling
 
 from inventory_ws import create_app, embedded
-from inventory_ws.database import sql_file
+from inventory_ws.files import sql_file
 
 from .tools.databases import empty_database
 
@@ -53,7 +53,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
     return scheduler
 
 
-ON_BOTH_LOOPS = ("test_sockets.py", "test_stream.py", "test_transports.py", "test_feed.py", "test_database.py")
+ON_BOTH_LOOPS = (
+    "test_sockets.py",
+    "test_stream.py",
+    "test_transports.py",
+    "test_feed.py",
+    "test_database.py",
+    "test_aiopg_fixes.py",
+)
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -13,7 +13,9 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from inventory_ws import create_app
-from inventory_ws.database import DATABASE, POOL_SIZE, Database, Rejected, Unavailable, end, sql_file
+from inventory_ws.database import DATABASE, POOL_SIZE, Database, end
+from inventory_ws.files import sql_file
+from inventory_ws.postgresql_errors import Rejected, Unavailable
 
 from .conftest import PRODUCT, create, error
 
@@ -111,7 +113,7 @@ async def test_pool_whose_connections_were_cut_heals(client: TestClient, psql: C
 async def test_pool_that_is_exhausted_is_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(1)")) for _ in range(POOL_SIZE)]
     await asyncio.sleep(0.1)
-    monkeypatch.setattr("inventory_ws.database.TIME_LIMIT", 0.3)
+    monkeypatch.setattr("inventory_ws.database.STATEMENT_TIMEOUT", 0.3)
     await error(await client.get("/api/productos"), 503)
     await asyncio.gather(*busy)
     assert (await client.get("/api/productos")).status == 200
@@ -135,7 +137,7 @@ async def test_listening_that_is_not_confirmed_is_given_up(dsn: str, monkeypatch
     async def execute(*_: object) -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr("inventory_ws.database.TIME_LIMIT", 0.5)
+    monkeypatch.setattr("inventory_ws.database.STATEMENT_TIMEOUT", 0.5)
     async with Database(dsn) as db, asyncio.timeout(5):
         monkeypatch.setattr("inventory_ws.database.Connection.execute", execute)
         with pytest.raises(Unavailable):

@@ -199,7 +199,7 @@ async def test_time_limit_that_the_hosts_pool_swallows_still_holds(
     session = connect()
     session.autocommit = False
     session.cursor().execute("UPDATE productos SET stock = 1")
-    monkeypatch.setattr("inventory_ws.database.TIME_LIMIT", 0.2)
+    monkeypatch.setattr("inventory_ws.database.STATEMENT_TIMEOUT", 0.2)
     acquire = aiopg.Pool._acquire
 
     async def swallowing(pool: aiopg.Pool) -> aiopg.Connection:

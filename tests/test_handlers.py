@@ -9,7 +9,8 @@ import pytest
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
-from inventory_ws.database import Connection, data_folder
+from inventory_ws.connection import Connection
+from inventory_ws.files import data_folder
 
 from .conftest import PRODUCT, create, error, settled
 

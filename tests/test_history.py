@@ -282,7 +282,7 @@ async def test_epoch_that_another_instance_has_begun_is_known(
     dsn: str, serve: Serve, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inventory_ws.feed.POLL", 60)
-    monkeypatch.setattr("inventory_ws.database.Connection.heard", lambda _: asyncio.sleep(60))
+    monkeypatch.setattr("inventory_ws.connection.Connection.heard", lambda _: asyncio.sleep(60))
     client = await serve(dsn)
     await make(client, 2)
     psql(ELSEWHERE)

@@ -25,7 +25,7 @@ import pytest
 import zxingcpp
 
 from inventory_ws.__main__ import _socket_limit
-from inventory_ws.database import sql_file
+from inventory_ws.files import sql_file
 
 from .tools.service import free_port
 

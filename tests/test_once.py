@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
-from inventory_ws.database import Connection
+from inventory_ws.connection import Connection
 from inventory_ws.repository import Product
 
 from .conftest import PRODUCT, create, error, settled
@@ -231,7 +231,7 @@ async def test_all_that_a_request_with_a_key_asks_has_one_time_limit(
         return await run(conn, *args)
 
     monkeypatch.setattr(Connection, "run", slow)
-    monkeypatch.setattr("inventory_ws.repository.TIME_LIMIT", 0.6)
+    monkeypatch.setattr("inventory_ws.repository.STATEMENT_TIMEOUT", 0.6)
     await error(await client.post("/api/productos", json=PRODUCT, headers=KEY), 503)
     assert (await client.post("/api/productos", json=PRODUCT)).status == 201
 

@@ -64,9 +64,9 @@ MUTATIONS = [
     ),
     Mutation(
         "a statement that the server cancelled is a 503",
-        "inventory_ws/database.py",
-        "AWAY = (psycopg2.OperationalError, ",
-        "AWAY = (",
+        "inventory_ws/postgresql_errors.py",
+        "UNAVAILABLE = (psycopg2.OperationalError, ",
+        "UNAVAILABLE = (",
         "tests/test_reliability.py -k refused_in_time",
     ),
     Mutation(
@@ -79,7 +79,7 @@ MUTATIONS = [
     Mutation(
         "the loop leaves a socket that libpq has closed",
         "inventory_ws/database.py",
-        "conn = await _Socket(dsn, 60.0,",
+        "conn = await FixedConnection(dsn, 60.0,",
         "conn = await aiopg.connect(dsn, timeout=60.0,",
         "tests/test_database.py -k large_number",
     ),
@@ -121,7 +121,7 @@ MUTATIONS = [
     Mutation(
         "the one time limit of a request with a key",
         "inventory_ws/repository.py",
-        "async with asyncio.timeout(TIME_LIMIT):",
+        "async with asyncio.timeout(STATEMENT_TIMEOUT):",
         "async with asyncio.timeout(None):",
         "tests/test_once.py -k one_time_limit",
     ),
@@ -200,7 +200,7 @@ MUTATIONS = [
     Mutation(
         "the limit for each host",
         "inventory_ws/database.py",
-        "asyncio.timeout(TIME_LIMIT / len(self._hosts))",
+        "asyncio.timeout(STATEMENT_TIMEOUT / len(self._hosts))",
         "asyncio.timeout(None)",
         "tests/test_database.py -k 'host_that_is_dead'",
     ),

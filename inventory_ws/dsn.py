@@ -1,0 +1,32 @@
+"""Connection strings of libpq."""
+
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import make_dsn, parse_dsn
+
+# The server's time limits are shorter than STATEMENT_TIMEOUT: a statement that the service gives up must release its locks.
+SERVER_SETTINGS = {
+    "statement_timeout": "3300",
+    "lock_timeout": "2000",
+    "idle_in_transaction_session_timeout": "5000",
+    "client_connection_check_interval": "1000",
+    "default_transaction_isolation": r"read\ committed",
+    "inventory_ws.bell": "local",
+    "jit": "off",  # compiling takes longer than it saves: every statement is short
+}
+
+
+def split_hosts(dsn: str) -> list[str]:
+    """Return one DSN for each host of a DSN, a URL or `key=value` words, with the service's settings. Raises ValueError."""
+    try:
+        words = parse_dsn(dsn)
+    except ProgrammingError as exc:
+        raise ValueError(f"--database-url (DATABASE_URL, dsn) no se entiende: {exc}") from exc
+    settings = " ".join(f"-c {name}={value}" for name, value in SERVER_SETTINGS.items())
+    words["options"] = f"{words.get('options', '')} {settings}".strip()
+    defaults: dict[str, str | int] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    if "," in words.get("host", ""):
+        defaults["target_session_attrs"] = "read-write"  # the hosts are a primary and its standbys
+    whole = {"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words}
+    lists = {name: words[name].split(",") for name in ("host", "hostaddr", "port") if name in words}
+    number = max(map(len, lists.values()), default=1)
+    return [make_dsn(**whole | {name: (each * number)[at] for name, each in lists.items()}) for at in range(number)]

@@ -1,0 +1,51 @@
+"""The two errors of PostgreSQL that the service tells apart: it is unavailable, or it rejected a value."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg2
+from psycopg2 import errors
+
+UNAVAILABLE = (psycopg2.OperationalError, psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError)
+REJECTED = (
+    psycopg2.IntegrityError,
+    errors.StringDataRightTruncation,
+    errors.NumericValueOutOfRange,
+    errors.CharacterNotInRepertoire,
+    errors.UntranslatableCharacter,
+    errors.ProgramLimitExceeded,  # a text is too long for an index
+)
+RAISE = "exec_stmt_raise"  # the function of PostgreSQL that reports the RAISE of a trigger
+
+
+class Unavailable(Exception):
+    """PostgreSQL did not answer in time. A statement that changes data may have been executed or not."""
+
+
+class Rejected(Exception):
+    """PostgreSQL rejected a value.
+
+    `code`: the SQLSTATE. `place`: the names of the column or constraint, and of the key. `raised`: the text comes from the
+    RAISE of a trigger.
+    """
+
+    def __init__(self, exc: psycopg2.Error) -> None:
+        found = exc.diag
+        super().__init__(found.message_primary)
+        self.code = exc.pgcode or ""
+        self.raised = found.source_function == RAISE
+        key = (found.message_detail or "").partition(")=(")[0] if self.code in ("23505", "23P01") else ""
+        self.place = f"{found.column_name or found.constraint_name or ''} {key}"
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Replace the errors of psycopg2 by Unavailable and Rejected. An error in the SQL itself passes unchanged."""
+    try:
+        yield
+    except (psycopg2.Error, TimeoutError) as exc:
+        if isinstance(exc, REJECTED) or isinstance(exc, psycopg2.Error) and exc.diag.source_function == RAISE:
+            raise Rejected(exc) from exc
+        if isinstance(exc, UNAVAILABLE):
+            raise Unavailable(str(exc).strip() or type(exc).__name__) from exc
+        raise

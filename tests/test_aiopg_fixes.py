@@ -1,0 +1,193 @@
+"""Each fault of aiopg, seen with its own connections, and the same with ours."""
+
+import asyncio
+import os
+import resource
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import aiopg
+import psycopg2
+import pytest
+from psycopg2.errors import NumericValueOutOfRange, QueryCanceled
+from psycopg2.extensions import make_dsn, parse_dsn
+
+from inventory_ws.aiopg_fixes import FixedConnection, acquire, fetch, receive_notifications, release
+
+NOBODY = "host=127.0.0.1 port=1 dbname=x user=x"
+OVERFLOW = "SELECT 2147483647 + 1"
+
+
+@asynccontextmanager
+async def stock(dsn: str) -> AsyncIterator[aiopg.Connection]:
+    async with aiopg.connect(dsn, enable_hstore=False) as conn:
+        yield conn
+
+
+@asynccontextmanager
+async def fixed(dsn: str) -> AsyncIterator[FixedConnection]:
+    async with await FixedConnection(dsn, 60.0, enable_hstore=False) as conn:
+        yield conn
+
+
+async def execute(conn: aiopg.Connection, sql: str) -> None:
+    """Runs the SQL as aiopg's documentation does."""
+    async with conn.cursor() as cursor:
+        await cursor.execute(sql)
+
+
+@pytest.fixture
+async def failures() -> AsyncIterator[list[BaseException]]:
+    """What the callbacks of the loop raised, which pytest would not see."""
+    loop, found = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: found.append(context.get("exception")))
+    yield found
+    loop.set_exception_handler(None)
+
+
+@contextmanager
+def many_files() -> Iterator[None]:
+    """Takes the numbers below 1024, which are all that select() knows, as thousands of clients do."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    try:
+        yield
+    finally:
+        for number in taken:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+async def test_error_on_a_socket_with_a_large_number_is_raised(dsn: str, failures: list[BaseException]) -> None:
+    with many_files():
+        async with stock(dsn) as conn:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await execute(conn, OVERFLOW)
+            assert [type(exc) for exc in failures] == [ValueError], "of select()"
+        async with fixed(dsn) as conn, asyncio.timeout(5):
+            with pytest.raises(NumericValueOutOfRange):
+                await execute(conn, OVERFLOW)
+
+
+async def test_second_host_is_connected_to_when_the_first_refuses(dsn: str, failures: list[BaseException]) -> None:
+    words = parse_dsn(dsn)
+    hosts = make_dsn(dsn, host=f"127.0.0.1,{words['host']}", port=f"1,{words['port']}")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5), stock(hosts):
+            pass
+    async with asyncio.timeout(5), fixed(hosts) as conn:
+        assert await fetch(conn, "SELECT 1") == [(1,)]
+
+
+@pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning")
+async def test_refused_connection_leaves_no_callback_at_its_socket() -> None:
+    """The next socket has the same number: asyncio forgives that, uvloop does not."""
+    on_uvloop = "uvloop" in type(asyncio.get_running_loop()).__module__
+    for connect, second in ((stock, RuntimeError if on_uvloop else psycopg2.OperationalError), (fixed, None)):
+        for error in (psycopg2.OperationalError, second or psycopg2.OperationalError):
+            with pytest.raises(error):
+                async with connect(NOBODY):
+                    pass
+
+
+async def test_statement_that_the_server_cancels_is_an_error_and_no_cancellation(
+    dsn: str, failures: list[BaseException]
+) -> None:
+    slow = make_dsn(dsn, options="-c statement_timeout=50")
+    async with stock(slow) as conn:
+        with pytest.raises(asyncio.CancelledError):
+            await execute(conn, "SELECT pg_sleep(5)")
+        assert not asyncio.current_task().cancelling(), "nobody cancelled it"
+        with pytest.raises(QueryCanceled):
+            await fetch(conn, "SELECT pg_sleep(5)")
+    async with fixed(slow) as conn:
+        for run in (execute, fetch):
+            with pytest.raises(QueryCanceled):
+                await run(conn, "SELECT pg_sleep(5)")
+
+
+async def cancelled_with_the_answer(conn: aiopg.Connection, run: Callable) -> bool:
+    """Whether a task ends that is cancelled between the answer to its statement and its next step."""
+    task = asyncio.create_task(run(conn, "SELECT pg_sleep(0.1)"))
+    while not conn._waiter:
+        await asyncio.sleep(0)
+    while not conn._waiter.done():
+        conn._ready(conn._weakref)
+    task.cancel()
+    await asyncio.wait([task])
+    return task.cancelled()
+
+
+async def test_cancellation_in_the_tick_of_the_answer_is_not_lost(dsn: str) -> None:
+    async with stock(dsn) as conn:
+        assert await cancelled_with_the_answer(conn, execute) == (sys.version_info >= (3, 12))
+        assert await cancelled_with_the_answer(conn, fetch)
+        assert conn.closed
+    for run in (execute, fetch):
+        async with fixed(dsn) as conn:
+            assert await cancelled_with_the_answer(conn, run)
+            assert conn.closed
+
+
+async def test_notification_behind_the_last_result_is_received_at_once(dsn: str) -> None:
+    async with stock(dsn) as conn:
+        await execute(conn, "LISTEN channel")
+        for run, receive in ((execute, None), (fetch, receive_notifications)):
+            await run(conn, "SELECT 1; SELECT pg_notify('channel', '')")
+            await asyncio.sleep(0.2)
+            assert conn.notifies.empty(), "it has come, and nobody looks"
+            if receive:
+                receive(conn)
+            else:
+                await run(conn, "SELECT 1")
+            assert conn.notifies.qsize() == 1
+            conn.notifies.get_nowait()
+
+
+async def test_connection_that_is_closed_again_leaves_the_next_one_alone(dsn: str) -> None:
+    """The next one has the number of its socket."""
+    for connect, works in ((stock, False), (fixed, True)):
+        async with connect(dsn) as closed:
+            number = closed.raw.fileno()
+            closed.close()
+            async with connect(dsn) as conn:
+                assert conn.raw.fileno() == number
+                closed.close()
+                task = asyncio.create_task(execute(conn, "SELECT pg_sleep(0.1)"))
+                done, _ = await asyncio.wait([task], timeout=0.5)
+                assert bool(done) == works
+                task.cancel()
+                await asyncio.wait([task])
+
+
+async def test_task_that_waits_for_a_connection_gets_one_in_the_place_of_a_closed_one(dsn: str) -> None:
+    async with aiopg.create_pool(dsn, minsize=0, maxsize=1, enable_hstore=False) as pool:
+        for give_back, waits in ((aiopg.Pool.release, True), (release, False)):
+            conn = await pool.acquire()
+            waiting = asyncio.create_task(pool._acquire())
+            await asyncio.sleep(0)
+            conn.close()
+            await give_back(pool, conn)
+            done, _ = await asyncio.wait([waiting], timeout=0.5)
+            assert (not done) == waits
+            await pool.clear()
+            await release(pool, await waiting)
+
+
+async def test_pool_that_closes_is_an_error_of_the_database(dsn: str) -> None:
+    async with aiopg.create_pool(dsn, minsize=0, enable_hstore=False) as pool:
+        pool.close()
+        with pytest.raises(RuntimeError):
+            await pool.acquire()
+        with pytest.raises(psycopg2.OperationalError):
+            await acquire(pool)
+
+
+async def test_rows_are_tuples_whatever_the_host_prefers(dsn: str) -> None:
+    factory = psycopg2.extras.RealDictCursor
+    async with aiopg.connect(dsn, enable_hstore=False, cursor_factory=factory) as conn:
+        assert await fetch(conn, "SELECT %(number)s", {"number": 1}) == [(1,)]
+        assert await fetch(conn, "SET jit = off") == []
