@@ -10,16 +10,19 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
 
 from . import __version__, addresses, create_app, embedded
 from .database import DATABASE
 from .files import sql_file
-from .logs import AccessLog, ClientErrorFilter
 from .postgresql_errors import Unavailable
 from .security import LOOPBACK, bearer
 
@@ -29,6 +32,30 @@ GC_INTERVAL = 60.0  # seconds between collections: each closed connection leaves
 RESERVED_FILES = 256  # open files that are not client sockets
 
 log = logging.getLogger(__name__)
+
+
+class AccessLog(AbstractAccessLogger):
+    """Writes one line per request to stderr, for a socket when it closes, without the query string, which may be private.
+
+    It bypasses `logging`, whose records took a fifth of the time of a GET.
+    """
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time_taken: float) -> None:
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        path = request.rel_url.raw_path or "-"
+        line = f"{now} {request.remote} {request.method} {path} {response.status} {time_taken * 1000:.1f} ms"
+        if not (line.isascii() and line.isprintable()):  # control characters could send commands to a terminal
+            line = ascii(line)[1:-1]
+        with suppress(OSError, AttributeError):  # a full disk, a closed pipe, or no stderr
+            sys.stderr.write(f"{line}\n")
+
+
+class ClientErrorFilter(logging.Filter):
+    """Drops aiohttp's tracebacks of client errors; the access log has a line for each."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        exc = record.exc_info[1] if record.exc_info else None
+        return not isinstance(exc, HttpProcessingError | web.RequestPayloadError)
 
 
 def _words(text: str) -> frozenset[str]:
@@ -50,74 +77,30 @@ def _days(text: str) -> float:
 def parser() -> argparse.ArgumentParser:
     """The flags; each has an environment variable, and the flag wins."""
 
-    def env(name: str, default: str | None = None) -> str | None:
-        return os.environ.get(name) or default  # an empty HOST would mean all interfaces
+    def flag(name: str, text: str, default: object = None, variable: str = "", **options: Any) -> None:
+        variable = variable or f"INVENTORY_WS_{name.upper().replace('-', '_')}"
+        value = os.environ.get(variable) or default  # an empty HOST would mean all interfaces
+        flags.add_argument(f"--{name}", default=value, help=f"{text} ({variable})", **options)
 
     flags = argparse.ArgumentParser("inventory-ws", description="Un inventario cuyos cambios llegan a toda pantalla.")
     flags.add_argument("command", nargs="?", choices=["schema"], help="schema: escribe el esquema SQL y termina")
-    flags.add_argument(
-        "--host",
-        default=env("HOST", "127.0.0.1"),
-        help="dirección en la que escucha; 0.0.0.0: en todas, para otras máquinas de la red (HOST; %(default)s)",
+    flag(
+        "host", "dirección en la que escucha, %(default)s; 0.0.0.0: en todas, para otras máquinas", "127.0.0.1", "HOST"
     )
-    flags.add_argument("--port", type=int, default=env("PORT", "3000"), help="puerto (PORT; %(default)s)")
-    flags.add_argument(
-        "--database-url",
-        default=env("DATABASE_URL"),
-        help="PostgreSQL, como postgresql://usuario@servidor/base (DATABASE_URL; sin ella, el PostgreSQL incluido)",
-    )
-    flags.add_argument(
-        "--data-dir",
-        type=Path,
-        default=env("INVENTORY_WS_DATA") or embedded.default_data_dir(),
-        help="carpeta de los datos del PostgreSQL incluido (INVENTORY_WS_DATA; %(default)s)",
-    )
-    flags.add_argument(
-        "--origins",
-        type=_words,
-        default=env("INVENTORY_WS_ORIGINS", ""),
-        help="páginas de otros sitios que pueden usarlo, separadas por comas; null: las abiertas desde un archivo "
-        "(INVENTORY_WS_ORIGINS)",
-    )
-    flags.add_argument(
-        "--hosts",
-        type=_words,
-        default=env("INVENTORY_WS_HOSTS", ""),
-        help="otros nombres por los que se le llama, o redes como 10.0.0.0/8, separados por comas (INVENTORY_WS_HOSTS)",
-    )
-    flags.add_argument(
-        "--max-sockets",
-        type=_number,
-        default=env("INVENTORY_WS_MAX_SOCKETS", "10000"),
-        help="clientes conectados a la vez (INVENTORY_WS_MAX_SOCKETS; %(default)s)",
-    )
-    flags.add_argument(
-        "--token", default=env("INVENTORY_WS_TOKEN"), help="clave que se pide a los clientes (INVENTORY_WS_TOKEN)"
-    )
-    flags.add_argument(
-        "--compress",
-        action="store_true",
-        default=bool(env("INVENTORY_WS_COMPRESS")),
-        help="permessage-deflate: menos bytes, algo más de trabajo (INVENTORY_WS_COMPRESS)",
-    )
-    flags.add_argument(
-        "--keep-days",
-        type=_days,
-        default=env("INVENTORY_WS_KEEP_DAYS"),
-        help="borra del registro los eventos de más días (INVENTORY_WS_KEEP_DAYS; sin él, ninguno)",
-    )
-    flags.add_argument(
-        "--keep-events",
-        type=_number,
-        default=env("INVENTORY_WS_KEEP_EVENTS"),
-        help="borra del registro los eventos que pasen de tantos (INVENTORY_WS_KEEP_EVENTS; sin él, ninguno)",
-    )
-    for name, text in (
-        ("title", "título de la página; sin él, Inventario"),
-        ("currency", "moneda, como EUR; sin ella, $"),
-    ):
-        variable = f"INVENTORY_WS_{name.upper()}"
-        flags.add_argument(f"--{name}", default=env(variable), help=f"{text} ({variable})")
+    flag("port", "puerto, %(default)s", "3000", "PORT", type=int)
+    url = "PostgreSQL, como postgresql://usuario@servidor/base; sin ella, el PostgreSQL incluido"
+    flag("database-url", url, variable="DATABASE_URL")
+    data = embedded.default_data_dir()
+    flag("data-dir", "carpeta del PostgreSQL incluido, %(default)s", data, "INVENTORY_WS_DATA", type=Path)
+    flag("origins", "páginas de otros sitios, separadas por comas; null: las de un archivo", "", type=_words)
+    flag("hosts", "otros nombres por los que se le llama, o redes como 10.0.0.0/8, con comas", "", type=_words)
+    flag("max-sockets", "clientes conectados a la vez, %(default)s", "10000", type=_number)
+    flag("token", "clave que se pide a los clientes")
+    flag("compress", "permessage-deflate: menos bytes, algo más de trabajo", False, action="store_true")
+    flag("keep-days", "borra del registro los eventos de más días; sin él, ninguno", type=_days)
+    flag("keep-events", "borra del registro los eventos que pasen de tantos; sin él, ninguno", type=_number)
+    flag("title", "título de la página; sin él, Inventario")
+    flag("currency", "moneda de los precios, como EUR; sin ella, $")
     flags.add_argument("--demo", action="store_true", help="pone un catálogo de muestra si el inventario está vacío")
     flags.add_argument("--version", action="version", version=__version__)
     return flags
@@ -177,7 +160,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
         origins=args.origins,
         authenticate=bearer(args.token) if args.token else None,
         max_sockets=_socket_limit(args.max_sockets),
-        compress=args.compress,
+        compress=bool(args.compress),
         title=args.title,
         currency=args.currency,
         keep_days=args.keep_days,
