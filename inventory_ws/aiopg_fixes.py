@@ -39,7 +39,6 @@ class FixedConnection(aiopg.Connection):
             if waiter and not waiter.done():
                 waiter.set_exception(exc)
             if conn.closed:
-                self._forget_socket()
                 self.close()
         else:
             if self._fileno is None and not conn.closed:
@@ -62,8 +61,8 @@ class FixedConnection(aiopg.Connection):
 
     def _close(self) -> None:
         # aiopg keeps the number of the socket, and a second close() takes the callback of the connection that has it by then.
+        self._forget_socket()
         super()._close()
-        self._fileno = None
 
     async def _poll(self, waiter: asyncio.Future[None], _: float) -> None:
         await _wait(self, waiter)

@@ -1,6 +1,4 @@
 import asyncio
-import os
-import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from inventory_ws.files import sql_file
 from inventory_ws.postgresql_errors import Rejected, Unavailable
 
 from .conftest import PRODUCT, create, error
+from .test_aiopg_fixes import many_files
 
 
 async def test_statement_that_takes_too_long_is_unavailable_and_no_cancellation(client: TestClient) -> None:
@@ -120,17 +119,10 @@ async def test_pool_that_is_exhausted_is_503(client: TestClient, monkeypatch: py
 
 
 async def test_socket_with_a_large_number_tells_errors_like_any_other(dsn: str) -> None:
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
-    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]  # as thousands of clients do
-    try:
+    with many_files():
         async with Database(dsn) as db, asyncio.timeout(2):
             with pytest.raises(Rejected):
                 await db.fetch("SELECT 2147483647 + 1")
-    finally:
-        for number in taken:
-            os.close(number)
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 async def test_listening_that_is_not_confirmed_is_given_up(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
