@@ -36,28 +36,24 @@ async def list_events(
 ) -> list[LogEntry]:
     """Return at most `limit` events above `after` and up to `head`, of all products or of one, in ascending order; with
     `newest` in descending order. Above the feed's head the log may have gaps."""
-    rows = await db.fetch(
-        f"""
+    sql = f"""
         SELECT id, tipo, producto_id, mensaje::text FROM eventos
         WHERE {"producto_id = %(product_id)s::bigint AND " if product_id else ""}id > %(after)s AND id <= %(head)s
         ORDER BY id {"DESC" if newest else ""} LIMIT %(limit)s
-        """,
-        {"after": after, "head": head, "limit": limit, "product_id": product_id},
-    )
+        """
+    rows = await db.fetch(sql, {"after": after, "head": head, "limit": limit, "product_id": product_id})
     return [LogEntry(*row) for row in rows]
 
 
 async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple[str, int, list[LogEntry]]:
     """Return the epoch, the floor, and at most `limit` events above `after` that are visible now, possibly with gaps. The
     epoch is empty if there are no events."""
-    rows = await conn.fetch(
-        """
+    sql = """
         SELECT (SELECT epoca::text FROM eventos_epoca), (SELECT desde FROM eventos_epoca),
             id, tipo, producto_id, mensaje::text
         FROM eventos WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
-        """,
-        {"after": after, "limit": limit},
-    )
+        """
+    rows = await conn.fetch(sql, {"after": after, "limit": limit})
     epoch, floor = rows[0][:2] if rows else ("", 0)
     return epoch, floor, [LogEntry(*row[2:]) for row in rows]
 

@@ -69,8 +69,7 @@ class Imported(NamedTuple):
 async def list_products(db: Database, page: Page, known: Sequence[str] = ()) -> Products:
     """Return a page of products in the order of their ids. The ETag identifies the snapshot of the database: two equal
     snapshots contain the same data. `known`: ETags for which the caller needs no JSON."""
-    rows = await db.fetch(
-        f"""
+    sql = f"""
         WITH estado AS (SELECT md5(pg_current_snapshot()::text || epoca) AS etag FROM eventos_epoca)
         SELECT etag, '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
         FROM estado LEFT JOIN LATERAL (
@@ -80,10 +79,8 @@ async def list_products(db: Database, page: Page, known: Sequence[str] = ()) -> 
             ORDER BY id LIMIT %(limit)s
         ) AS pagina ON true LEFT JOIN LATERAL producto_json(p) AS j ON id IS NOT NULL
         GROUP BY etag
-        """,
-        {**page.model_dump(), "words": _words(page.q), "known": list(known)},
-        attempts=2,
-    )
+        """
+    rows = await db.fetch(sql, {**page.model_dump(), "words": _words(page.q), "known": list(known)}, attempts=2)
     etag, json, length, last_id = rows[0]
     return Products(etag, json.encode(), length, last_id)
 
@@ -94,8 +91,7 @@ async def list_products_at(db: Database, page: Page) -> Products | None:
     A product without later events still has its current values. One with later events has the values of its last event
     at or before `page.at`; if there is none, it existed before the log began (then the result is None) or not at all.
     """
-    rows = await db.fetch(
-        f"""
+    sql = f"""
         WITH cambiados AS (
             SELECT DISTINCT ON (producto_id) producto_id, tipo AS despues
             FROM eventos WHERE id > %(at)s ORDER BY producto_id, id
@@ -115,10 +111,8 @@ async def list_products_at(db: Database, page: Page) -> Products | None:
             ORDER BY id LIMIT %(limit)s
         ) AS pagina
         HAVING NOT EXISTS (SELECT FROM filas WHERE j IS NULL) AND (SELECT desde <= %(at)s FROM eventos_epoca)
-        """,
-        {**page.model_dump(), "words": _words(page.q)},
-        attempts=2,
-    )
+        """
+    rows = await db.fetch(sql, {**page.model_dump(), "words": _words(page.q)}, attempts=2)
     return Products("", rows[0][0].encode(), *rows[0][1:]) if rows else None
 
 
@@ -148,15 +142,11 @@ async def get_product(db: Database, product_id: int, seconds: float | None = Non
 async def create_product(db: Database, product: NewProduct, cause: Cause) -> Product:
     """Insert the product and return it. This function and the following ones are idempotent if `cause` has a key: they
     return the result of the first request with the key. They raise KeyReused if that request was a different one."""
-    created = await _change(
-        db,
-        """
+    sql = """
         INSERT INTO productos (nombre, descripcion, precio, stock)
         VALUES (%(nombre)s, %(descripcion)s, %(precio)s, %(stock)s)
-        """,
-        product.model_dump(),
-        cause,
-    )
+        """
+    created = await _change(db, sql, product.model_dump(), cause)
     assert created is not None
     return created
 
@@ -176,28 +166,20 @@ async def update_product(
 
 async def delete_product(db: Database, product_id: int, versions: Versions, cause: Cause) -> Product | None:
     """Delete the product and return its last state, or None if it does not exist at one of `versions`."""
-    return await _change(
-        db,
-        """
+    sql = """
         DELETE FROM productos
         WHERE id = %(id)s::bigint AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY(%(versions)s))
-        """,
-        {"id": product_id, "versions": versions},
-        cause,
-    )
+        """
+    return await _change(db, sql, {"id": product_id, "versions": versions}, cause)
 
 
 async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) -> Product | None:
     """Add `delta` units to the stock. Returns None if the product does not exist or the result is out of range."""
-    return await _change(
-        db,
-        """
+    sql = """
         UPDATE productos SET stock = stock + %(delta)s
         WHERE id = %(id)s::bigint AND stock::bigint + %(delta)s BETWEEN 0 AND 2147483647
-        """,
-        {"id": product_id, "delta": delta},
-        cause,
-    )
+        """
+    return await _change(db, sql, {"id": product_id, "delta": delta}, cause)
 
 
 async def import_products(db: Database, fields: Sequence[str], rows: str, cause: Cause) -> Imported:
@@ -302,14 +284,11 @@ async def _find_done(db: Database, cause: Cause) -> Product | None:
 async def _find_event(db: Database, cause: Cause) -> Row | None:
     if not cause.clave:
         return None
-    rows = await db.fetch(
-        """
+    sql = """
         SELECT huella, producto_id, (mensaje -> CASE tipo WHEN 'PRODUCT_DELETED' THEN 'antes' ELSE 'data' END)::text
         FROM eventos WHERE clave = %(key)s
-        """,
-        {"key": cause.clave},
-        attempts=2,
-    )
+        """
+    rows = await db.fetch(sql, {"key": cause.clave}, attempts=2)
     if rows and rows[0][0].partition(" ")[0] != cause.huella:  # an import stores its result behind the fingerprint
         raise KeyReused
     return rows[0] if rows else None
@@ -317,8 +296,7 @@ async def _find_event(db: Database, cause: Cause) -> Row | None:
 
 async def list_missing_grants(db: Database, pruning: bool) -> list[str]:
     """Return the GRANT statements that the current role needs to read and write products and, if asked, to prune the log."""
-    rows = await db.fetch(
-        """
+    sql = """
         SELECT format('GRANT %s ON %s TO %I', string_agg(permiso, ', '), objeto, current_user) FROM (
             SELECT objeto, permiso, has_table_privilege(to_regclass(objeto), permiso) FROM (VALUES
                 ('productos', 'SELECT'), ('productos', 'INSERT'), ('productos', 'UPDATE'), ('productos', 'DELETE'),
@@ -329,7 +307,8 @@ async def list_missing_grants(db: Database, pruning: bool) -> list[str]:
             FROM unnest(%(functions)s::text[]) AS nombre
         ) AS necesario (objeto, permiso, dado)
         WHERE dado IS NOT TRUE GROUP BY objeto ORDER BY objeto
-        """,
-        {"functions": ["producto_json", "texto_plegado", "eventos_estado", *["eventos_podar"] * pruning]},
+        """
+    rows = await db.fetch(
+        sql, {"functions": ["producto_json", "texto_plegado", "eventos_estado", *["eventos_podar"] * pruning]}
     )
     return [grant for (grant,) in rows]
