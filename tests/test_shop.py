@@ -1,5 +1,6 @@
 """The page as a shop uses it all day: the table, stock in place, files, one product's history, and the keyboard."""
 
+import asyncio
 import csv
 import io
 import re
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, expect
 
 from inventory_ws import create_app
 
@@ -168,6 +169,7 @@ async def test_stock_is_moved_and_counted_in_its_cell(visit: Visit, client: Test
 async def test_price_is_changed_in_its_cell_and_a_conflict_is_shown_there(
     visit: Visit,  # noqa: F811
     client: TestClient,
+    connect: Callable,
 ) -> None:
     await create(client, nombre="Teclado", precio=10, stock=5)
     page = await table(visit)
@@ -188,13 +190,14 @@ async def test_price_is_changed_in_its_cell_and_a_conflict_is_shown_there(
     stock = row(page, 1).locator(".units")
     await stock.click()
     await page.keyboard.type("-4")
-
-    async def sell_first(route: Route) -> None:
-        await client.post("/api/productos/1/stock", json={"delta": -3})
-        await route.continue_()
-
-    await page.route("**/stock", sell_first)
-    await page.keyboard.press("Enter")
+    other = connect()  # takes three, and the page hears of it when it has asked for four
+    other.autocommit = False
+    with other.cursor() as cursor:
+        cursor.execute("UPDATE productos SET stock = stock - 3")
+    async with page.expect_request("**/stock"):
+        await page.keyboard.press("Enter")
+    await asyncio.sleep(0.2)
+    other.commit()
     await expect(stock.locator(".note")).to_contain_text("quedan 2")
     await page.keyboard.press("Escape")
     await expect(stock).to_have_text("2")
