@@ -6,8 +6,14 @@ import { FIELDS, differing, short, shown, unitsOf } from './words.js';
 /** The parts of a node by the names of their classes and actions. */
 export const partsOf = (node, names) => Object.fromEntries(names.map((name) => [name, node.querySelector(`.${name}, [data-action=${name}]`)]));
 
-/** Names what can be done with the product, and says whether it is followed; `part` has the buttons. */
-export function nameActions(part, row) {
+/** What a card and a line of the table do alike to show a row, whose `changed` fields differ from what they showed. */
+export function updateView({ node, part, row: before, followed }, row, changed) {
+  if (changed.includes('nombre') || followed !== isFollowed(row.id)) nameActions(part, row);
+  node.classList.toggle('sold-out', row.stock === 0);
+  if (before && changed.length) flash(node, part, changed);
+}
+
+function nameActions(part, row) {
   part.take.ariaLabel = `−1 unidad de ${row.nombre}`;
   part.add.ariaLabel = `+1 unidad de ${row.nombre}`;
   part.edit.ariaLabel = part.edit.title = `Editar ${row.nombre}`;
@@ -17,8 +23,7 @@ export function nameActions(part, row) {
   part.follow.ariaPressed = String(isFollowed(row.id));
 }
 
-/** Lets a change be seen: the node, and its price or stock. */
-export function flash(node, part, changed) {
+function flash(node, part, changed) {
   node.classList.remove('arriving');
   for (const each of [node, changed.includes('precio') && part.price, changed.includes('stock') && part.units]) {
     if (each) each.classList.add('flash');
@@ -38,19 +43,18 @@ function make(row) {
   return { node, part };
 }
 
-function update({ node, part, row: before }, row) {
+function update(view, row) {
+  const { node, part, row: before } = view;
   const changed = before ? differing(before, row) : Object.keys(FIELDS);
   if (changed.includes('nombre')) {
     part.name.textContent = part.name.title = node.ariaLabel = row.nombre;
     part.stepper.ariaLabel = `Stock de ${row.nombre}`;
     part['stock-field'].ariaLabel = part['stock-field'].title = `Mover o contar el stock de ${row.nombre}`;
   }
-  nameActions(part, row);
   part.description.textContent = short(shown('descripcion', row), 400);
   part.description.classList.toggle('none', row.descripcion === null);
   part.price.textContent = shown('precio', row);
   part.units.textContent = shown('stock', row);
   part['units-label'].textContent = unitsOf(row);
-  node.classList.toggle('sold-out', row.stock === 0);
-  if (before && changed.length) flash(node, part, changed);
+  updateView(view, row, changed);
 }

@@ -1,6 +1,6 @@
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
 import { $, stamp, succeeded, toast, working } from './notices.js';
-import { differing, pick, short, shown, signed, whole } from './words.js';
+import { FIELDS, differing, pick, short, shown, signed, whole } from './words.js';
 
 // What a person does to a product without a form: a move, a price or a count in place, and taking back what was done.
 
@@ -51,7 +51,7 @@ export function undoChange(before, { data: after }) {
 /** The action of a notice that makes a product with the values of one that was deleted. */
 export function recreate(row, label = 'Deshacer') {
   return [label, () => attempt(row, async () => {
-    const answer = await working(aside(), () => inventory.create(pick(row, ['nombre', 'descripcion', 'precio', 'stock'])));
+    const answer = await working(aside(), () => inventory.create(pick(row, Object.keys(FIELDS))));
     created(answer.data);
     toast(`${name(row)} está otra vez, con otro número: #${answer.data.id} (era #${row.id})`, { kind: 'success' });
   })];

@@ -84,7 +84,6 @@ function show(read, problem = '') {
 }
 
 async function read(chosen) {
-  say('importName', short(chosen.name));
   if (chosen.size > LIMIT) return show(null, 'El archivo pasa de 5 MiB.');
   try {
     const [head, ...rows] = parse(decode(await chosen.arrayBuffer()));

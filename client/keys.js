@@ -1,5 +1,5 @@
 import { $ } from './notices.js';
-import { isTable, useTable } from './view.js';
+import { isTable, keep, kept, useTable } from './view.js';
 
 // The page by keyboard. Keys of one character can be switched off, for those who speak to their machine.
 
@@ -19,15 +19,8 @@ const ACTS = {
   e: () => $('export').click(),
 };
 
-try {
-  $('useKeys').checked = localStorage.getItem(name) !== 'no';
-} catch { /* storage may be forbidden */ }
-
-$('useKeys').onchange = () => {
-  try {
-    localStorage.setItem(name, $('useKeys').checked ? 'si' : 'no');
-  } catch { /* as above */ }
-};
+$('useKeys').checked = kept(name, true);
+$('useKeys').onchange = () => keep(name, $('useKeys').checked);
 
 $('help').onclick = () => $('helpDialog').showModal();
 

@@ -1,8 +1,8 @@
 import { Blocks } from './blocks.js';
-import { flash, nameActions, partsOf } from './cards.js';
+import { partsOf, updateView } from './cards.js';
 import { isEditing } from './changes.js';
 import { $, stamp } from './notices.js';
-import { choices, isFollowed, order, sortBy } from './view.js';
+import { choices, order, sortBy } from './view.js';
 import { FIELDS, differing, moment, short, shown } from './words.js';
 
 const PARTS = ['name', 'number', 'description', 'price', 'units', 'when', 'take', 'add', 'edit', 'delete', 'events', 'follow'];
@@ -35,14 +35,14 @@ table.addEventListener('pointerleave', () => {
   redraw();
 });
 
-/** Draws the rows of the Map `products`, in order; while the pointer is over them, those that it is over, as they are now. */
+/** Draws the rows. While the pointer is over the table, the rows drawn before keep their places, with their new values. */
 export function drawTable(rows, products) {
   const still = (hovered || isEditing(table)) && heldFor === choices;
   held = still ? held.map((row) => products.get(row.id) ?? row) : rows;
   heldFor = choices;
   table.ariaRowCount = String(held.length + 1);
+  const { by, down } = order();
   for (const head of table.tHead.querySelectorAll('[data-sort]')) {
-    const { by, down } = order();
     head.parentElement.ariaSort = head.dataset.sort !== by ? 'none' : down ? 'descending' : 'ascending';
   }
   blocks.draw(held);
@@ -66,7 +66,8 @@ function make(row) {
 const today = new Intl.DateTimeFormat('es', { hour: '2-digit', minute: '2-digit' });
 const earlier = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short' });
 
-function update({ node, part, row: before, followed }, row) {
+function update(view, row) {
+  const { part, row: before } = view;
   const changed = before ? differing(before, row) : Object.keys(FIELDS);
   const time = new Date(row.updated_at);
   part.name.textContent = part.name.title = row.nombre;
@@ -76,9 +77,7 @@ function update({ node, part, row: before, followed }, row) {
   part.units.querySelector('.value').textContent = shown('stock', row);
   part.when.textContent = (time.toDateString() === new Date().toDateString() ? today : earlier).format(time);
   part.when.title = moment.format(time);
-  if (changed.includes('nombre') || followed !== isFollowed(row.id)) nameActions(part, row);
-  node.classList.toggle('sold-out', row.stock === 0);
-  if (before && changed.length) flash(node, part, changed);
+  updateView(view, row, changed);
 }
 
 function place({ node }, index) {

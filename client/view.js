@@ -1,5 +1,5 @@
 import { $, say } from './notices.js';
-import { alphabet, folded } from './words.js';
+import { alphabet, folded, short } from './words.js';
 
 // Which products are shown, in which order, and how: what the person of this page chose.
 
@@ -7,7 +7,8 @@ const here = new URL('api/productos', document.baseURI).pathname; // one origin 
 const names = { followed: `inventario-siguiendo ${here}`, view: `inventario-vista ${here}` };
 const isId = (id) => Number.isInteger(id) && id > 0 && id < 2 ** 31;
 
-function kept(name, otherwise) {
+/** The JSON value that this browser keeps under the name, or `otherwise`. */
+export function kept(name, otherwise) {
   try {
     return JSON.parse(localStorage.getItem(name)) ?? otherwise;
   } catch {
@@ -15,25 +16,35 @@ function kept(name, otherwise) {
   }
 }
 
-function keep(name, value) {
+/** Keeps a JSON value under the name, where the browser allows it. */
+export function keep(name, value) {
   try {
     localStorage.setItem(name, JSON.stringify(value));
   } catch { /* as above */ }
 }
+
+const COMPARE = {
+  id: (a, b) => a.id - b.id,
+  nombre: (a, b) => alphabet.compare(a.nombre, b.nombre),
+  descripcion: (a, b) => alphabet.compare(a.descripcion ?? '', b.descripcion ?? ''),
+  precio: (a, b) => a.precio - b.precio,
+  stock: (a, b) => a.stock - b.stock,
+  updated_at: (a, b) => (a.updated_at < b.updated_at ? -1 : Number(a.updated_at > b.updated_at)),
+};
 
 const narrow = matchMedia('(max-width: 899px)');
 const remembered = kept(names.view, {});
 const chosen = {
   table: remembered.table === true,
   minimum: Number.isInteger(remembered.minimum) && remembered.minimum >= 0 ? remembered.minimum : 5,
-  by: ['nombre', 'descripcion', 'precio', 'stock', 'updated_at'].includes(remembered.by) ? remembered.by : 'id',
+  by: Object.hasOwn(COMPARE, remembered.by) ? remembered.by : 'id',
   down: remembered.down !== false,
 };
 let terms = [];
 let followed = new Set(); // ids; some may not exist any more
 const only = { followed: false, soldOut: false, low: false };
 let changed; // is told of each choice
-/** Counts the choices: what was held still for the pointer moves on with the next. */
+/** The number of choices so far. The table holds its rows still under the pointer until the next choice. */
 export let choices = 0;
 
 function choose() {
@@ -41,7 +52,7 @@ function choose() {
   changed();
 }
 
-/** `onChange` is called after each choice, and of followed products. */
+/** `onChange` is called when the person chooses another view, and when the followed products change. */
 export function attachView(onChange) {
   changed = onChange;
   followed = readFollowed();
@@ -50,10 +61,10 @@ export function attachView(onChange) {
 export const isTable = () => chosen.table && !narrow.matches;
 export const isFollowed = (id) => followed.has(id);
 export const isShown = (id) => !only.followed || followed.has(id);
-/** The ids to listen to: those that are followed while only they are shown, or null for all. */
+/** The ids to subscribe to: the followed ones if only they are shown, else null for all. */
 export const wanted = () => (only.followed ? followed : null);
 export const order = () => chosen;
-/** Lets a table that the pointer holds still show what has come. */
+/** Makes the table show new rows even while the pointer is over it. */
 export const touch = () => { choices += 1; };
 
 // ---- following
@@ -63,7 +74,7 @@ function readFollowed() {
   return new Set(Array.isArray(ids) ? ids.filter(isId) : []);
 }
 
-/** Other tabs of this page may have changed what storage holds. */
+/** Follows the products with these ids, or stops following them; other tabs may have changed the list in the storage. */
 export function follow(ids, yes) {
   followed = kept(names.followed, null) ? readFollowed() : followed;
   for (const id of ids) {
@@ -74,7 +85,7 @@ export function follow(ids, yes) {
   changed();
 }
 
-/** Of the followed products, those that `has` not. */
+/** The followed ids for which `has` is false. */
 export const followedWithout = (has) => [...followed].filter((id) => !has(id));
 
 addEventListener('storage', ({ key }) => {
@@ -85,17 +96,19 @@ addEventListener('storage', ({ key }) => {
 
 // ---- filters
 
-function press(id, name) {
+const FILTERS = { onlyFollowed: 'followed', soldOut: 'soldOut', low: 'low' }; // id of its button -> name
+
+function filter(id, yes) {
+  only[FILTERS[id]] = yes;
+  $(id).ariaPressed = String(yes);
+}
+
+for (const [id, name] of Object.entries(FILTERS)) {
   $(id).onclick = () => {
-    only[name] = !only[name];
-    $(id).ariaPressed = String(only[name]);
+    filter(id, !only[name]);
     choose();
   };
 }
-
-press('onlyFollowed', 'followed');
-press('soldOut', 'soldOut');
-press('low', 'low');
 
 $('minimum').value = chosen.minimum;
 $('minimum').oninput = ({ target }) => {
@@ -110,14 +123,11 @@ $('search').addEventListener('input', () => {
   choose();
 });
 
-/** Takes off what hides products: the search, and the filters of stock. */
+/** Clears the search and all filters. */
 export function showAll() {
   $('search').value = '';
   terms = [];
-  for (const [id, name] of [['onlyFollowed', 'followed'], ['soldOut', 'soldOut'], ['low', 'low']]) {
-    only[name] = false;
-    $(id).ariaPressed = 'false';
-  }
+  for (const id of Object.keys(FILTERS)) filter(id, false);
   choose();
 }
 
@@ -149,19 +159,11 @@ export function sortBy(column) {
   choose();
 }
 
-const COMPARE = {
-  id: (a, b) => a.id - b.id,
-  nombre: (a, b) => alphabet.compare(a.nombre, b.nombre),
-  descripcion: (a, b) => alphabet.compare(a.descripcion ?? '', b.descripcion ?? ''),
-  precio: (a, b) => a.precio - b.precio,
-  stock: (a, b) => a.stock - b.stock,
-  updated_at: (a, b) => (a.updated_at < b.updated_at ? -1 : Number(a.updated_at > b.updated_at)),
-};
-let sortedLast = []; // ids
+let sortedLast = []; // the ids in the order of the last call
 
 function sorted(rows) {
   if (!isTable()) return rows.sort((a, b) => b.id - a.id); // the newest first
-  // From the last order on, there is little to compare.
+  // Sorting is fast if the rows are nearly in order, as they are when they start in the last one.
   const left = new Map(rows.map((row) => [row.id, row]));
   const known = sortedLast.filter((id) => left.has(id)).map((id) => left.get(id));
   for (const { id } of known) left.delete(id);
@@ -183,20 +185,20 @@ function matches(row) {
   return terms.every((term) => wordsOf.get(row).includes(term));
 }
 
-/** Of the Map of products: how many are looked at, and the rows that the filters leave, in order. */
+/** The number of products before the filters (`total`), and those that match them, sorted (`rows`). */
 export function select(products) {
   const all = only.followed ? [...followed].filter((id) => products.has(id)).map((id) => products.get(id)) : [...products.values()];
   say('soldOutCount', String(all.reduce((n, row) => n + (row.stock === 0), 0) || ''));
   return { total: all.length, rows: sorted(all.filter(matches)) };
 }
 
-/** Whether anything but the choice of followed products hides some; and whether that choice does. */
+/** Whether the search or a filter of stock is on; and whether only followed products are shown. */
 export const isFiltered = () => terms.length > 0 || only.soldOut || only.low;
 export const isOnlyFollowed = () => only.followed;
 
 /** Why the list may be empty. */
 export function whyEmpty() {
-  const typed = $('search').value.trim();
-  if (terms.length) return `Ninguno de los ${only.followed ? 'que sigues' : 'productos'}${only.soldOut || only.low ? ' de este filtro' : ''} contiene «${typed.length > 80 ? `${typed.slice(0, 79)}…` : typed}».`;
+  const typed = short($('search').value.trim());
+  if (terms.length) return `Ninguno de los ${only.followed ? 'que sigues' : 'productos'}${only.soldOut || only.low ? ' de este filtro' : ''} contiene «${typed}».`;
   return only.soldOut ? 'No hay ninguno agotado.' : `Ninguno tiene menos de ${chosen.minimum} unidades.`;
 }
