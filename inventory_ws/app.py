@@ -61,7 +61,7 @@ def create_app(
     app[COMPRESS] = compress
     app[HANDSHAKE] = asyncio.Lock()
     app[LIST_CACHE] = {}
-    app[PAGE] = title or "Inventario", currency or ""
+    app[PAGE] = title or "", currency or ""
     app[FEED] = Feed(
         app[DATABASE],
         publish=lambda piece: sockets.publish(app[SOCKETS], piece),

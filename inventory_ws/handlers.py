@@ -36,7 +36,7 @@ LIST_CACHE = web.AppKey("LIST_CACHE", dict[Page, Products])
 """The last rendered page of products; it is valid as long as the database has the same snapshot."""
 
 PAGE = web.AppKey("PAGE", tuple[str, str])
-"""The title of the page, and the currency of prices (ISO 4217) or an empty text."""
+"""The title of the page and the currency of prices (ISO 4217); empty texts leave the page as it is."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -182,14 +182,23 @@ async def index(request: web.Request) -> web.StreamResponse:
     ):  # the prefix of a host application without a slash breaks the page's relative links
         raise web.HTTPPermanentRedirect(f"{request.rel_url.raw_path}/")
     title, currency = request.app[PAGE]
-    page = (data_folder("client") / "index.html").read_text("utf-8").replace(">Inventario<", f">{escape(title)}<")
+    if not (title or currency):
+        return _file("index.html")
+    page = (
+        (data_folder("client") / "index.html")
+        .read_text("utf-8")
+        .replace(">Inventario<", f">{escape(title or 'Inventario')}<")
+    )
     page = page.replace('lang="es"', f'lang="es" data-currency="{currency}"', 1)
     return web.Response(text=page, content_type="text/html", headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 
 async def client_file(request: web.Request) -> web.FileResponse:
     """GET /app.js and the other files of the page, and /docs, which shows openapi.json and asyncapi.json"""
-    name = request.match_info.get("file", "docs.html")
+    return _file(request.match_info.get("file", "docs.html"))
+
+
+def _file(name: str) -> web.FileResponse:
     return web.FileResponse(data_folder("client") / name, headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 

@@ -384,3 +384,9 @@ async def test_refusal_that_waits_for_the_database_again_is_503_in_time(
         resp = await client.post("/api/productos/1/stock", json={"delta": -1})
     await error(resp, 503)
     assert resp.headers["Retry-After"] == "1"
+
+
+async def test_page_that_has_not_changed_is_not_sent_again(client: TestClient) -> None:
+    for path in ("/", "/app.js"):
+        etag = (await client.get(path)).headers["ETag"]
+        assert (await client.get(path, headers={"If-None-Match": etag})).status == 304
