@@ -1,8 +1,8 @@
 """A product inventory whose every change reaches every open screen at once."""
 
 from .app import create_app
-from .feed import Lost
 from .postgresql_errors import Unavailable
+from .replay import Lost
 from .security import bearer
 from .watching import Event, Snapshot, products, watch
 

@@ -7,12 +7,15 @@ from weakref import WeakSet
 
 from aiohttp import web
 
-from . import eventlog, handlers, repository, sockets
+from . import eventlog, handlers, page, sockets
 from .database import DATABASE, Database, HostPool, end
 from .errors import errors, expectation
 from .feed import FEED, Feed
-from .files import data_folder, sql_file
-from .handlers import LIST_CACHE, PAGE
+from .files import data_folder
+from .listing import LIST_CACHE
+from .page import PAGE
+from .requests import MAX_BODY
+from .schema import database
 from .security import Authenticate, security
 from .sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
 from .stream import LOG_BEGAN_ANEW
@@ -52,9 +55,9 @@ def create_app(
         raise TypeError("create_app() wants dsn='postgresql://...', or pool= and a function that returns an aiopg.Pool")
     if not re.fullmatch("([A-Z]{3})?", currency or ""):
         raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
-    open_to_all = {handlers.index, handlers.client_file, handlers.health, sockets.websocket}
+    open_to_all = {page.index, page.client_file, handlers.health, sockets.websocket}
     guard = security(hosts, origins, authenticate, open_to_all)
-    app = web.Application(middlewares=[guard, errors], client_max_size=handlers.MAX_BODY)
+    app = web.Application(middlewares=[guard, errors], client_max_size=MAX_BODY)
     app[DATABASE] = Database(dsn, pool)
     app[SOCKETS] = WeakSet()
     app[MAX_SOCKETS] = max_sockets
@@ -69,7 +72,7 @@ def create_app(
         reset=lambda: sockets.close_all(app[SOCKETS], LOG_BEGAN_ANEW),
     )
     pruned = keep_days is not None or keep_events is not None
-    app.cleanup_ctx.append(_database(pruned))
+    app.cleanup_ctx.append(database(pruned))
     app.cleanup_ctx.append(_feed)
     if authenticate:
         app.cleanup_ctx.append(
@@ -92,27 +95,13 @@ def create_app(
             web.get("/api/eventos", handlers.list_events),
             web.get("/api/salud", handlers.health),
             web.get("/ws", sockets.websocket, allow_head=False),
-            web.get("/", handlers.index),
-            web.get("", handlers.index),
-            web.get("/docs", handlers.client_file),
-            web.get(f"/{{file:{files}}}", handlers.client_file),
+            web.get("/", page.index),
+            web.get("", page.index),
+            web.get("/docs", page.client_file),
+            web.get(f"/{{file:{files}}}", page.client_file),
         ]
     )
     return app
-
-
-def _database(pruned: bool) -> Callable[[web.Application], AsyncIterator[None]]:
-    async def context(app: web.Application) -> AsyncIterator[None]:
-        async with app[DATABASE] as db:
-            try:
-                await db.apply(sql_file("schema.sql"))
-            except PermissionError as exc:  # the owner may have created the schema already
-                if missing := await repository.list_missing_grants(db, pruned):
-                    remedy = "; ".join(["inventory-ws schema | psql", *missing])
-                    raise PermissionError(f"al rol le faltan permisos ({exc}); que ejecute el dueño: {remedy}") from exc
-            yield
-
-    return context
 
 
 async def _feed(app: web.Application) -> AsyncIterator[None]:

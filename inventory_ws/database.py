@@ -16,7 +16,7 @@ from . import aiopg_fixes
 from .aiopg_fixes import FixedConnection, Params, Row
 from .connection import STATEMENT_TIMEOUT, Connection
 from .dsn import split_hosts
-from .postgresql_errors import Rejected, Unavailable, translated
+from .postgresql_errors import Unavailable, translated
 
 HostPool = Callable[[], aiopg.Pool]
 """Returns the pool of a host application, which exists from its start-up on."""
@@ -121,20 +121,9 @@ class Database:
                 if attempts < 1 or loop.time() > deadline:
                     raise
 
-    async def apply(self, script: str) -> None:
-        """Run a script. Raises Unavailable, PermissionError where the role lacks a right, and ValueError where an object of
-        another kind has the name of one of the script's."""
-        try:
-            async with self._connection() as conn:
-                await conn.execute(script)
-        except psycopg2.errors.InsufficientPrivilege as exc:
-            raise PermissionError(str(exc).splitlines()[0]) from exc
-        except (Rejected, psycopg2.Error) as exc:
-            reason = f"el esquema no cabe en esta base de datos ({str(exc).splitlines()[0]})"
-            raise ValueError(f"{reason}; indique otra con --database-url (DATABASE_URL)") from exc
-
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Open a connection beside the pool, for a script or for `LISTEN`. Raises Unavailable, also from the block."""
         with translated():
             async with asyncio.timeout(STATEMENT_TIMEOUT):
                 conn = await self._connect()
@@ -146,7 +135,7 @@ class Database:
     @asynccontextmanager
     async def listen(self, channel: str) -> AsyncIterator[Connection]:
         """Open a connection that listens to a channel. Raises Unavailable."""
-        async with self._connection() as conn:
+        async with self.connection() as conn:
             async with asyncio.timeout(STATEMENT_TIMEOUT):
                 await conn.execute(f"LISTEN {channel}")
             yield conn

@@ -2,12 +2,8 @@
 
 import asyncio
 import logging
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import islice
-from operator import attrgetter
 from typing import Self
 
 from aiohttp import web
@@ -18,12 +14,10 @@ from .database import Database, end
 from .eventlog import LogEntry
 from .frames import EventBatch, FramedEvent, batches
 from .postgresql_errors import Unavailable
+from .replay import POLL, Replay
 
 CHANNEL = "inventory_ws"
 READ_BATCH = 100  # events per query; 100 of the largest are some megabytes, which a slow link carries in time
-RECENT = 1000  # events kept in memory for clients that resume soon
-READERS = 4  # concurrent replays from the database; the rest of the pool stays free for requests
-POLL = 2.0  # seconds between reads without a notification: the delay that a lost notification causes
 GAP_RETRIES = 5  # reads at a gap in the ids before the feed asks where the log ends
 GAP_PAUSE = 0.002  # seconds between these reads; most commits take less
 READ_INTERVAL = 0.004  # seconds between reads under load: reading several events at once is cheaper
@@ -34,20 +28,8 @@ START_TIMEOUT = 30.0  # seconds
 log = logging.getLogger(__name__)
 
 
-class Lost(Exception):
-    """The log does not hold the events after a position: it is of another epoch, pruned, or beyond the end."""
-
-
-Page = tuple[list[FramedEvent], int]
-"""Consecutive events, and the position after them."""
-
-
-def _page(events: list[FramedEvent], limit: int, head: int) -> Page:
-    return events, events[-1].id if len(events) == limit else head
-
-
-class Feed:
-    """A cursor at the end of the log. No event at or below `head` is still to come."""
+class Feed(Replay):
+    """A cursor at the end of the log, which hands every event on."""
 
     def __init__(
         self,
@@ -59,21 +41,10 @@ class Feed:
         """`publish` receives each event once, in order. `renew` is called when positions continue in a new epoch. Both
         are iterators that yield to the event loop between parts of their work. `reset` is called when the log no longer
         contains the event that was published last."""
-        self.head = 0  # the last published event
-        self.epoch = ""
-        self._former: dict[str, int] = {}  # each former epoch and its last valid position
-        self.live = asyncio.Event()
-        self.head_moved = asyncio.Event()  # set once when the head moves, then replaced by a new event
-        self.replay_lock = asyncio.Lock()  # one replay writes per loop iteration: many resuming clients block nobody
-        self._readers = asyncio.Semaphore(READERS)
-        self.floor = 0  # events at or below it are gone from the log, as of the last read
-        self._recent: deque[FramedEvent] = deque(maxlen=RECENT)
-        self._recent_after = 0  # every event above this id is in memory
-        self._db = db
+        super().__init__(db)
         self._publish = publish
         self._renew = renew
         self._reset = reset
-        self._bell = asyncio.Event()
         self._own_change = False
 
     def ring(self) -> None:
@@ -94,58 +65,6 @@ class Feed:
 
     async def __aexit__(self, *_: object) -> None:
         await end(self._task)
-
-    async def check(self, position: int, epoch: str | None) -> None:
-        """Raises Lost if a stream cannot resume after `position` of `epoch` (None: the current one), and Unavailable."""
-        asked = self.epoch if epoch is None else epoch
-        limit = self._former.get(asked, self.head)
-        if asked not in self._former and (asked != self.epoch or position > self.head):
-            # Another instance may be ahead of this one, so the database decides.
-            found = await eventlog.get_log(self._db)
-            if found.epoch != self.epoch:
-                await self._renewed()
-                await self.check(position, epoch)
-                return
-            limit = (found.limit or 0) if asked == self.epoch else -1
-        if not self.floor <= position <= limit:
-            raise Lost
-
-    async def _renewed(self) -> None:
-        """Waits until the feed has adopted the epoch of the database. Raises Unavailable."""
-        before = self.epoch
-        self._bell.set()
-        try:
-            async with asyncio.timeout(POLL):
-                while self.epoch == before:
-                    await self.head_moved.wait()
-        except TimeoutError:
-            raise Unavailable("the feed has not adopted the new epoch in time") from None
-
-    def remembers(self, position: int) -> bool:
-        """Whether every event after the position is in memory."""
-        return position >= self._recent_after
-
-    def recent(self, position: int, limit: int) -> Page | None:
-        """Return the page after the position from memory, or None if memory no longer reaches back to it."""
-        if not self.remembers(position):
-            return None
-        start = bisect_right(self._recent, position, key=attrgetter("id"))
-        return _page(list(islice(self._recent, start, start + limit)), limit, max(self.head, position))
-
-    async def past(self, position: int, limit: int) -> Page:
-        """Return the page after the position from the log; it is empty if an epoch began meanwhile. Raises Lost if the
-        events are pruned, and Unavailable."""
-        head, epoch = self.head, self.epoch
-        async with self._readers:
-            rows = await eventlog.list_events(self._db, after=position, head=head, limit=limit)
-            found = await eventlog.get_log(self._db, limit=False)  # after the rows: later pruning does not concern them
-        if found.epoch != epoch:
-            if found.epoch != self.epoch:
-                await self._renewed()
-            return [], position
-        if found.floor > position:
-            raise Lost
-        return _page([FramedEvent(event) for event in rows], limit, max(head, position))
 
     async def _run(self) -> None:
         pause = 0.1
@@ -229,9 +148,7 @@ class Feed:
             for _ in self._renew():
                 await asyncio.sleep(0)
         else:
-            self._recent.clear()
-            self._recent_after = limit
-            self._move(limit)
+            self.forget(limit)
             self._reset()
 
     def _after_the_last(self, rows: list[LogEntry]) -> list[LogEntry] | None:
@@ -268,18 +185,9 @@ class Feed:
             await asyncio.sleep(GAP_PAUSE)
         return False
 
-    def _move(self, head: int) -> None:
-        self.head = head
-        self.head_moved.set()
-        self.head_moved = asyncio.Event()
-
     async def _hand_on(self, rows: list[LogEntry]) -> None:
         for piece in batches(rows):
-            for event in piece.events:
-                if len(self._recent) == RECENT:
-                    self._recent_after = self._recent[0].id
-                self._recent.append(event)
-            self._move(piece.events[-1].id)
+            self.remember(piece.events)
             for _ in self._publish(piece):  # a stream that opens meanwhile starts at the new head
                 await asyncio.sleep(0)
             await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The SQL of products: one statement per operation. PostgreSQL renders the JSON."""
+"""The SQL of one product: reading it, and every change, one statement each. PostgreSQL renders the JSON."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,15 +9,13 @@ from .aiopg_fixes import Params, Row
 from .connection import STATEMENT_TIMEOUT
 from .database import Database
 from .postgresql_errors import Rejected, Unavailable
-from .product import NewProduct, Page, ProductChange, encode
+from .product import NewProduct, ProductChange, encode
 
 IMPORT_TIMEOUT = 60.0  # seconds for a whole file
 REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused; change and answer together stay under four
 
 Versions = Sequence[datetime] | None
 """The product versions that a change applies to; None: any version."""
-
-ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\%_"})  # special characters of LIKE
 
 
 class Cause(NamedTuple):
@@ -47,16 +45,6 @@ class Product(NamedTuple):
         return self.json[-26:-2]
 
 
-class Products(NamedTuple):
-    """A page of products. `etag`: of the database snapshot. `json`: the array in UTF-8, empty if the caller knows the
-    ETag. `length`: the number of products. `last_id`: the highest id."""
-
-    etag: str
-    json: bytes
-    length: int
-    last_id: int
-
-
 class Imported(NamedTuple):
     """The result of an import. `json`: `{"creados":2,"actualizados":1}`. `missing`: the numbers of rows whose product does
     not exist; if there are any, nothing was written."""
@@ -64,68 +52,6 @@ class Imported(NamedTuple):
     json: str
     missing: Sequence[int] = ()
     replayed: bool = False
-
-
-async def list_products(db: Database, page: Page, known: Sequence[str] = ()) -> Products:
-    """Return a page of products in the order of their ids. The ETag identifies the snapshot of the database: two equal
-    snapshots contain the same data. `known`: ETags for which the caller needs no JSON."""
-    sql = f"""
-        WITH estado AS (SELECT md5(pg_current_snapshot()::text || epoca) AS etag FROM eventos_epoca)
-        SELECT etag, '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
-        FROM estado LEFT JOIN LATERAL (
-            SELECT id, p FROM productos AS p
-            WHERE etag <> ALL(%(known)s::text[]) AND id > %(after)s::bigint
-              AND {_searched("nombre", "descripcion")}
-            ORDER BY id LIMIT %(limit)s
-        ) AS pagina ON true LEFT JOIN LATERAL producto_json(p) AS j ON id IS NOT NULL
-        GROUP BY etag
-        """
-    rows = await db.fetch(sql, {**page.model_dump(), "words": _words(page.q), "known": list(known)}, attempts=2)
-    etag, json, length, last_id = rows[0]
-    return Products(etag, json.encode(), length, last_id)
-
-
-async def list_products_at(db: Database, page: Page) -> Products | None:
-    """Return the products as they were after the event `page.at`, or None if the log does not reach back to it.
-
-    A product without later events still has its current values. One with later events has the values of its last event
-    at or before `page.at`; if there is none, it existed before the log began (then the result is None) or not at all.
-    """
-    sql = f"""
-        WITH cambiados AS (
-            SELECT DISTINCT ON (producto_id) producto_id, tipo AS despues
-            FROM eventos WHERE id > %(at)s ORDER BY producto_id, id
-        ), entonces AS (
-            SELECT DISTINCT ON (producto_id) producto_id, tipo, mensaje -> 'data' AS j
-            FROM eventos JOIN cambiados USING (producto_id), eventos_epoca
-            WHERE id > desde AND id <= %(at)s ORDER BY producto_id, id DESC
-        ), filas AS (
-            SELECT p.id, j FROM productos AS p, producto_json(p) AS j WHERE p.id NOT IN (SELECT producto_id FROM cambiados)
-            UNION ALL
-            SELECT producto_id, j FROM cambiados LEFT JOIN entonces USING (producto_id)
-            WHERE coalesce(tipo <> 'PRODUCT_DELETED', despues <> 'PRODUCT_CREATED')
-        )
-        SELECT '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
-        FROM (
-            SELECT id, j FROM filas WHERE id > %(after)s::bigint AND {_searched("j ->> 'nombre'", "j ->> 'descripcion'")}
-            ORDER BY id LIMIT %(limit)s
-        ) AS pagina
-        HAVING NOT EXISTS (SELECT FROM filas WHERE j IS NULL) AND (SELECT desde <= %(at)s FROM eventos_epoca)
-        """
-    rows = await db.fetch(sql, {**page.model_dump(), "words": _words(page.q)}, attempts=2)
-    return Products("", rows[0][0].encode(), *rows[0][1:]) if rows else None
-
-
-def _searched(name: str, description: str) -> str:
-    """The SQL condition that each of `words` occurs in one of two expressions."""
-    text = f"texto_plegado(({name}) || ' ' || coalesce({description}, '')) COLLATE \"C\""
-    words = "SELECT texto_plegado(palabra) FROM unnest(%(words)s::text[]) AS palabra"
-    return f"(%(words)s::text[] = '{{}}' OR {text} LIKE ALL (ARRAY({words})))"
-
-
-def _words(q: str) -> list[str]:
-    """The LIKE patterns of a search text."""
-    return [f"%{word.translate(ESCAPES)}%" for word in q.split()]
 
 
 async def get_product(db: Database, product_id: int, seconds: float | None = None) -> Product | None:
@@ -292,23 +218,3 @@ async def _find_event(db: Database, cause: Cause) -> Row | None:
     if rows and rows[0][0].partition(" ")[0] != cause.huella:  # an import stores its result behind the fingerprint
         raise KeyReused
     return rows[0] if rows else None
-
-
-async def list_missing_grants(db: Database, pruning: bool) -> list[str]:
-    """Return the GRANT statements that the current role needs to read and write products and, if asked, to prune the log."""
-    sql = """
-        SELECT format('GRANT %s ON %s TO %I', string_agg(permiso, ', '), objeto, current_user) FROM (
-            SELECT objeto, permiso, has_table_privilege(to_regclass(objeto), permiso) FROM (VALUES
-                ('productos', 'SELECT'), ('productos', 'INSERT'), ('productos', 'UPDATE'), ('productos', 'DELETE'),
-                ('eventos', 'SELECT'), ('eventos_epoca', 'SELECT')
-            ) AS tablas (objeto, permiso)
-            UNION ALL
-            SELECT 'FUNCTION ' || nombre, 'EXECUTE', has_function_privilege(to_regproc(nombre), 'EXECUTE')
-            FROM unnest(%(functions)s::text[]) AS nombre
-        ) AS necesario (objeto, permiso, dado)
-        WHERE dado IS NOT TRUE GROUP BY objeto ORDER BY objeto
-        """
-    rows = await db.fetch(
-        sql, {"functions": ["producto_json", "texto_plegado", "eventos_estado", *["eventos_podar"] * pruning]}
-    )
-    return [grant for (grant,) in rows]

@@ -10,9 +10,10 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from pydantic import ValidationError
 
 from .errors import MESSAGES, Failure
-from .feed import FEED, Feed, Lost
+from .feed import FEED, Feed
 from .frames import FIN, PONG, EventBatch, close_frame, frame, message
 from .postgresql_errors import Unavailable
+from .replay import Lost
 from .security import UNAUTHENTICATED, Authenticate
 from .stream import CLOSE_TIMEOUT, EVERYTHING, MAX_BUFFER, Room, Stream, abort
 
@@ -38,9 +39,8 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     sockets, feed = state[SOCKETS], state[FEED]
     offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
     if offered and PROTOCOL not in [name.strip() for name in offered.split(",")]:
-        raise Failure(
-            400, f"El subprotocolo de este servicio es {PROTOCOL}"
-        )  # aiohttp would log the offered protocols, a token among them
+        # aiohttp would log the offered protocols, a token among them.
+        raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")
     if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
         raise Failure(400, MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
     room = _parse_room({name: text.split(",") for name, text in request.query.items()})

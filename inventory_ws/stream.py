@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from .feed import Feed, Lost
+from .feed import Feed
 from .frames import EventBatch, FramedEvent, close_frame, message
 from .product import INT4_MAX
+from .replay import Lost
 
 MAX_RATE = 20  # messages per second and client
 MAX_BUFFER = 64 * 1024  # bytes: the high-water mark of a client's write buffer
@@ -50,20 +51,6 @@ class Stream:
     without waiting. A stream is behind if its client resumes from an earlier position or reads too slowly. It then reads
     events from the log whenever its write buffer drains, until its cursor is the head. No event is queued for it.
     """
-
-    __slots__ = (
-        "__weakref__",
-        "_catching_up",
-        "_feed",
-        "_frame",
-        "_messages",
-        "_second",
-        "cursor",
-        "request",
-        "room",
-        "transport",
-        "ws",
-    )
 
     def __init__(
         self, request: web.Request, ws: web.WebSocketResponse, transport: asyncio.Transport, feed: Feed, room: Room

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from . import repository
+from . import listing
 from .database import DATABASE
 from .feed import FEED, Feed
 from .postgresql_errors import Unavailable
@@ -53,7 +53,7 @@ async def products(app: web.Application) -> Snapshot:
     feed = _feed(app)
     await feed.live.wait()
     position = feed.head, feed.epoch  # read before the rows: a change in between is repeated by watch(), not lost
-    rows = (await repository.list_products(app[DATABASE], Page())).json
+    rows = (await listing.list_products(app[DATABASE], Page(), (), {})).json
     return Snapshot(json.loads(rows, parse_float=Decimal), *position)
 
 

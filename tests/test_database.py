@@ -14,6 +14,7 @@ from inventory_ws import create_app
 from inventory_ws.database import DATABASE, POOL_SIZE, Database, end
 from inventory_ws.files import sql_file
 from inventory_ws.postgresql_errors import Rejected, Unavailable
+from inventory_ws.schema import apply
 
 from .conftest import PRODUCT, create, error
 from .test_aiopg_fixes import many_files
@@ -187,7 +188,7 @@ async def test_role_without_ddl_and_no_schema_is_told(empty_dsn: str, server: st
     admin.cursor().execute("CREATE ROLE nadie LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     try:
         with pytest.raises(PermissionError, match="permission denied"):
-            await Database(make_dsn(empty_dsn, user="nadie")).apply("CREATE TABLE x ()")
+            await apply(Database(make_dsn(empty_dsn, user="nadie")), "CREATE TABLE x ()")
     finally:
         admin.cursor().execute("DROP ROLE nadie")
         admin.close()
@@ -288,7 +289,7 @@ async def test_start_before_a_network_that_is_gone_is_given_up(dsn: str) -> None
         proxy.open.clear()
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            await Database(proxy.dsn).apply("SELECT 1")
+            await apply(Database(proxy.dsn), "SELECT 1")
         assert time.monotonic() - began < 4.5
 
 
@@ -312,7 +313,7 @@ async def test_table_of_somebody_else_in_the_way_is_told_at_the_start(empty_dsn:
     with closing(psycopg2.connect(empty_dsn)) as conn, conn, conn.cursor() as cursor:
         cursor.execute("CREATE TABLE productos (codigo text)")
     with pytest.raises(ValueError, match="el esquema no cabe"):
-        await Database(empty_dsn).apply(sql_file("schema.sql"))
+        await apply(Database(empty_dsn), sql_file("schema.sql"))
 
 
 KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -346,7 +346,7 @@ async def test_body_over_64_kib_is_refused_with_and_without_its_length(client: T
 
 
 async def test_body_that_never_ends_is_given_up(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inventory_ws.handlers.BODY_TIMEOUT", 0.2)
+    monkeypatch.setattr("inventory_ws.requests.BODY_TIMEOUT", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     writer.write(b"POST /api/productos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
     writer.write(b"Content-Length: 100\r\n\r\n{")

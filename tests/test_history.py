@@ -12,8 +12,8 @@ import pytest
 from aiohttp.test_utils import TestClient
 from psycopg2.extensions import make_dsn
 
-from inventory_ws import create_app, watch
-from inventory_ws.feed import FEED, Lost
+from inventory_ws import Lost, create_app, watch
+from inventory_ws.feed import FEED
 
 from .conftest import PRODUCT, create, healthy, settled
 from .reliability.killed import data_folder, serving
@@ -282,7 +282,7 @@ ELSEWHERE = "UPDATE eventos_epoca SET lugar = '{elsewhere}'"
 async def test_epoch_that_another_instance_has_begun_is_known(
     dsn: str, serve: Serve, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.feed.POLL", 60)
+    monkeypatch.setattr("inventory_ws.replay.POLL", 60)
     monkeypatch.setattr("inventory_ws.connection.Connection.heard", lambda _: asyncio.sleep(60))
     client = await serve(dsn)
     await make(client, 2)

@@ -14,7 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 from yarl import URL
 
-from inventory_ws import __version__, create_app, handlers
+from inventory_ws import __version__, create_app, page
 from inventory_ws.product import EventPage, NewProduct, Page, ProductChange, StockMove
 from inventory_ws.security import bearer
 
@@ -37,7 +37,7 @@ def test_every_route_is_described_and_nothing_else() -> None:
     assert told == {
         (route.resource.canonical, route.method.lower(), route.handler.__name__)
         for route in create_app(dsn="").router.routes()
-        if route.method != "HEAD" and route.resource.canonical and route.handler is not handlers.client_file
+        if route.method != "HEAD" and route.resource.canonical and route.handler is not page.client_file
     }
 
 

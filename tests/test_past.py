@@ -9,8 +9,8 @@ from aiohttp.test_utils import TestClient
 
 from inventory_ws.database import DATABASE
 from inventory_ws.eventlog import prune_events
+from inventory_ws.listing import list_products_at
 from inventory_ws.product import Page
-from inventory_ws.repository import list_products_at
 
 from .conftest import create, error, settled
 

@@ -36,7 +36,7 @@ async def ids(ws: ClientWebSocketResponse, number: int) -> list[int]:
 @pytest.fixture
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a service that keeps next to nothing in memory: it must come before the service in a test's arguments."""
-    monkeypatch.setattr("inventory_ws.feed.RECENT", 1)
+    monkeypatch.setattr("inventory_ws.replay.RECENT", 1)
 
 
 @pytest.fixture(params=["memory", "database"])

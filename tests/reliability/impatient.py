@@ -5,11 +5,11 @@ import sys
 from aiohttp.web_protocol import RequestHandler
 
 from inventory_ws import __main__ as program
-from inventory_ws import addresses, handlers
+from inventory_ws import addresses, requests
 
 LIMIT = 1.0  # seconds
 
 if __name__ == "__main__":
-    program.KEEPALIVE = handlers.BODY_TIMEOUT = addresses.STALL_TIMEOUT = LIMIT
+    program.KEEPALIVE = requests.BODY_TIMEOUT = addresses.STALL_TIMEOUT = LIMIT
     RequestHandler.__init__.__kwdefaults__["lingering_time"] = LIMIT
     sys.exit(program.main())

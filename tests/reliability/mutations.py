@@ -43,7 +43,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the polling of the log",
-        "inventory_ws/feed.py",
+        "inventory_ws/replay.py",
         "POLL = 2.0",
         "POLL = 600.0",
         "tests/test_reliability.py -k lost_bell",

@@ -1,0 +1,95 @@
+"""The SQL of lists of products: as they are, and as they were after an event."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from aiohttp import web
+
+from .database import Database
+from .product import Page
+
+ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\%_"})  # special characters of LIKE
+
+
+class Products(NamedTuple):
+    """A page of products. `etag`: of the database snapshot. `json`: the array in UTF-8, empty if the caller knows the
+    ETag. `length`: the number of products. `last_id`: the highest id."""
+
+    etag: str
+    json: bytes
+    length: int
+    last_id: int
+
+
+LIST_CACHE = web.AppKey("LIST_CACHE", dict[Page, Products])
+"""The last rendered page of products; it is valid as long as the database has the same snapshot."""
+
+
+async def list_products(db: Database, page: Page, known: Sequence[str], cache: dict[Page, Products]) -> Products:
+    """Return a page of products in the order of their ids. The ETag identifies the snapshot of the database: two equal
+    snapshots contain the same data. `known`: ETags for which the caller needs no JSON. `cache`: see LIST_CACHE."""
+    cached = cache.get(page)
+    sql = f"""
+        WITH estado AS (SELECT md5(pg_current_snapshot()::text || epoca) AS etag FROM eventos_epoca)
+        SELECT etag, '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
+        FROM estado LEFT JOIN LATERAL (
+            SELECT id, p FROM productos AS p
+            WHERE etag <> ALL(%(known)s::text[]) AND id > %(after)s::bigint
+              AND {_searched("nombre", "descripcion")}
+            ORDER BY id LIMIT %(limit)s
+        ) AS pagina ON true LEFT JOIN LATERAL producto_json(p) AS j ON id IS NOT NULL
+        GROUP BY etag
+        """
+    tags = [*known, cached.etag] if cached else [*known]
+    rows = await db.fetch(sql, {**page.model_dump(), "words": _words(page.q), "known": tags}, attempts=2)
+    etag, json, length, last_id = rows[0]
+    if cached and cached.etag == etag:
+        return cached
+    products = Products(etag, json.encode(), length, last_id)
+    if etag not in known:
+        cache.clear()
+        cache[page] = products
+    return products
+
+
+async def list_products_at(db: Database, page: Page) -> Products | None:
+    """Return the products as they were after the event `page.at`, or None if the log does not reach back to it.
+
+    A product without later events still has its current values. One with later events has the values of its last event
+    at or before `page.at`; if there is none, it existed before the log began (then the result is None) or not at all.
+    """
+    sql = f"""
+        WITH cambiados AS (
+            SELECT DISTINCT ON (producto_id) producto_id, tipo AS despues
+            FROM eventos WHERE id > %(at)s ORDER BY producto_id, id
+        ), entonces AS (
+            SELECT DISTINCT ON (producto_id) producto_id, tipo, mensaje -> 'data' AS j
+            FROM eventos JOIN cambiados USING (producto_id), eventos_epoca
+            WHERE id > desde AND id <= %(at)s ORDER BY producto_id, id DESC
+        ), filas AS (
+            SELECT p.id, j FROM productos AS p, producto_json(p) AS j WHERE p.id NOT IN (SELECT producto_id FROM cambiados)
+            UNION ALL
+            SELECT producto_id, j FROM cambiados LEFT JOIN entonces USING (producto_id)
+            WHERE coalesce(tipo <> 'PRODUCT_DELETED', despues <> 'PRODUCT_CREATED')
+        )
+        SELECT '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
+        FROM (
+            SELECT id, j FROM filas WHERE id > %(after)s::bigint AND {_searched("j ->> 'nombre'", "j ->> 'descripcion'")}
+            ORDER BY id LIMIT %(limit)s
+        ) AS pagina
+        HAVING NOT EXISTS (SELECT FROM filas WHERE j IS NULL) AND (SELECT desde <= %(at)s FROM eventos_epoca)
+        """
+    rows = await db.fetch(sql, {**page.model_dump(), "words": _words(page.q)}, attempts=2)
+    return Products("", rows[0][0].encode(), *rows[0][1:]) if rows else None
+
+
+def _searched(name: str, description: str) -> str:
+    """The SQL condition that each of `words` occurs in one of two expressions."""
+    text = f"texto_plegado(({name}) || ' ' || coalesce({description}, '')) COLLATE \"C\""
+    words = "SELECT texto_plegado(palabra) FROM unnest(%(words)s::text[]) AS palabra"
+    return f"(%(words)s::text[] = '{{}}' OR {text} LIKE ALL (ARRAY({words})))"
+
+
+def _words(q: str) -> list[str]:
+    """The LIKE patterns of a search text."""
+    return [f"%{word.translate(ESCAPES)}%" for word in q.split()]

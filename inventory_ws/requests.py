@@ -1,0 +1,84 @@
+"""Reads requests: the id, the body, the key, the versions. Each error is a response."""
+
+import asyncio
+import hashlib
+import re
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from aiohttp import hdrs, web
+from pydantic import BaseModel
+
+from .errors import Failure
+from .product import decode
+from .repository import Cause, Versions
+from .security import ACTOR
+
+MAX_BODY = 64 * 1024  # bytes
+MAX_FILE = 5 * 1024 * 1024
+BODY_TIMEOUT = 10.0  # seconds
+FILE_TIMEOUT = 60.0
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_id(request: web.Request) -> int:
+    """The id in the path; the route's pattern ensures that it fits into a bigint."""
+    return int(request.match_info["id"])
+
+
+async def read_model(request: web.Request, model: type[Model]) -> Model:
+    """Parse and validate the body. Raises Failure and ValidationError."""
+    if request.content_type != "application/json":
+        raise Failure(415, "El cuerpo tiene que ser application/json; el de un archivo de productos, text/csv")
+    try:
+        value = decode(await read_body(request))
+    except ValueError as exc:
+        raise Failure(400, "El cuerpo no es JSON válido") from exc
+    return model.model_validate(value)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Return the body. Raises Failure if it is too slow, and HTTPRequestEntityTooLarge."""
+    limit, seconds = (MAX_FILE, FILE_TIMEOUT) if request.content_type == "text/csv" else (MAX_BODY, BODY_TIMEOUT)
+    try:
+        async with asyncio.timeout(None if request.content.is_eof() else seconds):
+            data = b"" if (request.content_length or 0) > limit else await request.read()
+    except TimeoutError:
+        raise Failure(408, "El cuerpo tarda demasiado", headers={hdrs.CONNECTION: "close"}) from None
+    if max(len(data), request.content_length or 0) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, len(data))
+    return data
+
+
+async def read_cause(request: web.Request, reason: str = "") -> Cause:
+    """The actor, the reason, and the Idempotency-Key with the fingerprint of the request. Raises Failure."""
+    actor = request.get(ACTOR, "")
+    if "Idempotency-Key" not in request.headers:
+        return Cause(actor, reason)
+    key = " ".join(request.headers.getall("Idempotency-Key"))  # two headers are invalid together
+    if quoted := re.fullmatch(r'"(.*)"', key):  # a string, as RFC 9651 writes it
+        key = re.sub(r"\\(.)", r"\1", quoted[1])
+    if not re.fullmatch(r"[!-~]{1,255}", key):
+        raise Failure(400, "Idempotency-Key lleva de 1 a 255 caracteres ASCII visibles")
+    same = f"{request.method} {request.path}\n{actor}\n".encode() + await read_body(request)
+    return Cause(actor, reason, key, hashlib.sha256(same).hexdigest())
+
+
+def read_versions(request: web.Request) -> Versions:
+    """The versions in If-Match, or None if the header is missing or is `*`."""
+    tags = request.if_match
+    if tags is None or any(tag.value == "*" for tag in tags):
+        return None
+    found = []
+    for tag in tags:
+        with suppress(ValueError):  # a foreign ETag matches no product
+            found.append(datetime.strptime(tag.value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC))
+    return found
+
+
+def wants_csv(request: web.Request) -> bool:
+    """Whether the client asks for a file and not for JSON."""
+    accept = request.headers.get(hdrs.ACCEPT, "").lower()
+    return "text/csv" in accept and "application/json" not in accept

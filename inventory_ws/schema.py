@@ -1,0 +1,59 @@
+"""Applies sql/schema.sql at start-up."""
+
+from collections.abc import AsyncIterator, Callable
+
+import psycopg2
+from aiohttp import web
+
+from .database import DATABASE, Database
+from .files import sql_file
+from .postgresql_errors import Rejected
+
+
+def database(pruned: bool) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return the context in which the database is open and has the schema. `pruned`: the service prunes the log."""
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        async with app[DATABASE] as db:
+            try:
+                await apply(db, sql_file("schema.sql"))
+            except PermissionError as exc:  # the owner may have created the schema already
+                if missing := await _missing_grants(db, pruned):
+                    remedy = "; ".join(["inventory-ws schema | psql", *missing])
+                    raise PermissionError(f"al rol le faltan permisos ({exc}); que ejecute el dueño: {remedy}") from exc
+            yield
+
+    return context
+
+
+async def apply(db: Database, script: str) -> None:
+    """Run a script. Raises Unavailable, PermissionError where the role lacks a right, and ValueError where an object of
+    another kind has the name of one of the script's."""
+    try:
+        async with db.connection() as conn:
+            await conn.execute(script)
+    except psycopg2.errors.InsufficientPrivilege as exc:
+        raise PermissionError(str(exc).splitlines()[0]) from exc
+    except (Rejected, psycopg2.Error) as exc:
+        reason = f"el esquema no cabe en esta base de datos ({str(exc).splitlines()[0]})"
+        raise ValueError(f"{reason}; indique otra con --database-url (DATABASE_URL)") from exc
+
+
+async def _missing_grants(db: Database, pruning: bool) -> list[str]:
+    """Return the GRANT statements that the current role needs to read and write products and, if asked, to prune the log."""
+    sql = """
+        SELECT format('GRANT %s ON %s TO %I', string_agg(permiso, ', '), objeto, current_user) FROM (
+            SELECT objeto, permiso, has_table_privilege(to_regclass(objeto), permiso) FROM (VALUES
+                ('productos', 'SELECT'), ('productos', 'INSERT'), ('productos', 'UPDATE'), ('productos', 'DELETE'),
+                ('eventos', 'SELECT'), ('eventos_epoca', 'SELECT')
+            ) AS tablas (objeto, permiso)
+            UNION ALL
+            SELECT 'FUNCTION ' || nombre, 'EXECUTE', has_function_privilege(to_regproc(nombre), 'EXECUTE')
+            FROM unnest(%(functions)s::text[]) AS nombre
+        ) AS necesario (objeto, permiso, dado)
+        WHERE dado IS NOT TRUE GROUP BY objeto ORDER BY objeto
+        """
+    rows = await db.fetch(
+        sql, {"functions": ["producto_json", "texto_plegado", "eventos_estado", *["eventos_podar"] * pruning]}
+    )
+    return [grant for (grant,) in rows]
