@@ -177,7 +177,7 @@ LOOKS = {
 
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("state", STATES)
-async def test_axe_has_nothing_against_the_page(
+async def test_axe_finds_no_fault_in_the_page(
     visit: Visit,  # noqa: F811
     client: TestClient,
     state: Callable[[Page, TestClient], Awaitable[None]],
@@ -190,7 +190,7 @@ async def test_axe_has_nothing_against_the_page(
         assert await page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-async def test_axe_objects_where_there_is_a_fault(visit: Visit, client: TestClient) -> None:  # noqa: F811
+async def test_axe_reports_a_known_fault(visit: Visit, client: TestClient) -> None:  # noqa: F811
     page = await visit()
     await populated(page, client)
     await page.evaluate("document.getElementById('themeToggle').ariaLabel = ''; document.documentElement.lang = ''")

@@ -52,14 +52,14 @@ def printed(host: str, token: str | None = None) -> list[str]:
         return addresses.welcome(host, sock, token).replace(f":{sock.getsockname()[1]}/", ":3000/").splitlines()
 
 
-def test_page_of_loopback_is_all_there_is_to_say() -> None:
+def test_loopback_prints_only_the_local_url() -> None:
     assert printed("127.0.0.1") == ["Página: http://127.0.0.1:3000/"]
     assert printed("localhost") == ["Página: http://localhost:3000/"]
     assert printed("::1") == ["Página: http://[::1]:3000/"]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "0"])
-def test_every_address_of_the_networks_is_told_and_none_that_leads_nowhere(host: str) -> None:
+def test_reachable_addresses_are_printed_and_no_others(host: str) -> None:
     assert printed(host, "clave") == [
         "Página: http://127.0.0.1:3000/",
         "En la red: http://10.0.0.4:3000/",
@@ -68,7 +68,7 @@ def test_every_address_of_the_networks_is_told_and_none_that_leads_nowhere(host:
     ]
 
 
-def test_addresses_are_of_the_family_that_is_listened_to() -> None:
+def test_printed_addresses_have_the_family_of_the_listening_socket() -> None:
     assert printed("::", "clave") == [
         "Página: http://[::1]:3000/",
         "En la red: http://[2001:db8::4]:3000/",
@@ -76,12 +76,12 @@ def test_addresses_are_of_the_family_that_is_listened_to() -> None:
     ]
 
 
-def test_inventory_that_is_open_to_the_network_is_said_to_be() -> None:
+def test_open_network_without_token_prints_a_warning() -> None:
     assert printed("0.0.0.0")[-1] == addresses.WARNING.strip()
     assert "--token" in addresses.WARNING
 
 
-def test_machine_without_a_network_has_no_address_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_without_network_prints_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "net_if_addrs", dict)
     assert printed("0.0.0.0", "clave") == ["Página: http://127.0.0.1:3000/"]
 
@@ -101,7 +101,7 @@ def test_address_of_the_default_route_comes_first(monkeypatch: pytest.MonkeyPatc
         assert re.findall("red: http://([0-9.]+)", told) == ["192.168.1.10"], "without psutil"
 
 
-def test_names_are_this_machines_where_others_get_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allowed_names_are_those_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "Aula-PC.escuela.example")
     with addresses.listen("127.0.0.1", 0) as sock:
         assert addresses.names(sock) == set()
@@ -109,7 +109,7 @@ def test_names_are_this_machines_where_others_get_to_it(monkeypatch: pytest.Monk
         assert addresses.names(sock) == {"Aula-PC.escuela.example", "Aula-PC", "Aula-PC.local", "0.0.0.0/0", "::/0"}
 
 
-def test_port_in_use_is_told_with_a_command_that_takes_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_port_in_use_suggests_a_command_with_another_port(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError("in use")
 

@@ -132,7 +132,7 @@ async def test_cancellation_in_the_tick_of_the_answer_is_not_lost(dsn: str) -> N
             assert conn.closed
 
 
-async def test_notification_behind_the_last_result_is_received_at_once(dsn: str) -> None:
+async def test_notification_after_the_last_result_is_received_at_once(dsn: str) -> None:
     async with stock(dsn) as conn:
         await execute(conn, "LISTEN channel")
         for run, receive in ((execute, None), (fetch, receive_notifications)):
@@ -147,7 +147,7 @@ async def test_notification_behind_the_last_result_is_received_at_once(dsn: str)
             conn.notifies.get_nowait()
 
 
-async def test_connection_that_is_closed_again_leaves_the_next_one_alone(dsn: str) -> None:
+async def test_second_close_does_not_affect_the_next_connection(dsn: str) -> None:
     """The next one has the number of its socket."""
     for connect, works in ((stock, False), (fixed, True)):
         async with connect(dsn) as closed:
@@ -163,7 +163,7 @@ async def test_connection_that_is_closed_again_leaves_the_next_one_alone(dsn: st
                 await asyncio.wait([task])
 
 
-async def test_task_that_waits_for_a_connection_gets_one_in_the_place_of_a_closed_one(dsn: str) -> None:
+async def test_waiting_task_gets_a_connection_after_one_is_closed(dsn: str) -> None:
     async with aiopg.create_pool(dsn, minsize=0, maxsize=1, enable_hstore=False) as pool:
         for give_back, waits in ((aiopg.Pool.release, True), (release, False)):
             conn = await pool.acquire()
@@ -177,7 +177,7 @@ async def test_task_that_waits_for_a_connection_gets_one_in_the_place_of_a_close
             await release(pool, await waiting)
 
 
-async def test_pool_that_closes_is_an_error_of_the_database(dsn: str) -> None:
+async def test_closing_pool_raises_operational_error(dsn: str) -> None:
     async with aiopg.create_pool(dsn, minsize=0, enable_hstore=False) as pool:
         pool.close()
         with pytest.raises(RuntimeError):
@@ -186,7 +186,7 @@ async def test_pool_that_closes_is_an_error_of_the_database(dsn: str) -> None:
             await acquire(pool)
 
 
-async def test_rows_are_tuples_whatever_the_host_prefers(dsn: str) -> None:
+async def test_rows_are_tuples_with_any_cursor_factory_of_the_host(dsn: str) -> None:
     factory = psycopg2.extras.RealDictCursor
     async with aiopg.connect(dsn, enable_hstore=False, cursor_factory=factory) as conn:
         assert await fetch(conn, "SELECT %(number)s", {"number": 1}) == [(1,)]

@@ -41,7 +41,7 @@ def test_description_is_valid() -> None:
 
 
 @pytest.mark.parametrize("name", ASYNCAPI["channels"])
-async def test_every_message_is_as_described(client: TestClient, name: str) -> None:
+async def test_every_message_matches_the_description(client: TestClient, name: str) -> None:
     channel, operations = ASYNCAPI["channels"][name], ASYNCAPI["operations"]
     ws = await client.ws_connect(channel["address"])
     heard = await receive(ws, 1)
@@ -63,7 +63,7 @@ async def test_every_message_is_as_described(client: TestClient, name: str) -> N
     assert faults({**heard[1], "data": {}})
 
 
-def test_examples_are_as_described_and_every_reference_leads_somewhere() -> None:
+def test_examples_match_their_schemas_and_references_resolve() -> None:
     for name, message in MESSAGES.items():
         assert message["name"] == name
         for example in message["examples"]:
@@ -83,7 +83,7 @@ def test_examples_are_as_described_and_every_reference_leads_somewhere() -> None
             at = at[name]
 
 
-async def test_both_descriptions_tell_of_one_product_and_one_version(client: TestClient) -> None:
+async def test_both_descriptions_have_the_same_product_and_version(client: TestClient) -> None:
     for name, schema in ASYNCAPI["components"]["schemas"].items():
         assert schema == OPENAPI["components"]["schemas"][name], name
     assert ASYNCAPI["info"]["version"] == OPENAPI["info"]["version"]
@@ -91,7 +91,7 @@ async def test_both_descriptions_tell_of_one_product_and_one_version(client: Tes
     assert (resp.content_type, await resp.json()) == ("application/json", ASYNCAPI)
 
 
-async def test_query_is_as_described(client: TestClient) -> None:
+async def test_query_parameters_match_the_description(client: TestClient) -> None:
     described = ASYNCAPI["components"]["channelBindings"]["socket"]["ws"]["query"]
     assert described["properties"].keys() == {"last_event_id", "epoch", *Room.model_fields}
     epoch = (await (await client.get("/api/productos")).json())["epoch"]
@@ -105,7 +105,7 @@ async def test_query_is_as_described(client: TestClient) -> None:
     assert (welcome["recovered"], event["id"]) == (True, 3)
 
 
-def test_close_codes_are_those_of_the_readme() -> None:
+def test_close_codes_match_the_readme() -> None:
     (line,) = re.findall(r"\*\*Close codes:\*\*(.*?)\n- ", README, re.DOTALL)
     said = set(re.findall(r"\b(1\d\d\d|4\d\d\d)\b", line))
     assert set(re.findall(r"^- (\d{4}):", ASYNCAPI["info"]["description"], re.MULTILINE)) == said

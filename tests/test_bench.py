@@ -24,7 +24,7 @@ def test_ours_is_compared_with_the_best_peer_by_medians():
     assert ratio(SLOWER, found, None) == 40
 
 
-def test_a_goal_is_met_from_the_side_that_is_better():
+def test_goal_is_met_in_the_direction_that_is_better():
     assert met(FASTER, Goal(1.4), {"GET": {OURS: [14], "node": [10]}})
     assert met(FASTER, Goal(1.4), {"GET": {OURS: [13], "node": [10]}}) is False
     found = {"event": {OURS: [60], "node": [100]}, "floor": {OURS: [30]}}
@@ -32,7 +32,7 @@ def test_a_goal_is_met_from_the_side_that_is_better():
     assert tally([FASTER, SLOWER], found) == "goals met: 1; missed: 2; not measured: 1"
 
 
-def test_a_peer_that_is_absent_leaves_its_cell_empty():
+def test_absent_peer_leaves_its_cell_empty():
     found = {"GET": {OURS: [1400], "node": [1000]}}
     assert line(FASTER, found, SERVERS).split() == [
         "GET,",
@@ -51,7 +51,7 @@ def test_a_peer_that_is_absent_leaves_its_cell_empty():
     assert line(FASTER, found, SERVERS).split() == words.split()
 
 
-def test_every_goal_is_of_a_row_that_is_measured():
+def test_every_goal_belongs_to_a_measured_row():
     assert set(GOALS) <= set(UNITS)
     assert {goal.against for row in ROWS for goal in row.goals} <= {*UNITS, "best peer", None}
     assert set(QUICK.requests) < set(FULL.requests) <= set(UNITS)
@@ -59,7 +59,7 @@ def test_every_goal_is_of_a_row_that_is_measured():
 
 @pytest.mark.skipif(not (shutil.which("wrk") and shutil.which("cc")), reason="the drivers are wrk and a program of C")
 @pytest.mark.slow
-async def test_the_smallest_run_on_this_service(dsn, capsys):
+async def test_smallest_benchmark_runs(dsn, capsys):
     with closing(psycopg2.connect(dsn)) as conn, conn:
         insert(conn, 10, "x")
     async with inventory(dsn) as service:

@@ -43,7 +43,7 @@ async def last(client: TestClient, number: int) -> dict[str, Any]:
         ({"stock": 3, "precio": 1299.99}, {"stock": 10}),
     ],
 )
-async def test_update_tells_what_the_changed_fields_were(client: TestClient, change: Any, before: Any) -> None:
+async def test_update_event_has_the_former_values(client: TestClient, change: Any, before: Any) -> None:
     await create(client)
     assert "antes" not in await last(client, 1)
     await client.patch("/api/productos/1", json=change)
@@ -54,21 +54,21 @@ async def test_update_tells_what_the_changed_fields_were(client: TestClient, cha
     assert (await last(client, 3))["data"] | PRODUCT == (await last(client, 3))["data"]
 
 
-async def test_update_tells_of_a_description_that_was_none_and_of_odd_texts(client: TestClient) -> None:
+async def test_update_event_has_former_null_and_unusual_texts(client: TestClient) -> None:
     odd = {"nombre": '"}\\', "descripcion": None}
     await create(client, **odd)
     await client.patch("/api/productos/1", json={"nombre": "x", "descripcion": "y"})
     assert (await last(client, 2))["antes"] == odd
 
 
-async def test_deletion_tells_the_whole_product(client: TestClient, psql: Callable) -> None:
+async def test_deletion_event_has_the_whole_product(client: TestClient, psql: Callable) -> None:
     product = await create(client)
     psql("DELETE FROM productos")
     event = await last(client, 2)
     assert (event["data"], event["antes"]) == ({"id": 1}, product)
 
 
-async def test_event_tells_who_did_it_wherever_it_is_told(client: TestClient, dsn: str) -> None:
+async def test_actor_is_the_same_in_every_place_an_event_is_read(client: TestClient, dsn: str) -> None:
     ws = await client.ws_connect("/ws")
     await ws.receive_json(timeout=5)
     told = watch(client.app, last_event_id=0)
@@ -90,7 +90,7 @@ async def test_event_tells_who_did_it_wherever_it_is_told(client: TestClient, ds
     assert seen[3].before["precio"] == Decimal("1299.99")
 
 
-async def test_who_has_no_name_leaves_none(client: TestClient, psql: Callable) -> None:
+async def test_request_without_a_user_name_has_no_actor(client: TestClient, psql: Callable) -> None:
     await client.post("/api/productos", json=PRODUCT, headers={"X-Who": "maria"})
     for _ in range(9):  # on every connection of the pool, also the one that has had a name
         await create(client)
@@ -101,7 +101,7 @@ async def test_who_has_no_name_leaves_none(client: TestClient, psql: Callable) -
     await error(await client.get("/api/productos", headers={"X-Who": ""}), 401)
 
 
-async def test_sql_of_a_host_says_who_and_why(client: TestClient, connect: Callable) -> None:
+async def test_sql_can_set_actor_and_reason(client: TestClient, connect: Callable) -> None:
     """That of the README."""
     await create(client)
     (sql,) = [block.text for block in blocks(README, "sql") if "inventory_ws.causa" in block.text]
@@ -117,13 +117,15 @@ async def test_sql_of_a_host_says_who_and_why(client: TestClient, connect: Calla
 
 
 @pytest.mark.parametrize("reason", [7, "x" * 256, "\x00", None])
-async def test_reason_that_is_none_is_400(client: TestClient, reason: object) -> None:
+async def test_invalid_reason_is_400(client: TestClient, reason: object) -> None:
     await create(client)
     body = await error(await client.post("/api/productos/1/stock", json={"delta": 1, "motivo": reason}), 400)
     assert body["errors"][0]["field"] == "motivo"
 
 
-async def test_socket_ends_when_its_login_does(dsn: str, aiohttp_client: Callable[..., Awaitable[TestClient]]) -> None:
+async def test_socket_closes_when_its_authentication_expires(
+    dsn: str, aiohttp_client: Callable[..., Awaitable[TestClient]]
+) -> None:
     known = {"maria", "juan"}
 
     async def signed_in(request: web.Request) -> bool | str:
@@ -140,7 +142,7 @@ async def test_socket_ends_when_its_login_does(dsn: str, aiohttp_client: Callabl
     assert (await sockets["maria"].receive_json(timeout=5))["type"] == "PONG"
 
 
-async def test_socket_stays_where_nobody_can_say_whether_it_may(
+async def test_socket_stays_open_when_the_check_fails(
     dsn: str, aiohttp_client: Callable[..., Awaitable[TestClient]], caplog: pytest.LogCaptureFixture
 ) -> None:
     asked = []
@@ -162,7 +164,7 @@ async def test_socket_stays_where_nobody_can_say_whether_it_may(
     assert "the list of names is not there" in caplog.text
 
 
-async def test_products_and_what_follows_them_are_all_there_is(client: TestClient, psql: Callable) -> None:
+async def test_products_and_watch_together_miss_nothing(client: TestClient, psql: Callable) -> None:
     writers = [asyncio.to_thread(psql, "INSERT INTO productos (nombre, precio) VALUES ('psql', 1.10)")]
     posts = [create(client) for _ in range(20)]
     tasks = [asyncio.ensure_future(each) for each in (*posts[:10], *writers, *posts[10:])]
@@ -180,7 +182,7 @@ async def test_products_and_what_follows_them_are_all_there_is(client: TestClien
     )
 
 
-async def test_products_are_there_that_the_log_does_not_know(client: TestClient, psql: Callable) -> None:
+async def test_products_include_those_older_than_the_log(client: TestClient, psql: Callable) -> None:
     await create(client, precio=0.1)
     await settled(client, 1)
     psql("SELECT eventos_podar(1, 0)")
@@ -195,6 +197,6 @@ async def test_products_are_there_that_the_log_does_not_know(client: TestClient,
     assert (await anext(watch(client.app, last_event_id=position))).before == {"stock": 10}
 
 
-async def test_products_want_the_inventory_and_not_its_host(dsn: str) -> None:
+async def test_products_refuse_the_host_application(dsn: str) -> None:
     with pytest.raises(TypeError, match="not its host"):
         await products(web.Application())

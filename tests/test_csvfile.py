@@ -49,7 +49,7 @@ async def last_event(client: TestClient) -> int:
     return (await (await client.get("/api/salud")).json())["data"]["last_event_id"]
 
 
-async def test_import_creates_and_changes_and_every_screen_hears_of_it(client: TestClient, listen: Listen) -> None:
+async def test_import_creates_and_updates_and_publishes_each_row(client: TestClient, listen: Listen) -> None:
     await create(client, nombre="Teclado", descripcion="Mecánico", precio=10, stock=1)
     await settled(client, 1)
     ws = await listen()
@@ -66,7 +66,7 @@ async def test_import_creates_and_changes_and_every_screen_hears_of_it(client: T
     ]
 
 
-async def test_list_exported_and_imported_unchanged_makes_no_event(client: TestClient, psql: Callable) -> None:
+async def test_exported_list_imported_unchanged_creates_no_event(client: TestClient, psql: Callable) -> None:
     texts = ["=1+1", "'=x", "''@", "-3", '"comillas"; y, comas', "dos\nlíneas", "\ttab", "dos\r\nmás", "Ñandú 🦤", "+"]
     for text in texts:
         await create(client, nombre=f"{text} x", descripcion=text, precio=1.5)
@@ -86,7 +86,7 @@ async def test_list_exported_and_imported_unchanged_makes_no_event(client: TestC
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=12), st.decimals(0, 9999999999, places=2), st.integers(0, 2**31 - 1))))
-def test_every_text_comes_back_as_it_was(products: list[tuple[str, Any, int]]) -> None:
+def test_every_text_survives_export_and_import(products: list[tuple[str, Any, int]]) -> None:
     given = [
         {
             "id": number,
@@ -110,7 +110,7 @@ def test_every_text_comes_back_as_it_was(products: list[tuple[str, Any, int]]) -
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "windows-1252"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-async def test_import_reads_what_spreadsheets_write(
+async def test_import_accepts_files_of_spreadsheets(
     client: TestClient, delimiter: str, encoding: str, end: str
 ) -> None:
     lines = [
@@ -126,7 +126,7 @@ async def test_import_reads_what_spreadsheets_write(
     ]
 
 
-async def test_faults_stand_by_row_and_field_and_nothing_is_written(client: TestClient) -> None:
+async def test_faults_have_row_and_field_and_nothing_is_written(client: TestClient) -> None:
     await create(client)
     await settled(client, 1)
     position = await last_event(client)
@@ -180,7 +180,7 @@ async def test_faults_stand_by_row_and_field_and_nothing_is_written(client: Test
         (b"nombre;precio\r\n" + b"a;1\r\n" * 50_001, [(50_002, "", "el archivo pasa de 50000 filas")]),
     ],
 )
-async def test_file_that_is_none_is_refused(client: TestClient, file: bytes, faults: list) -> None:
+async def test_file_that_is_not_csv_is_refused(client: TestClient, file: bytes, faults: list) -> None:
     assert await refused(client, file) == faults
     assert await rows(client) == []
 
@@ -195,7 +195,7 @@ async def test_import_changes_only_the_columns_it_has(client: TestClient) -> Non
     assert (await (await client.get("/api/productos/1")).json())["data"]["descripcion"] is None
 
 
-async def test_file_of_more_than_5_mib_is_refused_inside_any_host(dsn: str, aiohttp_client: Callable) -> None:
+async def test_file_over_5_mib_is_refused_in_any_host(dsn: str, aiohttp_client: Callable) -> None:
     host = web.Application()  # whose own limit is 1 MiB
     host.add_subapp("/inventario", create_app(dsn=dsn))
     client = await aiohttp_client(host)
@@ -235,7 +235,7 @@ async def test_import_sent_again_is_done_once(client: TestClient, psql: Callable
     assert {json.dumps(body["data"]) for _, body, _ in done} == {'{"creados": 0, "actualizados": 1}'}
 
 
-async def test_product_deleted_while_a_file_is_read_is_said_by_its_row(client: TestClient, connect: Callable) -> None:
+async def test_product_deleted_during_an_import_is_reported_by_its_row(client: TestClient, connect: Callable) -> None:
     """The import waits for the row, which then is gone: nothing is written."""
     await create(client)
     await create(client)
@@ -251,7 +251,7 @@ async def test_product_deleted_while_a_file_is_read_is_said_by_its_row(client: T
     assert [row["nombre"] for row in await rows(client)] == ["Laptop Dell"]
 
 
-async def test_what_the_owner_forbids_is_refused(client: TestClient, psql: Callable) -> None:
+async def test_constraint_of_the_owner_is_an_error_of_its_field(client: TestClient, psql: Callable) -> None:
     psql("ALTER TABLE productos ADD UNIQUE (nombre)")
     assert len(await rows(client)) == 0
     resp = await client.post("/api/productos", data=(HEAD + ";A;;1;1\r\n;A;;1;1\r\n").encode(), headers=CSV)
@@ -259,7 +259,7 @@ async def test_what_the_owner_forbids_is_refused(client: TestClient, psql: Calla
     assert await rows(client) == []
 
 
-async def test_csv_is_asked_for_by_accept_and_pages_as_json_does(client: TestClient) -> None:
+async def test_csv_is_negotiated_by_accept_and_is_paged_like_json(client: TestClient) -> None:
     for name in ("Teclado", "Ratón", "Monitor"):
         await create(client, nombre=name)
     await client.delete("/api/productos/1")
@@ -275,7 +275,7 @@ async def test_csv_is_asked_for_by_accept_and_pages_as_json_does(client: TestCli
         assert (resp.content_type, resp.headers["Vary"]) == (kind, "Accept")
 
 
-async def test_twenty_thousand_rows_stop_nobody(client: TestClient) -> None:
+async def test_import_of_20_000_rows_does_not_block_other_requests(client: TestClient) -> None:
     """Others are answered while the file is read and written."""
     file = "nombre,precio,stock\n" + "".join(f"Producto {n},{n}.5,{n}\n" for n in range(20_000))
     work = asyncio.create_task(imported(client, file))

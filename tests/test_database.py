@@ -20,13 +20,13 @@ from .conftest import PRODUCT, create, error
 from .test_aiopg_fixes import many_files
 
 
-async def test_statement_that_takes_too_long_is_unavailable_and_no_cancellation(client: TestClient) -> None:
+async def test_statement_timeout_raises_unavailable_and_does_not_cancel_the_task(client: TestClient) -> None:
     await client.app[DATABASE].fetch("SELECT set_config('statement_timeout', '100', false)")
     with pytest.raises(Unavailable, match="statement timeout"):
         await client.app[DATABASE].fetch("SELECT pg_sleep(5)")
 
 
-async def test_task_that_is_cancelled_is_cancelled(client: TestClient) -> None:
+async def test_cancelled_task_ends(client: TestClient) -> None:
     task = asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(5)"))
     await asyncio.sleep(0.2)
     task.cancel()
@@ -34,7 +34,7 @@ async def test_task_that_is_cancelled_is_cancelled(client: TestClient) -> None:
         await task
 
 
-async def test_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None:
+async def test_task_that_ignores_a_cancellation_is_cancelled_again() -> None:
     async def stubborn() -> None:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(60)
@@ -47,7 +47,7 @@ async def test_task_that_swallows_a_cancellation_is_ended_all_the_same() -> None
     assert task.cancelled()
 
 
-async def test_value_out_of_range_is_rejected_and_the_pool_is_whole(client: TestClient) -> None:
+async def test_value_out_of_range_is_rejected_and_the_pool_recovers(client: TestClient) -> None:
     for _ in range(2 * POOL_SIZE):
         with pytest.raises(Rejected):
             await client.app[DATABASE].fetch("SELECT 2147483647 + 1")
@@ -64,7 +64,7 @@ async def locker(client: TestClient, connect: Callable) -> connection:
     return session
 
 
-async def test_row_locked_by_somebody_is_503_within_four_seconds(client: TestClient, locker: connection) -> None:
+async def test_locked_row_is_503_within_four_seconds(client: TestClient, locker: connection) -> None:
     began = time.monotonic()
     answers = await asyncio.gather(*(client.patch("/api/productos/1", json={"stock": 2}) for _ in range(20)))
     assert time.monotonic() - began < 4.5
@@ -77,14 +77,14 @@ async def test_row_locked_by_somebody_is_503_within_four_seconds(client: TestCli
     assert [resp.status for resp in answers] == [200] * POOL_SIZE
 
 
-async def test_row_locked_is_told_before_the_statement_would_time_out(client: TestClient, locker: connection) -> None:
+async def test_lock_timeout_comes_before_the_statement_timeout(client: TestClient, locker: connection) -> None:
     began = time.monotonic()
     await error(await client.delete("/api/productos/1"), 503)
     assert 1.9 < time.monotonic() - began < 3
     locker.rollback()
 
 
-async def test_select_whose_connection_is_cut_is_tried_once_more(client: TestClient, psql: Callable) -> None:
+async def test_select_is_retried_once_after_a_lost_connection(client: TestClient, psql: Callable) -> None:
     db = client.app[DATABASE]
     reads = [db.fetch("SELECT pg_sleep(0.5), 1", attempts=2), db.fetch("SELECT pg_sleep(0.5), 1")]
     tasks = [asyncio.create_task(read) for read in reads]
@@ -95,7 +95,7 @@ async def test_select_whose_connection_is_cut_is_tried_once_more(client: TestCli
         await tasks[1]
 
 
-async def test_pool_whose_connections_were_cut_heals(client: TestClient, psql: Callable) -> None:
+async def test_pool_reconnects_after_all_connections_are_cut(client: TestClient, psql: Callable) -> None:
     await create(client)
     busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(2)")) for _ in range(POOL_SIZE)]
     waiting = [asyncio.create_task(client.get("/api/productos/1")) for _ in range(POOL_SIZE)]
@@ -110,7 +110,7 @@ async def test_pool_whose_connections_were_cut_heals(client: TestClient, psql: C
     assert all(isinstance(exc, Unavailable) for exc in await asyncio.gather(*busy, return_exceptions=True))
 
 
-async def test_pool_that_is_exhausted_is_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_exhausted_pool_is_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(1)")) for _ in range(POOL_SIZE)]
     await asyncio.sleep(0.1)
     monkeypatch.setattr("inventory_ws.database.STATEMENT_TIMEOUT", 0.3)
@@ -119,14 +119,14 @@ async def test_pool_that_is_exhausted_is_503(client: TestClient, monkeypatch: py
     assert (await client.get("/api/productos")).status == 200
 
 
-async def test_socket_with_a_large_number_tells_errors_like_any_other(dsn: str) -> None:
+async def test_errors_are_raised_on_a_socket_with_a_large_number(dsn: str) -> None:
     with many_files():
         async with Database(dsn) as db, asyncio.timeout(2):
             with pytest.raises(Rejected):
                 await db.fetch("SELECT 2147483647 + 1")
 
 
-async def test_listening_that_is_not_confirmed_is_given_up(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_listen_without_an_answer_times_out(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def execute(*_: object) -> None:
         await asyncio.sleep(60)
 
@@ -138,7 +138,7 @@ async def test_listening_that_is_not_confirmed_is_given_up(dsn: str, monkeypatch
                 pass
 
 
-async def test_statements_share_the_connections_there_are(client: TestClient, psql: Callable) -> None:
+async def test_more_statements_than_connections_are_all_executed(client: TestClient, psql: Callable) -> None:
     busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(0.2)")) for _ in range(3 * POOL_SIZE)]
     await asyncio.sleep(0.1)
     sessions = psql(
@@ -148,13 +148,13 @@ async def test_statements_share_the_connections_there_are(client: TestClient, ps
     assert sessions == [(POOL_SIZE,)]
 
 
-async def test_options_of_the_dsn_are_kept_beside_ours(dsn: str) -> None:
+async def test_options_of_the_dsn_are_kept(dsn: str) -> None:
     async with Database(make_dsn(dsn, options="-c work_mem=8MB -c statement_timeout=1")) as db:
         rows = await db.fetch("SELECT current_setting('work_mem'), current_setting('inventory_ws.bell')")
     assert rows == [("8MB", "local")]
 
 
-async def test_second_address_of_a_name_is_tried(dsn: str) -> None:
+async def test_second_address_of_a_host_name_is_tried(dsn: str) -> None:
     """As of localhost, which may be ::1 at first, where nobody listens."""
     words = parse_dsn(dsn)
     if "/" in words["host"]:
@@ -165,7 +165,7 @@ async def test_second_address_of_a_name_is_tried(dsn: str) -> None:
         assert await db.fetch("SELECT 1") == [(1,)]
 
 
-async def test_role_without_ddl_finds_the_schema_in_place(dsn: str, psql: Callable, aiohttp_client: Callable) -> None:
+async def test_role_without_ddl_uses_an_existing_schema(dsn: str, psql: Callable, aiohttp_client: Callable) -> None:
     psql("CREATE ROLE servicio LOGIN")
     try:
         psql("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
@@ -182,7 +182,7 @@ async def test_role_without_ddl_finds_the_schema_in_place(dsn: str, psql: Callab
         psql("DROP ROLE servicio")
 
 
-async def test_role_without_ddl_and_no_schema_is_told(empty_dsn: str, server: str) -> None:
+async def test_role_without_ddl_and_without_schema_is_an_error(empty_dsn: str, server: str) -> None:
     admin = psycopg2.connect(empty_dsn)
     admin.autocommit = True
     admin.cursor().execute("CREATE ROLE nadie LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
@@ -194,7 +194,7 @@ async def test_role_without_ddl_and_no_schema_is_told(empty_dsn: str, server: st
         admin.close()
 
 
-async def test_server_that_is_not_there_is_unavailable() -> None:
+async def test_missing_server_is_unavailable() -> None:
     with pytest.raises(Unavailable):
         await Database("host=127.0.0.1 port=1 dbname=x user=x").__aenter__()
 
@@ -245,7 +245,7 @@ class Proxy:
                 writer.write(data)
 
 
-async def test_network_that_is_gone_is_503_for_everybody_and_heals(dsn: str, aiohttp_client: Callable) -> None:
+async def test_lost_network_is_503_and_the_service_recovers(dsn: str, aiohttp_client: Callable) -> None:
     async with Proxy(dsn) as proxy:
         client = await aiohttp_client(create_app(dsn=proxy.dsn))
         await create(client)
@@ -267,9 +267,7 @@ async def test_network_that_is_gone_is_503_for_everybody_and_heals(dsn: str, aio
         await client.close()
 
 
-async def test_connections_that_died_unheard_trouble_one_request_and_not_each(
-    dsn: str, aiohttp_client: Callable
-) -> None:
+async def test_silently_dead_connections_fail_one_request_only(dsn: str, aiohttp_client: Callable) -> None:
     async with Proxy(dsn) as proxy:
         client = await aiohttp_client(create_app(dsn=proxy.dsn))
         await create(client)
@@ -284,7 +282,7 @@ async def test_connections_that_died_unheard_trouble_one_request_and_not_each(
         await client.close()
 
 
-async def test_start_before_a_network_that_is_gone_is_given_up(dsn: str) -> None:
+async def test_start_without_a_network_times_out(dsn: str) -> None:
     async with Proxy(dsn) as proxy:
         proxy.open.clear()
         began = time.monotonic()
@@ -293,7 +291,7 @@ async def test_start_before_a_network_that_is_gone_is_given_up(dsn: str) -> None
         assert time.monotonic() - began < 4.5
 
 
-async def test_database_that_may_only_be_read_is_503_for_writers(client: TestClient, psql: Callable) -> None:
+async def test_read_only_database_is_503_for_changes(client: TestClient, psql: Callable) -> None:
     await create(client)
     psql(f"ALTER DATABASE {psql('SELECT current_database()')[0][0]} SET default_transaction_read_only = on")
     psql(
@@ -309,7 +307,7 @@ async def test_database_that_may_only_be_read_is_503_for_writers(client: TestCli
     assert resp.headers["Retry-After"] == "1"
 
 
-async def test_table_of_somebody_else_in_the_way_is_told_at_the_start(empty_dsn: str) -> None:
+async def test_foreign_table_with_the_same_name_is_an_error_at_start(empty_dsn: str) -> None:
     with closing(psycopg2.connect(empty_dsn)) as conn, conn, conn.cursor() as cursor:
         cursor.execute("CREATE TABLE productos (codigo text)")
     with pytest.raises(ValueError, match="el esquema no cabe"):
@@ -328,7 +326,7 @@ def silent() -> Iterator[tuple[str, int]]:
         yield sock.getsockname()
 
 
-async def test_host_that_is_dead_is_left_for_the_next(dsn: str, psql: Callable) -> None:
+async def test_host_that_is_dead_is_skipped(dsn: str, psql: Callable) -> None:
     words = parse_dsn(dsn)
     with silent() as (host, port):
         hosts = make_dsn(dsn, host=f"{host},/nowhere,{words['host']}", port=f"{port},1,{words['port']}")
@@ -343,7 +341,7 @@ async def test_host_that_is_dead_is_left_for_the_next(dsn: str, psql: Callable) 
                 assert time.monotonic() - began < 1, "the host that was found is asked first"
 
 
-async def test_host_that_may_not_be_written_to_is_left_for_the_next(dsn: str, psql: Callable) -> None:
+async def test_host_that_is_read_only_is_skipped(dsn: str, psql: Callable) -> None:
     read_only = make_dsn(dsn, options="-c default_transaction_read_only=on")
     words = parse_dsn(dsn)
     hosts = make_dsn(read_only, host=f"{words['host']},{words['host']}", port=words["port"])
@@ -354,7 +352,7 @@ async def test_host_that_may_not_be_written_to_is_left_for_the_next(dsn: str, ps
         assert await db.fetch("SELECT 1") == [(1,)]
 
 
-async def test_no_host_that_answers_is_unavailable_in_time() -> None:
+async def test_no_answering_host_is_unavailable_in_time() -> None:
     with silent() as (host, port), pytest.raises(Unavailable):
         async with asyncio.timeout(8), Database(f"host={host},{host} port={port} dbname=x user=x"):
             pass

@@ -40,7 +40,7 @@ async def test_docs_show_every_operation_schema_and_message(visit: Visit, client
     await expect(page.locator("#socketText")).to_contain_text("4401")
 
 
-async def test_docs_of_a_host_with_a_token_are_open_and_of_its_prefix(
+async def test_docs_need_no_token_and_use_the_prefix(
     visit: Visit,  # noqa: F811
     dsn: str,
     aiohttp_server: Callable,
@@ -56,7 +56,9 @@ async def test_docs_of_a_host_with_a_token_are_open_and_of_its_prefix(
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (320, "dark")])
-async def test_docs_fit_and_axe_finds_nothing(visit: Visit, client: TestClient, width: int, scheme: str) -> None:  # noqa: F811
+async def test_docs_fit_every_width_and_axe_finds_no_fault(
+    visit: Visit, client: TestClient, width: int, scheme: str
+) -> None:  # noqa: F811
     url = str(client.make_url("/docs"))
     page = await unfolded(await visit(url, viewport={"width": width, "height": 800}, color_scheme=scheme))
     assert await page.evaluate("document.documentElement.scrollWidth") <= width

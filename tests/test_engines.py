@@ -83,7 +83,7 @@ async def test_product_is_created_sold_edited_and_deleted(page: Page, client: Te
     assert (await (await client.get("/api/productos")).json())["data"] == []
 
 
-async def test_edit_that_somebody_was_first_with_shows_both_versions(page: Page, client: TestClient) -> None:
+async def test_conflicting_edit_shows_both_versions(page: Page, client: TestClient) -> None:
     await create(client, nombre="Teclado", precio=10)
     await visit(page, client)
     await page.click(f"{CARD} [data-action=edit]")
@@ -98,7 +98,7 @@ async def test_edit_that_somebody_was_first_with_shows_both_versions(page: Page,
     assert (await (await client.get("/api/productos/1")).json())["data"]["precio"] == 20
 
 
-async def test_page_reconnects_and_shows_what_it_missed(
+async def test_page_reconnects_and_shows_missed_changes(
     page: Page, dsn: str, psql: Callable, aiohttp_server: Callable
 ) -> None:
     psql("INSERT INTO productos (nombre, precio) VALUES ('Teclado', 1), ('Mouse', 1)")
@@ -119,7 +119,7 @@ async def test_page_reconnects_and_shows_what_it_missed(
     assert await page.evaluate(loads) == 1, "it resumes, and reloads nothing"
 
 
-async def test_dark_is_chosen_and_remembered(page: Page, client: TestClient) -> None:
+async def test_dark_theme_is_remembered(page: Page, client: TestClient) -> None:
     await visit(page, client)
     assert await page.evaluate(SHADE) > 380
     await page.click("#themeToggle")

@@ -11,7 +11,7 @@ from inventory_ws import create_app, repository
 from .conftest import PRODUCT, error
 
 
-async def test_path_that_is_not_there_has_the_error_body(client: TestClient) -> None:
+async def test_unknown_path_has_the_error_body(client: TestClient) -> None:
     for path in (
         "/nada",
         "/nada/",
@@ -27,7 +27,7 @@ async def test_path_that_is_not_there_has_the_error_body(client: TestClient) -> 
 
 
 @pytest.mark.parametrize("prefix", ["", "/tienda", "/a/b"])
-async def test_path_with_a_slash_too_many_is_told_without_it(dsn: str, aiohttp_client: Callable, prefix: str) -> None:
+async def test_path_with_a_trailing_slash_gets_a_hint(dsn: str, aiohttp_client: Callable, prefix: str) -> None:
     app = create_app(dsn=dsn)
     if prefix:
         app, inventory = web.Application(), app
@@ -48,13 +48,13 @@ async def test_path_with_a_slash_too_many_is_told_without_it(dsn: str, aiohttp_c
             assert body["message"] == f"Ruta no encontrada; sin la barra final: {prefix}{path}"
 
 
-async def test_method_that_is_not_there_says_which_are(client: TestClient) -> None:
+async def test_unknown_method_lists_the_allowed_ones(client: TestClient) -> None:
     resp = await client.delete("/api/productos")
     await error(resp, 405)
     assert set(resp.headers["Allow"].split(",")) == {"GET", "HEAD", "POST"}
 
 
-async def test_fault_of_ours_is_logged_and_tells_nothing(
+async def test_internal_error_is_logged_and_not_disclosed(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(*_: object) -> None:
@@ -126,7 +126,7 @@ async def test_refusal_of_the_database_names_the_field_in_spanish(
         "ALTER TABLE productos ALTER created_at SET DEFAULT to_timestamp(1 / (random() * 0)::integer)",
     ],
 )
-async def test_refusal_that_no_client_can_cause_is_a_fault_of_ours(
+async def test_refusal_that_no_client_can_cause_is_500(
     client: TestClient, psql: Callable, caplog: pytest.LogCaptureFixture, rule: str
 ) -> None:
     psql(rule)
@@ -135,9 +135,7 @@ async def test_refusal_that_no_client_can_cause_is_a_fault_of_ours(
     assert "POST /api/productos failed" in caplog.text
 
 
-async def test_body_that_is_broken_on_the_way_is_the_clients_fault(
-    client: TestClient, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_broken_body_is_400(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     await error(await client.post("/api/productos", data=b"no gzip at all", headers=headers), 400)
     for _ in range(20):
@@ -151,6 +149,6 @@ async def test_body_that_is_broken_on_the_way_is_the_clients_fault(
     assert (await client.get("/api/salud")).status == 200
 
 
-async def test_expectation_that_is_unknown_has_the_error_body(client: TestClient) -> None:
+async def test_unknown_expectation_has_the_error_body(client: TestClient) -> None:
     for path in ("/api/productos", "/nada"):
         await error(await client.post(path, headers={"Expect": "nada"}), 417)

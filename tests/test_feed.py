@@ -40,14 +40,14 @@ async def test_change_reaches_every_open_socket(client: TestClient, listen: Call
         }
 
 
-async def test_change_of_psql_reaches_the_sockets_at_once(unpolled: None, listen: Callable, psql: Callable) -> None:
+async def test_change_by_psql_reaches_the_sockets_at_once(unpolled: None, listen: Callable, psql: Callable) -> None:
     ws = await listen()
     psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
     (created,) = await receive(ws, 1)
     assert created["data"]["nombre"] == "Mouse"
 
 
-async def test_bell_is_heard_also_in_the_midst_of_other_work(
+async def test_bell_during_a_read_is_not_lost(
     unpolled: None, client: TestClient, listen: Callable, connect: Callable
 ) -> None:
     ws, session = await listen(), connect()
@@ -58,7 +58,7 @@ async def test_bell_is_heard_also_in_the_midst_of_other_work(
         assert (await receive(ws, 1))[0]["data"]["nombre"] == "Mouse"
 
 
-async def test_change_without_a_bell_is_found_by_looking(listen: Callable, psql: Callable) -> None:
+async def test_change_without_a_notification_is_found_by_polling(listen: Callable, psql: Callable) -> None:
     ws = await listen()
     psql("SET inventory_ws.bell = 'local'")
     psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
@@ -66,7 +66,7 @@ async def test_change_without_a_bell_is_found_by_looking(listen: Callable, psql:
     assert created["data"]["nombre"] == "Mouse"
 
 
-async def test_open_transaction_blocks_no_write_and_is_heard_when_it_commits(
+async def test_open_transaction_blocks_no_write_and_is_published_at_commit(
     client: TestClient, listen: Callable, connect: Callable
 ) -> None:
     await create(client, nombre="a")
@@ -82,7 +82,7 @@ async def test_open_transaction_blocks_no_write_and_is_heard_when_it_commits(
     assert (await receive(ws, 1))[0]["data"]["stock"] == 77
 
 
-async def test_rollback_and_change_of_nothing_are_not_heard(
+async def test_rollback_and_change_without_effect_publish_nothing(
     client: TestClient, listen: Callable, psql: Callable, connect: Callable
 ) -> None:
     await create(client, stock=1)
@@ -125,7 +125,7 @@ async def test_slow_commit_is_skipped_without_the_lock(listen: Callable, connect
     await silence(ws)
 
 
-async def test_writers_at_once_are_heard_in_the_order_of_the_log(client: TestClient, listen: Callable) -> None:
+async def test_concurrent_writes_are_published_in_the_order_of_the_log(client: TestClient, listen: Callable) -> None:
     ws = await listen()
     writers, changes = 8, 200
 
@@ -161,7 +161,7 @@ CATALOGUE = [
 ]
 
 
-async def test_catalogue_posted_one_by_one_is_heard_by_everyone(client: TestClient, listen: Callable) -> None:
+async def test_catalogue_posted_one_by_one_reaches_every_socket(client: TestClient, listen: Callable) -> None:
     sockets = [await listen(), await listen()]
     for name, price, stock in CATALOGUE:
         await create(client, nombre=name, precio=float(price), stock=stock)
@@ -173,13 +173,15 @@ async def test_catalogue_posted_one_by_one_is_heard_by_everyone(client: TestClie
     assert value == sum(Decimal(price) * stock for _, price, stock in CATALOGUE) == Decimal("2321.00")
 
 
-async def test_transaction_of_many_changes_is_heard_whole(client: TestClient, listen: Callable, psql: Callable) -> None:
+async def test_transaction_of_many_changes_is_published_completely(
+    client: TestClient, listen: Callable, psql: Callable
+) -> None:
     ws = await listen()
     psql("INSERT INTO productos (nombre, precio) SELECT 'p' || n, n FROM generate_series(1, 2500) AS n")
     assert [event["id"] for event in await receive(ws, 2500)] == list(range(1, 2501))
 
 
-async def test_second_instance_hears_the_first_at_once(
+async def test_second_instance_publishes_changes_of_the_first_at_once(
     unpolled: None, client: TestClient, dsn: str, aiohttp_client: Callable
 ) -> None:
     other = await aiohttp_client(create_app(dsn=dsn))
@@ -193,7 +195,7 @@ async def test_second_instance_hears_the_first_at_once(
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name = 'inventory_ws'"
 
 
-async def test_feed_goes_on_after_its_connection_is_cut(client: TestClient, listen: Callable, psql: Callable) -> None:
+async def test_feed_continues_after_its_connection_is_cut(client: TestClient, listen: Callable, psql: Callable) -> None:
     ws = await listen()
     for number in range(1, 4):
         assert psql(CUT, psql("SELECT current_database()")[0])
@@ -202,7 +204,7 @@ async def test_feed_goes_on_after_its_connection_is_cut(client: TestClient, list
     assert (await client.get("/api/salud")).status == 200
 
 
-async def test_feed_tells_that_it_is_down_and_loses_nothing(
+async def test_feed_reports_that_it_is_down_and_loses_nothing(
     client: TestClient, listen: Callable, psql: Callable, server: str
 ) -> None:
     ws = await listen()
@@ -221,7 +223,7 @@ async def test_feed_tells_that_it_is_down_and_loses_nothing(
     assert (await client.get("/api/salud")).status == 200
 
 
-async def test_truncate_sends_every_client_to_reload(client: TestClient, listen: Callable, psql: Callable) -> None:
+async def test_truncate_makes_every_client_reload(client: TestClient, listen: Callable, psql: Callable) -> None:
     await create(client)
     await settled(client, 1)
     ws = await listen()
@@ -235,7 +237,7 @@ async def test_truncate_sends_every_client_to_reload(client: TestClient, listen:
     assert [event["data"] for event in events] == [product], "the history of what the table now holds"
 
 
-async def test_commit_that_does_not_end_is_told_by_the_health(
+async def test_unfinished_commit_is_reported_by_health(
     client: TestClient, connect: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inventory_ws.feed.BUSY_TIMEOUT", 0.3)

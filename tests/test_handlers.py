@@ -15,7 +15,7 @@ from inventory_ws.files import data_folder
 from .conftest import PRODUCT, create, error, settled
 
 
-async def test_create_answers_with_the_product_and_where_it_is(client: TestClient) -> None:
+async def test_create_returns_the_product_and_its_location(client: TestClient) -> None:
     resp = await client.post("/api/productos", json=PRODUCT)
     body = await resp.json()
     assert resp.status == 201, body
@@ -30,7 +30,7 @@ async def test_create_answers_with_the_product_and_where_it_is(client: TestClien
 BRINGING = "INSERT INTO productos (id, nombre, precio) OVERRIDING SYSTEM VALUE VALUES (%s, 'traído', 1)"
 
 
-async def test_create_goes_on_beside_those_who_bring_their_ids(client: TestClient, connect: Callable) -> None:
+async def test_create_works_while_others_insert_explicit_ids(client: TestClient, connect: Callable) -> None:
     created = Event()
 
     def bring() -> None:
@@ -52,9 +52,7 @@ async def test_create_goes_on_beside_those_who_bring_their_ids(client: TestClien
         await asyncio.gather(*bringers)
 
 
-async def test_create_draws_another_id_where_somebody_brings_the_one_it_drew(
-    client: TestClient, connect: Callable, psql: Callable
-) -> None:
+async def test_create_draws_another_id_after_a_collision(client: TestClient, connect: Callable, psql: Callable) -> None:
     psql(
         """
         CREATE FUNCTION espera() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -75,7 +73,7 @@ async def test_create_draws_another_id_where_somebody_brings_the_one_it_drew(
     assert (await creating)["id"] == 2
 
 
-async def test_list_is_ordered_by_id_and_says_up_to_where(client: TestClient) -> None:
+async def test_list_is_ordered_by_id_and_has_its_position(client: TestClient) -> None:
     for number in range(3):
         await create(client, nombre=f"p{number}")
     await client.put("/api/productos/1", json={"stock": 1})
@@ -86,7 +84,7 @@ async def test_list_is_ordered_by_id_and_says_up_to_where(client: TestClient) ->
     assert body["last_event_id"] == 4
 
 
-async def test_list_of_nothing_is_an_empty_list(client: TestClient) -> None:
+async def test_empty_inventory_is_an_empty_list(client: TestClient) -> None:
     body = await (await client.get("/api/productos")).json()
     assert body == {"success": True, "data": [], "last_event_id": 0, "epoch": body["epoch"]}
 
@@ -118,7 +116,7 @@ async def test_list_searches_name_and_description(client: TestClient, query: str
     assert [number for number in ids if number < 3] == (found if query != "e" else [1])
 
 
-async def test_list_is_not_sent_again_while_nothing_changes(client: TestClient, psql: Callable) -> None:
+async def test_unchanged_list_is_304(client: TestClient, psql: Callable) -> None:
     await create(client)
     for _ in range(20):  # the snapshot is that of the whole server, which may have other work
         resp = await client.get("/api/productos")
@@ -132,9 +130,7 @@ async def test_list_is_not_sent_again_while_nothing_changes(client: TestClient, 
     assert (await changed.json())["data"][0]["stock"] == 11
 
 
-async def test_list_that_is_kept_is_that_page_and_no_older_than_the_last_change(
-    client: TestClient, psql: Callable
-) -> None:
+async def test_cached_list_is_the_right_page_and_never_stale(client: TestClient, psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) SELECT 'p', 1 FROM generate_series(1, 4)")
 
     async def listed(query: str) -> list[tuple[int, int]]:
@@ -148,7 +144,7 @@ async def test_list_that_is_kept_is_that_page_and_no_older_than_the_last_change(
                 assert await listed(query) == [(number, stock) for number in ids], query
 
 
-async def test_product_is_not_sent_again_while_it_does_not_change(client: TestClient) -> None:
+async def test_unchanged_product_is_304(client: TestClient) -> None:
     await create(client)
     resp = await client.get("/api/productos/1")
     known = {"If-None-Match": resp.headers["ETag"]}
@@ -158,7 +154,7 @@ async def test_product_is_not_sent_again_while_it_does_not_change(client: TestCl
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_update_keeps_the_fields_left_out(client: TestClient, method: str) -> None:
+async def test_update_keeps_omitted_fields(client: TestClient, method: str) -> None:
     await create(client)
     resp = await client.request(method, "/api/productos/1", json={"nombre": "Laptop", "precio": 999.99, "stock": 3})
     body = await resp.json()
@@ -168,7 +164,7 @@ async def test_update_keeps_the_fields_left_out(client: TestClient, method: str)
     assert (body["data"]["nombre"], body["data"]["precio"], body["data"]["stock"]) == ("Laptop", 999.99, 3)
 
 
-async def test_update_of_nothing_is_refused(client: TestClient) -> None:
+async def test_update_without_fields_is_refused(client: TestClient) -> None:
     await create(client)
     await error(await client.put("/api/productos/1", json={}), 400)
 
@@ -183,7 +179,7 @@ async def test_update_with_the_same_values_changes_nothing(client: TestClient) -
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_change_is_refused_when_somebody_was_first(client: TestClient, method: str) -> None:
+async def test_change_of_an_outdated_version_is_412(client: TestClient, method: str) -> None:
     etag = (await client.post("/api/productos", json=PRODUCT)).headers["ETag"]
     await client.patch("/api/productos/1", json={"stock": 4})
     body = {} if method == "DELETE" else {"json": {"stock": 9}}
@@ -206,7 +202,7 @@ async def test_change_is_refused_when_somebody_was_first(client: TestClient, met
         '"0001-01-01T00:00:00.000+23:59"',
     ],
 )
-async def test_change_with_a_version_that_never_was_is_refused(client: TestClient, tags: str) -> None:
+async def test_change_of_an_unknown_version_is_412(client: TestClient, tags: str) -> None:
     await create(client)
     await error(await client.patch("/api/productos/1", json={"stock": 4}, headers={"If-Match": tags}), 412)
 
@@ -219,7 +215,7 @@ async def test_change_takes_any_of_several_versions_and_the_star(client: TestCli
     assert star.status == 200
 
 
-async def test_delete_answers_with_what_is_gone(client: TestClient) -> None:
+async def test_delete_returns_the_deleted_product(client: TestClient) -> None:
     product = await create(client)
     resp = await client.delete("/api/productos/1")
     assert await resp.json() == {"success": True, "message": "Producto eliminado exitosamente", "data": product}
@@ -227,7 +223,7 @@ async def test_delete_answers_with_what_is_gone(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("number", ["0", "7", "abc", "-1", "1.5", "01", "2147483648", "1" * 40, "٣", "%20", "1%00"])
-async def test_product_that_is_not_there_is_404(client: TestClient, number: str) -> None:
+async def test_missing_product_is_404(client: TestClient, number: str) -> None:
     await create(client)
     path = f"/api/productos/{number}"
     await error(await client.get(path), 404)
@@ -255,7 +251,7 @@ async def test_stock_that_does_not_fit_is_refused(client: TestClient) -> None:
     assert (await resp.json())["data"]["stock"] == 0
 
 
-async def test_events_are_what_the_sockets_got(client: TestClient, listen: Callable) -> None:
+async def test_events_equal_the_messages_of_the_sockets(client: TestClient, listen: Callable) -> None:
     ws = await listen()
     await create(client)
     await client.put("/api/productos/1", json={"stock": 1})
@@ -267,7 +263,7 @@ async def test_events_are_what_the_sockets_got(client: TestClient, listen: Calla
     assert page["data"] == [json.loads(frames[1])]
 
 
-async def test_health_tells_of_the_parts(client: TestClient, listen: Callable) -> None:
+async def test_health_reports_database_and_feed(client: TestClient, listen: Callable) -> None:
     await listen()
     await create(client)
     await settled(client, 1)
@@ -280,7 +276,7 @@ async def test_health_tells_of_the_parts(client: TestClient, listen: Callable) -
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=1001", "limit=abc", "limit=", "after=-1", "after=" + "1" * 40, "q=%00"]
 )
-async def test_query_that_is_wrong_names_its_field(client: TestClient, query: str) -> None:
+async def test_invalid_query_names_its_field(client: TestClient, query: str) -> None:
     body = await error(await client.get(f"/api/productos?{query}"), 400)
     assert [fault["field"] for fault in body["errors"]] == [query.partition("=")[0]]
 
@@ -345,7 +341,7 @@ async def test_body_over_64_kib_is_refused_with_and_without_its_length(client: T
     assert psql("SELECT * FROM productos") == []
 
 
-async def test_body_that_never_ends_is_given_up(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_body_times_out(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inventory_ws.requests.BODY_TIMEOUT", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     writer.write(b"POST /api/productos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
@@ -370,7 +366,7 @@ async def test_create_takes_a_zero_written_with_a_very_small_exponent(client: Te
     assert resp.status == 201, await resp.text()
 
 
-async def test_refusal_that_waits_for_the_database_again_is_503_in_time(
+async def test_refused_change_with_a_slow_database_is_503_in_time(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Connection.run
@@ -386,7 +382,7 @@ async def test_refusal_that_waits_for_the_database_again_is_503_in_time(
     assert resp.headers["Retry-After"] == "1"
 
 
-async def test_page_that_has_not_changed_is_not_sent_again(client: TestClient) -> None:
+async def test_unchanged_page_is_304(client: TestClient) -> None:
     for path in ("/", "/app.js"):
         etag = (await client.get(path)).headers["ETag"]
         assert (await client.get(path, headers={"If-None-Match": etag})).status == 304

@@ -96,7 +96,7 @@ async def renewed(client: TestClient, epoch: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("running", [False, True])
-async def test_dump_that_is_restored(cluster: Cluster, serve: Serve, running: bool) -> None:
+async def test_positions_after_a_restored_dump(cluster: Cluster, serve: Serve, running: bool) -> None:
     where = ["-h", str(cluster.folder), "-U", "postgres", "-d", "inventario"]
     client = await serve(cluster.dsn)
     epoch = client.app[FEED].epoch
@@ -128,7 +128,7 @@ async def test_dump_that_is_restored(cluster: Cluster, serve: Serve, running: bo
 
 
 @pytest.mark.slow
-async def test_folder_that_is_put_back_from_a_copy(cluster: Cluster, serve: Serve, tmp_path: Path) -> None:
+async def test_positions_after_a_restored_folder(cluster: Cluster, serve: Serve, tmp_path: Path) -> None:
     client = await serve(cluster.dsn)
     epoch = client.app[FEED].epoch
     await make(client, 2)
@@ -154,7 +154,7 @@ async def test_folder_that_is_put_back_from_a_copy(cluster: Cluster, serve: Serv
 
 
 @pytest.mark.slow
-async def test_experiment_of_the_guide(tmp_path: Path) -> None:
+async def test_positions_in_the_experiment_of_the_guide(tmp_path: Path) -> None:
     data, port, welcomes = data_folder(), free_port(), []
     keep, put_back = [block.text for block in blocks(GUIA, "sh") if "DATOS" in block.text]
     keep = keep.replace("~/.local/share/inventory_ws", str(data))
@@ -179,7 +179,9 @@ async def test_experiment_of_the_guide(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tail", [True, False])
-async def test_standby_that_is_promoted(cluster: Cluster, standby: Cluster, serve: Serve, tail: bool) -> None:
+async def test_positions_after_the_promotion_of_a_standby(
+    cluster: Cluster, standby: Cluster, serve: Serve, tail: bool
+) -> None:
     hosts = f"{cluster.folder},{standby.folder}"
     client = await serve(make_dsn(cluster.dsn, host=hosts, target_session_attrs="read-write"))
     epoch = client.app[FEED].epoch
@@ -220,9 +222,7 @@ async def replayed(standby: Cluster, event: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
-async def test_postgresql_that_is_restarted_costs_no_position(
-    cluster: Cluster, serve: Serve, how: signal.Signals
-) -> None:
+async def test_restart_of_postgresql_keeps_positions(cluster: Cluster, serve: Serve, how: signal.Signals) -> None:
     client = await serve(cluster.dsn)
     epochs = [client.app[FEED].epoch]
     async with shown(client, 2) as screens:
@@ -246,7 +246,7 @@ async def test_postgresql_that_is_restarted_costs_no_position(
         ], number
 
 
-async def test_instance_that_is_restarted_costs_no_position(dsn: str, serve: Serve) -> None:
+async def test_restart_of_an_instance_keeps_positions(dsn: str, serve: Serve) -> None:
     first, second = await serve(dsn), await serve(dsn)
     async with shown(second) as screens:
         await make(first, 3)
@@ -261,7 +261,7 @@ async def test_instance_that_is_restarted_costs_no_position(dsn: str, serve: Ser
     assert first.app[FEED].epoch == second.app[FEED].epoch == epoch
 
 
-async def test_listening_that_is_cut_fifty_times_costs_no_position(dsn: str, serve: Serve) -> None:
+async def test_fifty_lost_listening_connections_keep_positions(dsn: str, serve: Serve) -> None:
     client = await serve(dsn)
     epoch = client.app[FEED].epoch
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -279,7 +279,7 @@ async def test_listening_that_is_cut_fifty_times_costs_no_position(dsn: str, ser
 ELSEWHERE = "UPDATE eventos_epoca SET lugar = '{elsewhere}'"
 
 
-async def test_epoch_that_another_instance_has_begun_is_known(
+async def test_epoch_begun_by_another_instance_is_adopted(
     dsn: str, serve: Serve, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inventory_ws.replay.POLL", 60)
@@ -305,7 +305,7 @@ async def test_epoch_that_another_instance_has_begun_is_known(
     ],
 )
 @pytest.mark.parametrize("written", [False, True])
-async def test_log_that_has_lost_its_end_by_hand_sends_everybody_to_reload(
+async def test_log_without_its_end_makes_every_client_reload(
     dsn: str, serve: Serve, psql: Callable, loss: tuple[str], written: bool
 ) -> None:
     client = await serve(dsn)
@@ -321,7 +321,7 @@ async def test_log_that_has_lost_its_end_by_hand_sends_everybody_to_reload(
     assert await honoured(client, client.app[FEED].head, client.app[FEED].epoch) == []
 
 
-async def test_former_epochs_go_with_the_log(dsn: str, serve: Serve, psql: Callable) -> None:
+async def test_former_epochs_are_removed_with_the_log(dsn: str, serve: Serve, psql: Callable) -> None:
     client = await serve(dsn)
     epochs = [client.app[FEED].epoch]
     for _ in range(3):
@@ -335,7 +335,7 @@ async def test_former_epochs_go_with_the_log(dsn: str, serve: Serve, psql: Calla
     assert await honoured(client, 2, epochs[0]) is None
 
 
-async def test_list_tells_the_epoch_of_its_position(
+async def test_list_has_the_epoch_of_its_position(
     client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await make(client, 2)
@@ -354,7 +354,7 @@ async def test_list_tells_the_epoch_of_its_position(
     assert (answer["last_event_id"], answer["epoch"]) == (2, epoch)
 
 
-async def test_watch_goes_on_in_a_new_epoch_and_is_lost_with_its_position(
+async def test_watch_continues_in_a_new_epoch_and_raises_lost_without_its_position(
     dsn: str, serve: Serve, psql: Callable
 ) -> None:
     client = await serve(dsn)

@@ -82,7 +82,7 @@ def test_every_request_has_one_line_and_no_secret(
     assert "secreto" not in log
 
 
-def test_socket_has_its_line_at_the_end_with_its_time(service: Callable) -> None:  # noqa: F811
+def test_socket_is_logged_at_its_end_with_its_duration(service: Callable) -> None:  # noqa: F811
     one = service()
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", int(one.url.rpartition(":")[2])), timeout=10) as conn:
@@ -98,7 +98,7 @@ def test_socket_has_its_line_at_the_end_with_its_time(service: Callable) -> None
     assert 500 <= float(log.split()[-2]) <= (time.monotonic() - began) * 1000
 
 
-def test_fault_of_ours_has_its_line_and_its_traceback(service: Callable, psql: Callable) -> None:  # noqa: F811
+def test_internal_error_is_logged_with_its_traceback(service: Callable, psql: Callable) -> None:  # noqa: F811
     one = service()
     psql("ALTER TABLE productos RENAME TO otra")
     ask(one, f"GET /api/productos?q=secreto HTTP/1.1\r\n{OURS}\r\n".encode())

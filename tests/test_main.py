@@ -125,7 +125,7 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
     return result.stderr
 
 
-def test_port_in_use_is_said_in_one_line(dsn: str) -> None:
+def test_port_in_use_is_an_error_of_one_line(dsn: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         told = one_line(run("--port", port, "--database-url", dsn))
@@ -136,12 +136,12 @@ def test_port_in_use_is_said_in_one_line(dsn: str) -> None:
 @pytest.mark.parametrize(
     "url", ["postgresql://x@127.0.0.1:1/x", "host=/nowhere dbname=x", "nonsense", "postgresql://["]
 )
-def test_database_that_does_not_answer_is_said_in_one_line(url: str) -> None:
+def test_silent_database_is_an_error_of_one_line(url: str) -> None:
     said = one_line(run("--port", "0", "--database-url", url))
     assert "--database-url" in said and "DATABASE_URL" in said
 
 
-def test_environment_is_taken_and_the_flag_wins(dsn: str) -> None:
+def test_flag_wins_over_the_environment(dsn: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         env = {"DATABASE_URL": dsn, "PORT": str(taken.getsockname()[1])}
         assert env["PORT"] in one_line(run(env=env))
@@ -151,7 +151,7 @@ def test_environment_is_taken_and_the_flag_wins(dsn: str) -> None:
         assert flag in run(flag, wrong).stderr
 
 
-def test_empty_environment_is_as_none(dsn: str) -> None:
+def test_empty_environment_variable_is_ignored(dsn: str) -> None:
     names = ("HOST", "PORT", "INVENTORY_WS_DATA", "INVENTORY_WS_MAX_SOCKETS", "INVENTORY_WS_KEEP_DAYS")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -159,7 +159,7 @@ def test_empty_environment_is_as_none(dsn: str) -> None:
         assert "127.0.0.1" in one_line(run("--port", port, "--database-url", dsn, env=env)), "and not every network"
 
 
-def test_welcome_that_nobody_can_read_ends_nothing(service: Callable) -> None:
+def test_unprintable_welcome_does_not_end_the_service(service: Callable) -> None:
     closed, end = os.pipe()
     os.close(closed)
     port = free_port()
@@ -183,7 +183,7 @@ def until_it_answers(one: Service) -> None:
     raise AssertionError(one.stop()[1])
 
 
-def test_few_open_files_leave_room_for_http(service: Callable) -> None:
+def test_low_limit_of_open_files_leaves_room_for_http(service: Callable) -> None:
     one = service(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
 
     async def sockets() -> list[int]:
@@ -199,7 +199,7 @@ def test_few_open_files_leave_room_for_http(service: Callable) -> None:
 
 @pytest.mark.parametrize("refusal", [OSError, ValueError])
 @pytest.mark.parametrize("hard", [1000, 4096, resource.RLIM_INFINITY])
-def test_limit_of_open_files_that_stays_leaves_fewer_sockets(
+def test_fixed_limit_of_open_files_allows_fewer_sockets(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, hard: int, refusal: type[Exception]
 ) -> None:
     def refuse(*_: object) -> None:
@@ -213,7 +213,7 @@ def test_limit_of_open_files_that_stays_leaves_fewer_sockets(
     assert _socket_limit(100) == 100
 
 
-def test_limit_of_open_files_is_raised_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limit_of_open_files_is_raised_to_the_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
     raised: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
     for limits, room in (((64, 64), 32), ((64, 4096), 3840), ((64, resource.RLIM_INFINITY), 10_000)):
@@ -265,7 +265,7 @@ def shown(start: Callable, *args: str, encoding: str = "utf-8") -> str:
     return text.decode()
 
 
-def test_terminal_shows_a_code_for_the_camera_of_a_phone(service: Callable) -> None:
+def test_terminal_shows_a_qr_code(service: Callable) -> None:
     text = shown(service, "--host", "0.0.0.0")
     url = re.search(r"En la red: (http://192\.168\.1\.10:[0-9]+/)", text)[1]
     code = re.findall(r"\x1b\[97;40m(.+)\x1b\[0m", text)
@@ -277,7 +277,7 @@ def test_terminal_shows_a_code_for_the_camera_of_a_phone(service: Callable) -> N
     assert read.text == url
 
 
-def test_code_is_for_a_terminal_that_has_its_characters_and_for_a_network(service: Callable) -> None:
+def test_qr_code_needs_a_capable_terminal_and_a_network(service: Callable) -> None:
     text = shown(service, "--host", "0.0.0.0", encoding="ascii")
     assert "En la red: http://192.168.1.10:" in text
     assert "\x1b" not in text and "u2588" not in text
@@ -287,7 +287,7 @@ def test_code_is_for_a_terminal_that_has_its_characters_and_for_a_network(servic
     assert "Aviso: " in one.process.stdout.readline()
 
 
-async def test_service_answers_to_every_name_of_this_machine_where_others_get_to_it(service: Callable) -> None:
+async def test_service_accepts_every_name_of_this_machine(service: Callable) -> None:
     name = socket.gethostname()
     ours = ["192.168.1.10:3000", "[fd00::10]", f"{name.upper()}:3000", f"{name.partition('.')[0]}.local"]
 
@@ -361,7 +361,7 @@ def test_embedded_database_ends_with_the_service_and_keeps_the_data(alone: Calla
     one.stop()
 
 
-def test_kill_9_loses_nothing_and_leaves_nothing_running_after_the_next_end(alone: Callable, folder: Path) -> None:
+def test_kill_9_loses_nothing_and_leaves_no_process(alone: Callable, folder: Path) -> None:
     data = folder / "killed"
     one = alone("--data-dir", str(data))
     product = one.get("/api/productos", {"nombre": "Teclado", "precio": 1})["data"]

@@ -53,7 +53,7 @@ async def ask(
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-async def test_request_sent_again_is_answered_as_the_first_time(
+async def test_repeated_request_gets_the_first_answer(
     client: TestClient, psql: Callable, dsn: str, aiohttp_client: Callable[..., Awaitable[TestClient]], change: Any
 ) -> None:
     await create(client)
@@ -78,7 +78,7 @@ async def test_request_sent_again_is_answered_as_the_first_time(
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-async def test_twenty_at_once_on_two_instances_are_done_once(
+async def test_twenty_concurrent_requests_on_two_instances_are_done_once(
     client: TestClient, psql: Callable, dsn: str, aiohttp_client: Callable[..., Awaitable[TestClient]], change: Any
 ) -> None:
     await create(client)
@@ -90,7 +90,7 @@ async def test_twenty_at_once_on_two_instances_are_done_once(
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_second_of_two_that_wait_for_the_table_is_told_of_the_first(
+async def test_second_of_two_requests_waiting_for_the_table_gets_the_first_answer(
     client: TestClient, psql: Callable, connect: Callable, name: str
 ) -> None:
     await create(client)
@@ -119,7 +119,7 @@ async def test_key_of_another_request_is_422_and_nothing_is_done(
     assert psql("SELECT * FROM productos ORDER BY id") == before
 
 
-async def test_same_words_to_another_path_are_another_request(client: TestClient, psql: Callable) -> None:
+async def test_same_body_to_another_path_is_another_request(client: TestClient, psql: Callable) -> None:
     await create(client)
     await create(client)
     assert (await ask(client, "PUT", "/api/productos/1", {"stock": 1}))[0].status == 200
@@ -129,7 +129,7 @@ async def test_same_words_to_another_path_are_another_request(client: TestClient
     assert psql("SELECT id, stock FROM productos ORDER BY id") == [(1, 1), (2, 10)]
 
 
-async def test_key_of_another_person_is_422(
+async def test_key_of_another_user_is_422(
     dsn: str, psql: Callable, aiohttp_client: Callable[..., Awaitable[TestClient]]
 ) -> None:
     async def named(request: web.Request) -> str:
@@ -149,7 +149,7 @@ async def test_key_may_stand_in_quotes(client: TestClient, psql: Callable) -> No
 
 
 @pytest.mark.parametrize("key", ["", '""', "x" * 256, "a b", '"a b"', "ñ", "a\tb"])
-async def test_key_that_is_none_is_400(client: TestClient, psql: Callable, key: str) -> None:
+async def test_invalid_key_is_400(client: TestClient, psql: Callable, key: str) -> None:
     for method, path, body in CHANGES.values():
         resp = await client.request(method, path, json=body, headers={"Idempotency-Key": key})
         assert "Idempotency-Key" in (await error(resp, 400))["message"]
@@ -161,7 +161,7 @@ async def test_two_keys_are_400(client: TestClient) -> None:
     await error(await client.post("/api/productos", json=PRODUCT, headers=headers), 400)
 
 
-async def test_refused_request_is_tried_anew(client: TestClient, psql: Callable) -> None:
+async def test_refused_request_is_executed_again(client: TestClient, psql: Callable) -> None:
     sale = ("POST", "/api/productos/1/stock", {"delta": -3})
     assert (await ask(client, *sale))[0].status == 404
     await create(client, stock=2)
@@ -175,7 +175,7 @@ async def test_refused_request_is_tried_anew(client: TestClient, psql: Callable)
     assert (await ask(client, "POST", "/api/productos", PRODUCT, {"Idempotency-Key": "k2"}))[0].status == 201
 
 
-async def test_change_under_a_condition_is_answered_again_though_it_holds_no_more(client: TestClient) -> None:
+async def test_repeated_conditional_change_gets_the_first_answer(client: TestClient) -> None:
     product = await create(client)
     headers = {**KEY, "If-Match": f'"{product["updated_at"]}"'}
     done = await ask(client, "PATCH", "/api/productos/1", {"stock": 1}, headers)
@@ -186,7 +186,7 @@ async def test_change_under_a_condition_is_answered_again_though_it_holds_no_mor
     ].status == 412
 
 
-async def test_change_of_nothing_makes_no_event_and_keeps_no_key(client: TestClient, psql: Callable) -> None:
+async def test_change_without_effect_has_no_event_and_no_key(client: TestClient, psql: Callable) -> None:
     product = await create(client)
     same = ("PATCH", "/api/productos/1", {"stock": product["stock"]})
     first, replayed = await ask(client, *same)
@@ -197,9 +197,7 @@ async def test_change_of_nothing_makes_no_event_and_keeps_no_key(client: TestCli
     assert psql("SELECT stock FROM productos") == [(product["stock"],)]
 
 
-async def test_what_a_constraint_of_the_owner_refuses_the_second_time_was_done(
-    client: TestClient, psql: Callable
-) -> None:
+async def test_repetition_refused_by_a_constraint_gets_the_first_answer(client: TestClient, psql: Callable) -> None:
     psql("CREATE UNIQUE INDEX ON productos (nombre)")
     first, _ = await ask(client, *CHANGES["create"])
     assert await ask(client, *CHANGES["create"]) == (first, True)
@@ -213,7 +211,7 @@ async def test_key_is_known_as_long_as_its_event(client: TestClient, psql: Calla
     assert (second.location, replayed) == ("/api/productos/2", False)
 
 
-async def test_id_that_was_brought_meanwhile_does_not_hide_what_was_done(
+async def test_explicit_id_inserted_meanwhile_does_not_hide_the_first_answer(
     client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = await ask(client, *CHANGES["create"])
@@ -221,7 +219,7 @@ async def test_id_that_was_brought_meanwhile_does_not_hide_what_was_done(
     assert await ask(client, *CHANGES["create"]) == (first, True)
 
 
-async def test_all_that_a_request_with_a_key_asks_has_one_time_limit(
+async def test_all_statements_of_a_keyed_request_share_one_time_limit(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Connection.run
@@ -243,7 +241,7 @@ async def test_request_without_a_key_leaves_none(client: TestClient, psql: Calla
     assert psql("SELECT count(clave), count(huella), count(*) FROM eventos") == [(1, 1, 10)]
 
 
-def test_product_is_no_answer_to_an_earlier_request_by_itself() -> None:
+def test_new_product_is_not_marked_as_replayed() -> None:
     assert Product(1, "{}").replayed is False
 
 
@@ -280,7 +278,7 @@ async def waiting(dsn: str, number: int, asking: asyncio.Future[Any]) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["service", "PostgreSQL"])
-async def test_kill_between_the_commit_and_the_answer(folder: Path, victim: str) -> None:
+async def test_kill_between_commit_and_answer_is_done_once(folder: Path, victim: str) -> None:
     with Cluster(folder / f"once-{victim}") as cluster:
         cluster.create()
         async with AsyncExitStack() as stack:

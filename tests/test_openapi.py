@@ -62,7 +62,7 @@ def limits(model: type[BaseModel], told: dict[str, dict]) -> None:
                 assert told[name].get(limit) == field.get(limit), (name, limit)
 
 
-def test_every_field_of_the_models_is_told() -> None:
+def test_every_field_of_the_models_is_described() -> None:
     for path, model in (("/api/productos", Page), ("/api/eventos", EventPage)):
         parameters = [field for field in OPENAPI["paths"][path]["get"]["parameters"] if "name" in field]
         told = {field["name"] for field in parameters}
@@ -86,7 +86,7 @@ async def test_descriptions_and_their_page_need_no_token(dsn: str, aiohttp_clien
     assert (await client.get("/inventario/api/productos")).status == 401
 
 
-async def test_paths_are_right_under_the_prefix_of_a_host(dsn: str, aiohttp_client: Callable) -> None:
+async def test_paths_include_the_prefix_of_a_host(dsn: str, aiohttp_client: Callable) -> None:
     host = web.Application()
     host.add_subapp("/inventario", create_app(dsn=dsn))
     client = await aiohttp_client(host)
@@ -99,7 +99,7 @@ async def test_paths_are_right_under_the_prefix_of_a_host(dsn: str, aiohttp_clie
         assert (await client.get(URL(base + path).relative())).status == 200
 
 
-async def test_product_is_described_as_it_is_and_as_it_is_made(client: TestClient) -> None:
+async def test_product_is_described_as_stored_and_as_created(client: TestClient) -> None:
     schemas = OPENAPI["components"]["schemas"]
     assert list(schemas["Product"]["properties"]) == schemas["Product"]["required"] == list(await create(client))
     for name in NewProduct.model_fields:

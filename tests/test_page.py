@@ -89,7 +89,7 @@ async def test_product_created_in_one_browser_appears_in_the_other(visit: Visit)
     await expect(juan.locator("#nombre")).to_have_value("")
 
 
-async def test_change_of_psql_appears(visit: Visit, psql: Callable) -> None:
+async def test_change_by_psql_appears(visit: Visit, psql: Callable) -> None:
     page = await visit()
     await connected(page)
     psql("INSERT INTO productos (nombre, precio, stock) VALUES ('Monitor', 379, 7)")
@@ -113,7 +113,7 @@ async def test_product_is_edited_and_deleted_everywhere(visit: Visit, client: Te
     await expect(juan.locator("#productCount")).to_have_text("0")
 
 
-async def test_last_unit_is_sold_once_and_the_other_seller_is_told(visit: Visit, client: TestClient) -> None:
+async def test_last_unit_is_sold_once_and_the_other_seller_gets_a_conflict(visit: Visit, client: TestClient) -> None:
     await create(client, nombre="Teclado", stock=1)
     page = await visit()
     take = page.get_by_role("button", name="−1 unidad de Teclado")
@@ -123,7 +123,7 @@ async def test_last_unit_is_sold_once_and_the_other_seller_is_told(visit: Visit,
     await expect(page.locator(".toast.error")).to_contain_text("no queda ninguna unidad")
 
 
-async def test_edit_that_somebody_was_first_with_shows_both_versions(visit: Visit, client: TestClient) -> None:
+async def test_conflicting_edit_shows_both_versions(visit: Visit, client: TestClient) -> None:
     await create(client, nombre="Teclado", precio=10)
     page = await visit()
     await page.get_by_role("button", name="Editar Teclado").click()
@@ -187,7 +187,7 @@ async def test_text_is_never_markup(visit: Visit, client: TestClient) -> None:
     assert dialogs == []
 
 
-async def test_script_that_got_into_the_page_would_not_run(visit: Visit) -> None:
+async def test_injected_script_does_not_run(visit: Visit) -> None:
     page = await visit()
     await connected(page)
     async with page.expect_console_message(lambda said: "Content Security Policy" in said.text):
@@ -195,7 +195,7 @@ async def test_script_that_got_into_the_page_would_not_run(visit: Visit) -> None
     assert await page.evaluate("typeof stolen") == "undefined"
 
 
-async def test_fault_of_a_field_is_said_at_the_field_and_nothing_is_lost(visit: Visit, client: TestClient) -> None:
+async def test_invalid_field_shows_its_error_and_keeps_its_value(visit: Visit, client: TestClient) -> None:
     page = await visit()
     await fill(page, Nombre="Teclado", Precio="1.299,999", Stock="x")
     await page.get_by_role("button", name="Crear producto").click()
@@ -208,7 +208,7 @@ async def test_fault_of_a_field_is_said_at_the_field_and_nothing_is_lost(visit: 
     await expect(card(page, "Teclado")).to_contain_text("$12,50")
 
 
-async def test_page_says_that_it_reconnects_and_shows_what_it_missed(
+async def test_page_shows_that_it_reconnects_and_what_it_missed(
     browser: Browser, visit: Visit, dsn: str, psql: Callable, aiohttp_server: Callable
 ) -> None:
     psql("INSERT INTO productos (nombre, precio) VALUES ('Teclado', 1), ('Mouse', 1)")
@@ -230,7 +230,7 @@ async def test_page_says_that_it_reconnects_and_shows_what_it_missed(
     assert lists == [], "it resumes, and reloads nothing"
 
 
-async def test_sale_whose_answer_is_lost_is_made_once(visit: Visit, client: TestClient) -> None:
+async def test_sale_with_a_lost_answer_is_made_once(visit: Visit, client: TestClient) -> None:
     await create(client, nombre="Teclado", stock=10)
     page = await visit()
     await connected(page)
@@ -258,7 +258,7 @@ async def test_sale_whose_answer_is_lost_is_made_once(visit: Visit, client: Test
     await expect(card(page, "Teclado")).to_contain_text("8 unidades")
 
 
-async def test_what_is_saved_without_a_connection_is_sent_when_it_is_back(
+async def test_change_saved_offline_is_sent_after_the_reconnect(
     browser: Browser, visit: Visit, dsn: str, psql: Callable, aiohttp_server: Callable
 ) -> None:
     server: TestServer = await aiohttp_server(create_app(dsn=dsn))
@@ -346,9 +346,7 @@ async def test_client_of_the_guide_works_unchanged(
     await expect(page.locator("#eventsLog")).to_contain_text("Producto eliminado (ID: 1)")
 
 
-async def test_followed_product_is_all_that_is_heard_of_while_the_filter_is_on(
-    visit: Visit, client: TestClient, listen: Callable
-) -> None:
+async def test_filter_of_followed_products_hides_all_others(visit: Visit, client: TestClient, listen: Callable) -> None:
     await create(client, nombre="Teclado", stock=1)
     await create(client, nombre="Mouse", stock=1)
     page = await visit()
@@ -365,7 +363,7 @@ async def test_followed_product_is_all_that_is_heard_of_while_the_filter_is_on(
     await expect(card(page, "Mouse")).to_contain_text("50 unidades")
 
 
-async def test_token_is_asked_for_once_and_kept_for_the_tab(visit: Visit, dsn: str, aiohttp_server: Callable) -> None:
+async def test_token_is_requested_once_and_kept_for_the_tab(visit: Visit, dsn: str, aiohttp_server: Callable) -> None:
     server: TestServer = await aiohttp_server(create_app(dsn=dsn, authenticate=bearer("clave ñ")))
     page = await visit(str(server.make_url("/")))
     urls: list[str] = []
@@ -387,7 +385,7 @@ async def test_token_is_asked_for_once_and_kept_for_the_tab(visit: Visit, dsn: s
     assert await page.evaluate("JSON.stringify(localStorage)") == "{}"
 
 
-async def test_flood_of_events_is_drawn_a_few_times(visit: Visit, client: TestClient, psql: Callable) -> None:
+async def test_many_events_are_drawn_in_few_frames(visit: Visit, client: TestClient, psql: Callable) -> None:
     page = await visit()
     await connected(page)
     psql("INSERT INTO productos (nombre, precio) SELECT 'Cable ' || n, 1 FROM generate_series(1, 300) AS n")
@@ -402,7 +400,7 @@ async def test_flood_of_events_is_drawn_a_few_times(visit: Visit, client: TestCl
     assert 1 <= await page.evaluate("draws") < 100  # of 900 events
 
 
-async def test_list_longer_than_the_screen_has_cards_where_one_looks(visit: Visit, psql: Callable) -> None:
+async def test_long_list_draws_only_the_visible_cards(visit: Visit, psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) SELECT 'Cable ' || n, 1 FROM generate_series(1, 1000) AS n")
     page = await visit()
     await expect(page.locator("#productCount")).to_have_text("1000")
@@ -466,7 +464,7 @@ async def test_history_of_a_pruned_log_begins_at_its_oldest_event(visit: Visit, 
     assert await page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
-async def test_window_that_changes_its_size_keeps_the_list_as_long_and_as_empty(visit: Visit, psql: Callable) -> None:
+async def test_resized_window_keeps_the_length_of_the_list(visit: Visit, psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) SELECT 'Cable ' || n, 1 FROM generate_series(1, 3000) AS n")
     page = await visit()
     await expect(card(page, "#3000")).to_be_visible()

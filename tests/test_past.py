@@ -84,7 +84,7 @@ async def test_list_at_each_event_is_the_fold_of_the_log_so_far(
     assert await past(client, events[-1]["id"]) == (await (await client.get("/api/productos")).json())["data"]
 
 
-async def test_list_of_a_moment_is_searched_and_paged_like_todays(
+async def test_past_list_is_searched_and_paged_like_the_current_one(
     client: TestClient, connect: Callable, psql: Callable
 ) -> None:
     live(connect, 20, 9)
@@ -102,7 +102,7 @@ async def test_list_of_a_moment_is_searched_and_paged_like_todays(
     assert found == everything
 
 
-async def test_moment_that_the_log_does_not_hold_is_refused(client: TestClient, psql: Callable) -> None:
+async def test_position_outside_the_log_is_refused(client: TestClient, psql: Callable) -> None:
     await create(client, nombre="Teclado")
     for number in range(1, 10):
         await client.patch("/api/productos/1", json={"stock": number})
@@ -121,7 +121,9 @@ async def test_moment_that_the_log_does_not_hold_is_refused(client: TestClient, 
     assert [row["nombre"] for row in await past(client, 11)] == ["Teclado", "Ratón"]
 
 
-async def test_products_older_than_the_log_are_in_its_past_while_it_tells(client: TestClient, psql: Callable) -> None:
+async def test_products_older_than_the_log_are_in_past_lists_while_unchanged(
+    client: TestClient, psql: Callable
+) -> None:
     psql("ALTER TABLE productos DISABLE TRIGGER USER")
     psql("INSERT INTO productos (nombre, precio) VALUES ('Teclado', 1), ('Ratón', 1)")
     psql("ALTER TABLE productos ENABLE TRIGGER USER")
@@ -133,7 +135,7 @@ async def test_products_older_than_the_log_are_in_its_past_while_it_tells(client
     await error(await client.get("/api/productos?at=1"), 400)  # who knows what 2 was
 
 
-async def test_truncate_ends_what_can_be_looked_back_at(client: TestClient, psql: Callable) -> None:
+async def test_truncate_ends_the_readable_past(client: TestClient, psql: Callable) -> None:
     await create(client)
     psql("TRUNCATE productos RESTART IDENTITY")
     await create(client, nombre="Ratón")

@@ -21,7 +21,7 @@ def test_product_keeps_its_price_exact() -> None:
 
 
 @pytest.mark.parametrize("number", ["0", "-0.0", "0e-1000000", "12.5", "12.50", "12.500", "1e2", "1E+2"])
-def test_product_takes_every_way_to_write_a_price(number: str) -> None:
+def test_product_accepts_every_notation_of_a_price(number: str) -> None:
     assert NewProduct.model_validate(decode(f'{{"nombre":"x","precio":{number}}}'.encode())).precio == Decimal(number)
 
 
@@ -53,7 +53,7 @@ def test_product_names_what_is_wrong_with_a_stock(number: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["30", "30.0", "3e1", "300e-1"])
-def test_stock_is_whole_however_it_is_written(number: str) -> None:
+def test_stock_is_whole_in_every_notation(number: str) -> None:
     assert NewProduct.model_validate(decode(f'{{"nombre":"x","precio":1,"stock":{number}}}'.encode())).stock == 30
 
 
@@ -65,7 +65,7 @@ def test_product_names_what_is_wrong_with_a_name(text: str) -> None:
     assert faults(NewProduct, f'{{"nombre":{text},"precio":1}}').keys() == {"nombre"}
 
 
-def test_product_names_every_field_at_fault_at_once() -> None:
+def test_product_names_all_invalid_fields_together() -> None:
     assert faults(NewProduct, '{"descripcion":7,"stock":-1,"color":"rojo"}') == {
         "nombre": "es obligatorio",
         "descripcion": "tiene que ser un texto",
@@ -76,7 +76,7 @@ def test_product_names_every_field_at_fault_at_once() -> None:
 
 
 @pytest.mark.parametrize("body", ["[]", "null", '"x"', "7"])
-def test_product_is_an_object(body: str) -> None:
+def test_product_must_be_an_object(body: str) -> None:
     assert faults(NewProduct, body) == {"": "tiene que ser un objeto JSON"}
 
 
@@ -88,13 +88,13 @@ def test_decode_refuses_what_is_not_json(body: bytes) -> None:
         decode(body)
 
 
-def test_change_knows_which_fields_were_given() -> None:
+def test_change_distinguishes_omitted_fields() -> None:
     change = ProductChange.model_validate(decode(b'{"descripcion":null,"stock":3}'))
     assert change.model_dump(exclude_unset=True) == {"descripcion": None, "stock": 3}
 
 
 @pytest.mark.parametrize("field", ["nombre", "precio", "stock"])
-def test_change_makes_only_the_description_null(field: str) -> None:
+def test_change_accepts_null_for_the_description_only(field: str) -> None:
     assert faults(ProductChange, f'{{"{field}":null}}').keys() == {field}
 
 

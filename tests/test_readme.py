@@ -49,12 +49,12 @@ def test_session_of_the_readme_is_what_happens(service: Callable, tmp_path: Path
         listening.communicate()
 
 
-def test_flags_of_the_readme_are_those_of_the_program() -> None:
+def test_flags_of_the_readme_match_the_program() -> None:
     known = {option for action in parser()._actions for option in action.option_strings} - {"-h", "--help", "--version"}
     assert set(re.findall(r"^\| `(--[a-z-]+)`", README, re.MULTILINE)) == known
 
 
-def test_routes_of_the_readme_are_those_of_the_program(service: Callable) -> None:  # noqa: F811
+def test_routes_of_the_readme_match_the_program(service: Callable) -> None:  # noqa: F811
     one = service()
     for path in ("/api/productos?limit=1&after=0&q=x", "/api/eventos?after=0&limit=1", "/api/salud"):
         assert path.partition("?")[0] in README

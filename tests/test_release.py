@@ -71,7 +71,7 @@ def test_version_is_one_everywhere(dist: tuple[Path, Path]) -> None:
     assert [path.name for path in dist] == [f"inventory_ws-{newest}.tar.gz", f"inventory_ws-{newest}-py3-none-any.whl"]
 
 
-def test_sdist_holds_what_its_tests_need(dist: tuple[Path, Path], source: Path, tmp_path: Path) -> None:
+def test_sdist_contains_what_its_tests_need(dist: tuple[Path, Path], source: Path, tmp_path: Path) -> None:
     with tarfile.open(dist[0]) as sdist:
         sdist.extractall(tmp_path, filter="data")
     (unpacked,) = tmp_path.iterdir()
@@ -83,7 +83,7 @@ def test_sdist_holds_what_its_tests_need(dist: tuple[Path, Path], source: Path, 
     subprocess.run(command, cwd=unpacked, check=True, timeout=60)
 
 
-def test_wheel_holds_the_package_and_no_more(dist: tuple[Path, Path]) -> None:
+def test_wheel_contains_only_the_package(dist: tuple[Path, Path]) -> None:
     with ZipFile(dist[1]) as wheel:
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         (metadata,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
@@ -173,7 +173,7 @@ async def test_wheel_serves(version: str, programs: Callable[[str], Path], dsn: 
     assert "Traceback" not in err
 
 
-async def test_wheel_with_its_extra_brings_a_database(
+async def test_wheel_with_its_extra_includes_a_database(
     programs: Callable[[str], Path], folder: Path, tmp_path: Path
 ) -> None:
     data = folder / "published"

@@ -18,11 +18,11 @@ async def holds(check: Awaitable[list[Figure]]) -> None:
     assert not failed, "\n".join(failed)
 
 
-async def test_connection_that_listens_is_cut_and_nothing_is_lost(server: str) -> None:
+async def test_lost_listening_connection_loses_no_event(server: str) -> None:
     await holds(listening.check_cut(server, times=5))
 
 
-async def test_lost_bell_is_made_up_for_by_looking(server: str) -> None:
+async def test_lost_bell_is_found_by_polling(server: str) -> None:
     await holds(listening.check_no_bell(server, changes=10, seconds=1))
 
 
@@ -30,20 +30,20 @@ async def test_network_fails_in_five_ways_and_nothing_is_lost(server: str) -> No
     await holds(network.check_together(server, seconds=3))
 
 
-async def test_statements_are_refused_in_time_and_leave_nothing(server: str) -> None:
+async def test_statements_are_refused_in_time_and_leave_no_lock(server: str) -> None:
     await holds(statements.check_refused_together(server, requests=30))
 
 
-async def test_clients_that_leave_take_no_connection_along(server: str) -> None:
+async def test_disconnecting_clients_leak_no_connection(server: str) -> None:
     await holds(statements.check_left(server, clients=100))
 
 
-async def test_standby_that_takes_over_is_found_and_what_it_lost_is_told(server: str) -> None:
+async def test_promoted_standby_is_found_and_lost_commits_are_reported(server: str) -> None:
     await holds(failover.check(server, times=1))
 
 
 @needs_nginx
-async def test_instances_that_are_restarted_in_turn_lose_nothing(server: str) -> None:
+async def test_rolling_restart_loses_nothing(server: str) -> None:
     await holds(rolling.check(server, times=1, sockets=30, rate=20))
 
 

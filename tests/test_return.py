@@ -36,7 +36,7 @@ async def is_open(page: Page, number: int) -> None:
     await connected(page)
 
 
-async def test_page_that_the_back_button_brings_back_connects_at_once(visit: Visit, psql: Callable) -> None:  # noqa: F811
+async def test_page_restored_by_the_back_button_connects_at_once(visit: Visit, psql: Callable) -> None:  # noqa: F811
     page = await watched(visit)
     await is_open(page, 1)
     await page.evaluate("addEventListener('pageshow', ({ persisted }) => { window.thawed = persisted; }); said = []")
@@ -49,7 +49,7 @@ async def test_page_that_the_back_button_brings_back_connects_at_once(visit: Vis
     assert not [text for text in await page.evaluate("said") if "Reconectando" in text]
 
 
-async def test_wake_up_finds_a_socket_that_has_closed_without_a_word(visit: Visit) -> None:  # noqa: F811
+async def test_page_that_wakes_up_detects_a_closed_socket(visit: Visit) -> None:  # noqa: F811
     page = await watched(visit)
     wakes = ["document.dispatchEvent(new Event('visibilitychange'))", "dispatchEvent(new Event('online'))"]
     wakes.append("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")

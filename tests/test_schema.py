@@ -43,7 +43,7 @@ def test_schema_applied_again_waits_for_no_open_transaction(connect: Callable, p
         "('x', 1, 2147483648)",
     ],
 )
-def test_schema_refuses_a_product_that_is_none(psql: Callable, values: str) -> None:
+def test_schema_refuses_an_invalid_product(psql: Callable, values: str) -> None:
     with pytest.raises((psycopg2.IntegrityError, psycopg2.DataError)):
         psql(f"INSERT INTO productos (nombre, precio, stock) VALUES {values}")
     assert psql("SELECT * FROM productos") == []
@@ -72,20 +72,20 @@ CREATING = "INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1) RETURNING
         ([2_147_483_646], 2_147_483_647),
     ],
 )
-def test_sequence_follows_the_ids_that_are_brought(psql: Callable, brought: list[int], drawn: int) -> None:
+def test_sequence_follows_explicit_ids(psql: Callable, brought: list[int], drawn: int) -> None:
     for number in brought:
         psql(BRINGING, [number])
     assert psql(CREATING) == [(drawn,)]
 
 
-def test_sequence_that_began_anew_follows_again(psql: Callable) -> None:
+def test_restarted_sequence_follows_explicit_ids(psql: Callable) -> None:
     psql(BRINGING, [7])
     psql("TRUNCATE productos RESTART IDENTITY")
     psql(BRINGING, [1])
     assert psql(CREATING) == [(2,)]
 
 
-def test_sequence_follows_a_copy_and_is_never_set_back(connect: Callable, psql: Callable) -> None:
+def test_sequence_follows_a_copy_and_never_moves_back(connect: Callable, psql: Callable) -> None:
     def copy(ids: Iterable[int]) -> None:
         rows = "".join(f"{number}\tcopiado\t1\n" for number in ids)
         connect().cursor().copy_expert("COPY productos (id, nombre, precio) FROM STDIN", io.StringIO(rows))
@@ -98,7 +98,7 @@ def test_sequence_follows_a_copy_and_is_never_set_back(connect: Callable, psql: 
     assert psql(CREATING) == [(1002,)]
 
 
-def test_sequence_that_is_behind_is_put_right_by_the_schema(psql: Callable) -> None:
+def test_schema_corrects_a_sequence_that_is_behind(psql: Callable) -> None:
     psql("ALTER TABLE productos DISABLE TRIGGER USER")
     psql(BRINGING, [1])
     psql(BRINGING, [8])
@@ -107,7 +107,7 @@ def test_sequence_that_is_behind_is_put_right_by_the_schema(psql: Callable) -> N
     assert psql(CREATING) == [(9,)]
 
 
-def test_sequence_of_another_name_or_step_is_followed(psql: Callable) -> None:
+def test_sequence_with_another_name_or_step_works(psql: Callable) -> None:
     psql("ALTER TABLE productos RENAME TO antes")
     psql(sql_file("schema.sql"))
     psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
@@ -130,7 +130,7 @@ def test_version_moves_strictly_forward_in_whole_milliseconds(psql: Callable) ->
     assert all(version.microsecond % 1000 == 0 for version in versions)
 
 
-def test_version_moves_forward_when_the_clock_is_behind_it(psql: Callable) -> None:
+def test_version_moves_forward_when_the_clock_goes_back(psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
     psql("ALTER TABLE productos DISABLE TRIGGER productos_version")
     ahead = psql(
@@ -141,7 +141,7 @@ def test_version_moves_forward_when_the_clock_is_behind_it(psql: Callable) -> No
     assert later[0][0] == ahead[0][0] + timedelta(milliseconds=1)
 
 
-def test_log_has_an_event_for_every_change_and_none_for_a_change_of_nothing(psql: Callable) -> None:
+def test_log_has_one_event_for_each_change_with_an_effect(psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1), ('Teclado', 2)")
     psql("UPDATE productos SET precio = 1.00 WHERE nombre = 'Mouse'")
     psql("UPDATE productos SET precio = 3 WHERE nombre = 'Mouse'")
@@ -172,7 +172,7 @@ def test_log_renders_the_message_of_the_guide(psql: Callable) -> None:
     )
 
 
-def test_log_is_written_for_a_role_that_may_only_write_products(psql: Callable) -> None:
+def test_log_is_written_for_a_role_without_rights_on_it(psql: Callable) -> None:
     psql("CREATE ROLE vendedor")
     try:
         psql("GRANT SELECT, UPDATE, INSERT ON productos TO vendedor")
@@ -194,7 +194,7 @@ def test_log_is_written_for_a_role_that_may_only_write_products(psql: Callable) 
         psql("DROP ROLE vendedor")
 
 
-def test_truncate_begins_an_epoch_whatever_the_tables(psql: Callable) -> None:
+def test_truncate_of_any_table_begins_an_epoch(psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
     epochs = psql("SELECT epoca FROM eventos_epoca")
     psql("TRUNCATE productos")
@@ -205,7 +205,7 @@ def test_truncate_begins_an_epoch_whatever_the_tables(psql: Callable) -> None:
     assert len(set(epochs)) == 3
 
 
-def test_limit_is_unknown_while_a_commit_is_under_way(connect: Callable, psql: Callable) -> None:
+def test_limit_is_unknown_during_a_commit(connect: Callable, psql: Callable) -> None:
     slow = connect()
     slow.autocommit = False
     slow.cursor().execute("INSERT INTO productos (nombre, precio) VALUES ('slow', 1)")

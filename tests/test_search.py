@@ -65,7 +65,7 @@ async def found(client: TestClient, **query: object) -> list[int]:
     return [row["id"] for row in (await resp.json())["data"]]
 
 
-async def test_search_of_today_and_of_the_past(client: TestClient, psql: Callable) -> None:
+async def test_search_in_current_and_past_lists(client: TestClient, psql: Callable) -> None:
     await filled(client)
     assert psql("SELECT nombre, descripcion FROM productos ORDER BY id") == NAMES, "kept as they were typed"
     assert {q: await found(client, q=q) for q in FOUND} == FOUND
@@ -75,7 +75,7 @@ async def test_search_of_today_and_of_the_past(client: TestClient, psql: Callabl
 
 
 @pytest.mark.slow
-async def test_page_finds_what_http_finds(visit: Visit, client: TestClient) -> None:  # noqa: F811
+async def test_page_and_http_find_the_same(visit: Visit, client: TestClient) -> None:  # noqa: F811
     await filled(client)
     page = await visit()
     await connected(page)
@@ -102,7 +102,7 @@ def elsewhere(request: pytest.FixtureRequest, server: str) -> Iterator[str]:
         cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-async def test_search_in_a_database_of_another_encoding(
+async def test_search_works_in_a_database_of_another_encoding(
     elsewhere: str, aiohttp_client: Callable[..., Awaitable[TestClient]]
 ) -> None:
     client = await aiohttp_client(create_app(dsn=elsewhere))

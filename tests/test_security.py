@@ -23,7 +23,7 @@ NAMES = ["localhost", "LOCALHOST:3000", "localhost.", "localhost.:3000", "tienda
 
 
 @pytest.mark.parametrize("host", [*NAMES, "127.0.0.1:1", "127.0.0.1.", "[::1]:3000", "tienda.lan", "tienda.lan.:80"])
-async def test_host_of_ours_is_answered(guarded: TestClient, host: str) -> None:
+async def test_own_host_is_accepted(guarded: TestClient, host: str) -> None:
     assert (await guarded.get("/api/productos", headers={"Host": host})).status == 200
 
 
@@ -45,11 +45,11 @@ SHORT = ["127.1", "0x7f.1", "0x7f.0.0.1", "0177.0.0.1", "127.0.0.01", "213070643
 
 @pytest.mark.parametrize("host", [*STRANGE, *THEIRS, *LITERAL, *SHORT])
 @pytest.mark.parametrize("path", ["/", "/api/productos", "/ws", "/nada"])
-async def test_host_of_somebody_else_is_refused(guarded: TestClient, host: str, path: str) -> None:
+async def test_foreign_host_is_refused(guarded: TestClient, host: str, path: str) -> None:
     await error(await guarded.get(path, headers={"Host": host}), 421)
 
 
-async def test_network_of_the_hosts_admits_the_addresses_in_it_and_no_name(dsn: str, aiohttp_client: Callable) -> None:
+async def test_network_in_hosts_admits_its_addresses_and_no_name(dsn: str, aiohttp_client: Callable) -> None:
     client = await aiohttp_client(create_app(dsn=dsn, hosts={"10.0.0.0/8", "192.168.1.10/24", "FD00::/8"}))
 
     async def statuses(hosts: list[str]) -> set[int]:
@@ -63,7 +63,7 @@ async def test_network_of_the_hosts_admits_the_addresses_in_it_and_no_name(dsn: 
     assert await statuses([*elsewhere, *names, *STRANGE, *THEIRS]) == {421}
 
 
-async def test_every_network_admits_every_address_and_still_no_name(dsn: str, aiohttp_client: Callable) -> None:
+async def test_all_networks_admit_every_address_and_no_name(dsn: str, aiohttp_client: Callable) -> None:
     client = await aiohttp_client(create_app(dsn=dsn, hosts={"0.0.0.0/0", "::/0"}))
     for host in (*LITERAL, "[::1]:3000", "[fe80::1]:3000", "255.255.255.255"):
         headers = {"Host": host, "Origin": f"http://{host}"}
@@ -74,12 +74,12 @@ async def test_every_network_admits_every_address_and_still_no_name(dsn: str, ai
         await error(await client.get("/", headers={"Host": host}), 421)
 
 
-def test_network_that_is_none_is_refused_at_once(dsn: str) -> None:
+def test_invalid_network_is_refused_at_once(dsn: str) -> None:
     with pytest.raises(ValueError, match="10.0.0.0/33"):
         create_app(dsn=dsn, hosts={"10.0.0.0/33"})
 
 
-async def test_host_is_the_business_of_a_host_app(client: TestClient) -> None:
+async def test_host_is_not_checked_inside_a_host_application(client: TestClient) -> None:
     assert (await client.get("/api/productos", headers={"Host": "any.example"})).status == 200
 
 
@@ -94,7 +94,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
-async def test_origin_of_somebody_else_may_not_write_nor_open_a_socket(guarded: TestClient, origin: str) -> None:
+async def test_foreign_origin_may_not_write_or_open_a_socket(guarded: TestClient, origin: str) -> None:
     await create(guarded)
     headers = {"Origin": origin}
     await error(await guarded.post("/api/productos", json=PRODUCT, headers=headers), 403)
@@ -111,14 +111,14 @@ async def test_origin_of_somebody_else_may_not_write_nor_open_a_socket(guarded: 
     assert len((await resp.json())["data"]) == 1
 
 
-async def test_origin_of_the_page_itself_may_write_and_open_a_socket(guarded: TestClient) -> None:
+async def test_own_origin_may_write_and_open_a_socket(guarded: TestClient) -> None:
     headers = {"Host": "localhost:3000", "Origin": "http://localhost:3000"}
     assert (await guarded.post("/api/productos", json=PRODUCT, headers=headers)).status == 201
     await (await guarded.ws_connect("/", headers=headers)).close()
 
 
 @pytest.mark.parametrize("origin", [SHOP, "null"])
-async def test_origin_that_is_allowed_may_write_and_read_the_answer(guarded: TestClient, origin: str) -> None:
+async def test_allowed_origin_may_write_and_read_the_answer(guarded: TestClient, origin: str) -> None:
     headers = {"Origin": origin}
     preflight = await guarded.options(
         "/api/productos",
@@ -137,7 +137,7 @@ async def test_origin_that_is_allowed_may_write_and_read_the_answer(guarded: Tes
     await (await guarded.ws_connect("/", headers=headers)).close()
 
 
-async def test_preflight_of_somebody_else_is_not_answered(guarded: TestClient) -> None:
+async def test_foreign_preflight_is_not_answered(guarded: TestClient) -> None:
     headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
     resp = await guarded.options("/api/productos", headers=headers)
     assert "Access-Control-Allow-Origin" not in resp.headers
@@ -145,7 +145,7 @@ async def test_preflight_of_somebody_else_is_not_answered(guarded: TestClient) -
 
 
 @pytest.mark.parametrize("path", ["/", "/app.js", "/api/productos", "/nada"])
-async def test_answer_carries_the_headers_that_keep_the_page_to_itself(client: TestClient, path: str) -> None:
+async def test_every_answer_has_the_security_headers(client: TestClient, path: str) -> None:
     headers = (await client.get(path)).headers
     assert "script-src 'self'" in headers["Content-Security-Policy"]
     assert "unsafe" not in headers["Content-Security-Policy"]
@@ -153,14 +153,14 @@ async def test_answer_carries_the_headers_that_keep_the_page_to_itself(client: T
     assert headers["Referrer-Policy"] == "no-referrer"
 
 
-def test_one_text_is_no_collection_of_names(dsn: str) -> None:
+def test_text_instead_of_a_collection_of_names_is_refused(dsn: str) -> None:
     """`"shop" in "https://shop.example"` would be true."""
     for wrong in ({"origins": "https://shop.example"}, {"hosts": "localhost,127.0.0.1"}):
         with pytest.raises(TypeError):
             create_app(dsn=dsn, **wrong)
 
 
-async def test_host_is_compared_without_case_and_without_the_dot_at_its_end(dsn: str, aiohttp_client: Callable) -> None:
+async def test_host_is_compared_without_case_and_trailing_dot(dsn: str, aiohttp_client: Callable) -> None:
     client = await aiohttp_client(create_app(dsn=dsn, hosts={"Tienda.LAN", "aula."}))
     for host in ("tienda.lan:3000", "aula", "Aula.:3000"):
         assert (await client.get("/", headers={"Host": host})).status == 200
@@ -168,7 +168,7 @@ async def test_host_is_compared_without_case_and_without_the_dot_at_its_end(dsn:
         await error(await client.get("/", headers={"Host": host}), 421)
 
 
-async def test_preflight_header_turns_no_write_into_a_preflight(guarded: TestClient) -> None:
+async def test_preflight_header_does_not_exempt_a_write(guarded: TestClient) -> None:
     headers = {"Origin": SHOP, "Access-Control-Request-Method": "POST"}
     assert (await guarded.post("/api/productos", json=PRODUCT, headers=headers)).status == 201
 
@@ -200,7 +200,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize("given", [None, "Bearer wrong", "Bearer", "Basic " + TOKEN, f"Bearer {TOKEN}x", "Bearer \xff"])
-async def test_token_that_is_wrong_is_401_for_everything_that_tells_or_changes(
+async def test_wrong_token_is_401_on_every_protected_route(
     locked: TestClient, psql: Callable, given: str | None
 ) -> None:
     headers = {"Authorization": given} if given else {}
@@ -212,7 +212,7 @@ async def test_token_that_is_wrong_is_401_for_everything_that_tells_or_changes(
     assert psql("SELECT * FROM productos") == []
 
 
-async def test_token_that_is_right_lets_in(locked: TestClient) -> None:
+async def test_right_token_is_accepted(locked: TestClient) -> None:
     headers = {"Authorization": f"bearer {TOKEN}"}
     assert (await locked.post("/api/productos", json=PRODUCT, headers=headers)).status == 201
     assert (await locked.get("/api/productos", headers=headers)).status == 200
@@ -225,7 +225,7 @@ async def test_page_and_health_need_no_token(locked: TestClient) -> None:
         assert (await locked.get(path)).status == 200, path
 
 
-async def test_socket_shows_its_token_as_a_subprotocol_and_hears_only_the_name_back(locked: TestClient) -> None:
+async def test_socket_sends_its_token_as_a_subprotocol_and_it_is_not_echoed(locked: TestClient) -> None:
     ws = await locked.ws_connect("/ws", protocols=("inventario.v1", subprotocol(TOKEN)))
     assert ws.protocol == "inventario.v1"
     assert TOKEN not in str(ws._response.headers)
@@ -242,7 +242,7 @@ async def test_socket_without_the_token_is_closed_with_4401_after_the_handshake(
         assert ws.close_code == 4401
 
 
-async def test_token_offered_alone_is_refused_and_not_logged(
+async def test_token_without_the_protocol_is_refused_and_not_logged(
     locked: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(WSServerHandshakeError):
@@ -250,7 +250,7 @@ async def test_token_offered_alone_is_refused_and_not_logged(
     assert subprotocol(TOKEN) not in caplog.text
 
 
-async def test_check_of_a_host_app_is_asked_instead(dsn: str, aiohttp_client: Callable) -> None:
+async def test_authenticate_of_a_host_application_replaces_the_token(dsn: str, aiohttp_client: Callable) -> None:
     async def check(request: web.Request) -> bool:
         return request.headers.get("X-User") == "juan"
 

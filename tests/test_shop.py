@@ -86,7 +86,7 @@ async def test_table_is_sorted_by_each_column(visit: Visit, client: TestClient) 
     await expect(page.locator(".product-row .name").last).to_have_text("Más")
 
 
-async def test_rows_do_not_move_under_the_pointer(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
+async def test_rows_stay_in_place_under_the_pointer(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
     for name in ("A", "B", "C", "D"):
         await create(client, nombre=name)
     page = await table(visit)
@@ -106,7 +106,7 @@ async def test_rows_do_not_move_under_the_pointer(visit: Visit, client: TestClie
     assert (await names(page))[-1] == "A"
 
 
-async def test_changes_of_others_flash_in_their_cell(visit: Visit, client: TestClient) -> None:  # noqa: F811
+async def test_changed_cells_flash(visit: Visit, client: TestClient) -> None:  # noqa: F811
     await create(client, nombre="Teclado", stock=1)
     page = await table(visit)
     await page.evaluate(
@@ -121,7 +121,7 @@ async def test_changes_of_others_flash_in_their_cell(visit: Visit, client: TestC
     assert "price" not in classes
 
 
-async def test_long_table_has_rows_where_one_looks(visit: Visit, psql: Callable) -> None:  # noqa: F811
+async def test_long_table_draws_only_the_visible_rows(visit: Visit, psql: Callable) -> None:  # noqa: F811
     psql("INSERT INTO productos (nombre, precio) SELECT 'Cable ' || n, n FROM generate_series(1, 10000) AS n")
     page = await table(visit)
     await expect(page.locator("#productCount")).to_have_text("10.000")
@@ -217,7 +217,7 @@ async def test_stock_is_moved_on_a_card(visit: Visit, client: TestClient) -> Non
     await expect(page.get_by_role("button", name="Mover o contar el stock de Teclado")).to_be_focused()
 
 
-async def test_what_one_did_is_undone_as_a_new_change(visit: Visit, client: TestClient) -> None:  # noqa: F811
+async def test_undo_is_a_new_change(visit: Visit, client: TestClient) -> None:  # noqa: F811
     await create(client, nombre="Teclado", descripcion="Mecánico", precio=10, stock=5)
     page = await visit()
     undo = page.locator("#toasts").get_by_role("button", name="Deshacer")
@@ -243,7 +243,7 @@ async def test_what_one_did_is_undone_as_a_new_change(visit: Visit, client: Test
     ]
 
 
-async def test_what_somebody_else_deleted_is_restored_from_the_notice(visit: Visit, client: TestClient) -> None:  # noqa: F811
+async def test_deletion_by_another_user_is_restored_from_the_notice(visit: Visit, client: TestClient) -> None:  # noqa: F811
     await create(client, nombre="Teclado", stock=5)
     page = await visit()
     await connected(page)
@@ -256,7 +256,7 @@ async def test_what_somebody_else_deleted_is_restored_from_the_notice(visit: Vis
 # ---- filters
 
 
-async def test_filters_of_stock_and_what_the_list_is_worth(visit: Visit, client: TestClient) -> None:  # noqa: F811
+async def test_stock_filters_and_value_of_the_list(visit: Visit, client: TestClient) -> None:  # noqa: F811
     for name, stock in (("Nada", 0), ("Poco", 3), ("Mucho", 50)):
         await create(client, nombre=name, precio=10.5, stock=stock)
     page = await visit()
@@ -309,7 +309,7 @@ async def choose(page: Page, path: Path) -> None:
     await (await chooser.value).set_files(path)
 
 
-async def test_file_is_shown_and_imported(visit: Visit, client: TestClient, tmp_path: Path) -> None:  # noqa: F811
+async def test_file_is_previewed_and_imported(visit: Visit, client: TestClient, tmp_path: Path) -> None:  # noqa: F811
     await create(client, nombre="Teclado", descripcion="=1+1", precio=10, stock=1)
     await create(client, nombre="Ratón", descripcion=None, precio=5, stock=2)
     file = tmp_path / "lista.csv"
@@ -334,7 +334,7 @@ async def test_file_is_shown_and_imported(visit: Visit, client: TestClient, tmp_
     assert await page.locator(".toast").count() == 1, "nobody has to be told of what one did oneself"
 
 
-async def test_faults_of_a_file_stand_by_row_and_column(
+async def test_faults_of_a_file_are_shown_by_row_and_column(
     visit: Visit,  # noqa: F811
     client: TestClient,
     tmp_path: Path,
@@ -369,7 +369,7 @@ WOOCOMMERCE = (
 
 
 @pytest.mark.parametrize("shop", ["shopify", "woocommerce"])
-async def test_files_of_other_shops_are_read_by_their_columns(
+async def test_files_of_other_shops_are_mapped_by_columns(
     visit: Visit,  # noqa: F811
     client: TestClient,
     tmp_path: Path,
@@ -408,7 +408,7 @@ async def test_files_of_other_shops_are_read_by_their_columns(
     assert (await product(client))["nombre"] == "Ajeno"
 
 
-async def test_what_is_exported_opens_in_a_spreadsheet_and_changes_nothing_when_it_is_imported(
+async def test_export_opens_in_a_spreadsheet_and_imports_without_changes(
     visit: Visit,  # noqa: F811
     client: TestClient,
     tmp_path: Path,
@@ -437,7 +437,7 @@ async def test_what_is_exported_opens_in_a_spreadsheet_and_changes_nothing_when_
     await expect(page.locator("#confirmImport")).to_be_disabled()
 
 
-async def test_file_is_dropped_on_the_page(visit: Visit, client: TestClient) -> None:  # noqa: F811
+async def test_dropped_file_is_imported(visit: Visit, client: TestClient) -> None:  # noqa: F811
     page = await visit()
     await connected(page)
     await page.evaluate(
@@ -450,7 +450,7 @@ async def test_file_is_dropped_on_the_page(visit: Visit, client: TestClient) -> 
 # ---- one product's history
 
 
-async def test_history_of_a_product_says_what_changed_and_puts_values_back(visit: Visit, client: TestClient) -> None:  # noqa: F811
+async def test_history_of_a_product_shows_and_restores_values(visit: Visit, client: TestClient) -> None:  # noqa: F811
     await create(client, nombre="Otro")
     await create(client, nombre="Teclado", precio=10, stock=5)
     await client.post("/api/productos/2/stock", json={"delta": -2, "motivo": "venta"})
@@ -475,7 +475,7 @@ async def test_history_of_a_product_says_what_changed_and_puts_values_back(visit
     await expect(page.get_by_role("button", name="Restaurar este valor")).to_have_count(0)
 
 
-async def test_history_of_many_changes_comes_by_the_hundred(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
+async def test_long_history_is_paged(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
     await create(client, nombre="Teclado", stock=0)
     for _ in range(150):
         psql("UPDATE productos SET stock = stock + 1")
@@ -491,7 +491,7 @@ async def test_history_of_many_changes_comes_by_the_hundred(visit: Visit, client
 # ---- by keyboard
 
 
-async def test_whole_page_by_keyboard(visit: Visit, client: TestClient) -> None:  # noqa: F811
+async def test_page_is_usable_by_keyboard(visit: Visit, client: TestClient) -> None:  # noqa: F811
     for name in ("Teclado", "Ratón", "Monitor"):
         await create(client, nombre=name, stock=5)
     page = await table(visit)

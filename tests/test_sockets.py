@@ -30,7 +30,7 @@ async def test_welcome_is_that_of_the_guide_with_a_position(client: TestClient) 
     assert len(welcome["timestamp"]) == len("2024-01-30T10:00:00.000Z")
 
 
-async def test_position_of_the_welcome_has_no_gap_behind_it(client: TestClient) -> None:
+async def test_no_event_is_missing_after_the_position_of_the_welcome(client: TestClient) -> None:
     """Sockets that open while changes are made are sent exactly what is above the position they were told."""
     sockets: list[ClientWebSocketResponse] = []
 
@@ -60,7 +60,7 @@ async def test_ping_is_answered_with_the_position(client: TestClient, listen: Ca
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", '"PING"', "{}", '{"type":null}', '{"type":"NADA"}', "[" * 4000])
-async def test_message_that_means_nothing_is_answered_and_the_socket_stays(listen: Callable, text: str) -> None:
+async def test_invalid_message_is_answered_with_an_error(listen: Callable, text: str) -> None:
     ws = await listen()
     await ws.send_str(text)
     assert (await receive(ws, 1))[0]["type"] == "ERROR"
@@ -86,7 +86,7 @@ async def test_message_over_4_kib_closes_with_1009(listen: Callable) -> None:
     assert await closing(ws) == 1009
 
 
-async def test_flood_closes_with_1008_and_disturbs_nobody(client: TestClient, listen: Callable) -> None:
+async def test_flood_closes_with_1008_and_does_not_delay_others(client: TestClient, listen: Callable) -> None:
     ws, other = await listen(), await listen()
     for _ in range(30):
         await ws.send_json({"type": "PING"})
@@ -95,7 +95,7 @@ async def test_flood_closes_with_1008_and_disturbs_nobody(client: TestClient, li
     assert (await receive(other, 1))[0]["type"] == "PRODUCT_CREATED"
 
 
-async def test_socket_too_many_is_refused(dsn: str, aiohttp_client: Callable) -> None:
+async def test_socket_beyond_the_limit_is_refused(dsn: str, aiohttp_client: Callable) -> None:
     client = await aiohttp_client(create_app(dsn=dsn, max_sockets=2))
     first, _ = await client.ws_connect("/ws"), await client.ws_connect("/ws")
     with pytest.raises(WSServerHandshakeError) as caught:
@@ -125,7 +125,7 @@ def stalled(client: TestClient) -> Iterator[socket.socket]:
         yield stalled
 
 
-async def test_client_that_does_not_read_is_cut_off_and_the_others_hear_everything(
+async def test_client_that_does_not_read_is_cut_off_and_others_receive_everything(
     client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inventory_ws.stream.STALL_TIMEOUT", 1.0)
@@ -144,7 +144,7 @@ async def test_client_that_does_not_read_is_cut_off_and_the_others_hear_everythi
             await asyncio.sleep(0.01)
 
 
-async def test_client_that_was_slow_misses_nothing_and_is_live_again(
+async def test_slow_client_misses_nothing_and_becomes_live_again(
     client: TestClient, listen: Callable, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[int] = []
@@ -165,7 +165,7 @@ async def test_client_that_was_slow_misses_nothing_and_is_live_again(
     assert max(written) < MAX_BUFFER + 10_000, "never more at once than may wait for a client"
 
 
-async def test_client_that_leaves_without_a_word_is_forgotten(client: TestClient, listen: Callable) -> None:
+async def test_client_that_vanishes_is_removed(client: TestClient, listen: Callable) -> None:
     ws = await listen()
     ws._response.connection.transport.abort()
     async with asyncio.timeout(5):
@@ -173,7 +173,7 @@ async def test_client_that_leaves_without_a_word_is_forgotten(client: TestClient
             await asyncio.sleep(0.01)
 
 
-async def test_shutdown_closes_with_1001_also_whoever_does_not_read(
+async def test_shutdown_closes_with_1001_even_without_a_reader(
     client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inventory_ws.stream.CLOSE_TIMEOUT", 0.2)
@@ -200,20 +200,18 @@ async def test_shutdown_closes_with_1001_also_whoever_does_not_read(
         (65536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
     ],
 )
-def test_frame_says_its_length_in_the_shortest_way(size: int, header: bytes) -> None:
+def test_frame_has_the_shortest_length_field(size: int, header: bytes) -> None:
     assert frame(b"x" * size) == header + b"x" * size
 
 
-async def test_event_larger_than_a_short_frame_arrives_whole(
-    client: TestClient, listen: Callable, psql: Callable
-) -> None:
+async def test_large_event_arrives_completely(client: TestClient, listen: Callable, psql: Callable) -> None:
     ws = await listen()
     for size in (10, 200, 10_000):
         psql("INSERT INTO productos (nombre, descripcion, precio) VALUES ('ñ', repeat('ñ', %s), 1)", [size])
         assert len((await receive(ws, 1))[0]["data"]["descripcion"]) == size
 
 
-async def test_send_of_aiohttp_that_is_given_up_disturbs_no_other_socket(
+async def test_cancelled_send_of_aiohttp_affects_no_other_socket(
     client: TestClient, listen: Callable, stalled: socket.socket
 ) -> None:
     """Since aiohttp 3.14 a cancelled send poisons the next one on its connection: the broadcast must not use it."""

@@ -80,7 +80,9 @@ async def test_resume_of_a_long_past_has_no_gap_while_others_write(
     await silence(ws)
 
 
-async def test_replayed_events_are_the_live_ones_to_the_byte(source: str, client: TestClient, listen: Callable) -> None:
+async def test_replayed_events_equal_the_live_ones_byte_for_byte(
+    source: str, client: TestClient, listen: Callable
+) -> None:
     live = await listen()
     for number in range(5):
         await create(client, nombre=f"ñ{number}")
@@ -103,7 +105,7 @@ async def test_resume_survives_a_restart_of_the_service(dsn: str, aiohttp_client
 
 
 @pytest.mark.parametrize("position", ["3", "-1", "abc", "", "9" * 30, "1.0", "NaN"])
-async def test_position_that_never_was_is_not_recovered(client: TestClient, position: str) -> None:
+async def test_unknown_position_is_not_recovered(client: TestClient, position: str) -> None:
     await create(client)
     await create(client)
     await settled(client, 2)
@@ -157,9 +159,7 @@ async def test_position_ahead_of_this_instance_is_recovered(
     await silence(ws)
 
 
-async def test_sockets_that_are_cut_at_random_miss_nothing_and_hear_nothing_twice(
-    source: str, client: TestClient, psql: Callable
-) -> None:
+async def test_sockets_cut_at_random_receive_each_event_once(source: str, client: TestClient, psql: Callable) -> None:
     changes, dice = 200, random.Random(7)
 
     async def write() -> None:
@@ -205,7 +205,7 @@ async def history(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(("room", "wanted"), ROOMS)
-async def test_room_is_told_its_events_and_the_position_moves_on(
+async def test_room_receives_its_events_and_the_position_advances(
     client: TestClient, listen: Callable, room: dict[str, Any], wanted: list[int]
 ) -> None:
     ws, everything = await listen(), await listen()
@@ -224,7 +224,7 @@ async def test_room_is_told_its_events_and_the_position_moves_on(
     assert await ids(ws, 1) == [7]
 
 
-async def test_room_is_kept_by_a_resume(source: str, client: TestClient) -> None:
+async def test_room_is_kept_across_a_resume(source: str, client: TestClient) -> None:
     await history(client)
     ws, _ = await resume(client, 0, productos="1", eventos="PRODUCT_CREATED,PRODUCT_DELETED")
     assert await ids(ws, 2) == [1, 6]
@@ -233,7 +233,7 @@ async def test_room_is_kept_by_a_resume(source: str, client: TestClient) -> None
 
 
 @pytest.mark.parametrize("query", ["productos=x", "productos=", "productos=0", "eventos=NADA", "productos=1,,2"])
-async def test_room_that_is_none_is_refused_before_the_upgrade(client: TestClient, query: str) -> None:
+async def test_invalid_room_in_the_query_is_refused_before_the_upgrade(client: TestClient, query: str) -> None:
     headers = {
         "Upgrade": "websocket",
         "Connection": "Upgrade",
@@ -245,7 +245,7 @@ async def test_room_that_is_none_is_refused_before_the_upgrade(client: TestClien
 
 
 @pytest.mark.parametrize("room", ['"productos":7', '"productos":["x"]', '"eventos":["NADA"]', '"eventos":{}'])
-async def test_room_that_is_none_is_answered_with_an_error_and_changes_nothing(
+async def test_invalid_room_in_a_message_is_an_error_and_changes_nothing(
     client: TestClient, listen: Callable, room: str
 ) -> None:
     ws = await listen()
@@ -279,7 +279,7 @@ async def test_retention_keeps_the_newest_and_a_position_before_them_is_not_reco
     assert await prune(client, number=1000) == 0
 
 
-async def test_retention_by_age_stops_at_the_first_that_is_young_enough(client: TestClient, psql: Callable) -> None:
+async def test_retention_by_age_stops_at_the_first_recent_event(client: TestClient, psql: Callable) -> None:
     for _ in range(6):
         await create(client)
     await settled(client, 6)  # or the feed could find its own last event to be another
@@ -292,7 +292,7 @@ async def test_retention_by_age_stops_at_the_first_that_is_young_enough(client: 
     assert psql("SELECT desde FROM eventos_epoca") == [(4,)]
 
 
-async def test_replay_whose_past_is_pruned_under_it_ends_instead_of_leaving_a_gap(
+async def test_replay_of_pruned_events_closes_instead_of_leaving_a_gap(
     forgetful: None, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(5):
@@ -311,7 +311,7 @@ async def test_replay_whose_past_is_pruned_under_it_ends_instead_of_leaving_a_ga
     assert ws.close_code == 1012
 
 
-async def test_service_prunes_by_itself_where_it_is_told_to(dsn: str, aiohttp_client: Callable, psql: Callable) -> None:
+async def test_service_prunes_as_configured(dsn: str, aiohttp_client: Callable, psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) SELECT 'p', n FROM generate_series(1, 50) n")
     await aiohttp_client(create_app(dsn=dsn, keep_events=10))
     async with asyncio.timeout(5):
@@ -319,7 +319,7 @@ async def test_service_prunes_by_itself_where_it_is_told_to(dsn: str, aiohttp_cl
             await asyncio.sleep(0.05)
 
 
-async def test_compressed_socket_hears_what_the_plain_one_does(dsn: str, aiohttp_client: Callable) -> None:
+async def test_compressed_socket_receives_the_same_events(dsn: str, aiohttp_client: Callable) -> None:
     client = await aiohttp_client(create_app(dsn=dsn, compress=True))
     squeezed, plain = await client.ws_connect("/ws", compress=15), await client.ws_connect("/ws")
     assert squeezed.compress
@@ -337,7 +337,7 @@ async def test_compressed_socket_hears_what_the_plain_one_does(dsn: str, aiohttp
     assert (await receive(squeezed, 1))[0]["type"] == "PONG"
 
 
-def test_deflated_frame_is_smaller_and_says_so() -> None:
+def test_deflated_frame_is_smaller_and_flagged() -> None:
     payload = b'{"type":"PRODUCT_UPDATED","data":' + b'{"nombre":"Laptop"}' * 20
     data = deflated(payload)
     assert data[0] == 0xC1
@@ -347,7 +347,7 @@ def test_deflated_frame_is_smaller_and_says_so() -> None:
     assert deflated(b"{}") == frame(b"{}")
 
 
-async def test_replay_that_fails_ends_the_connection_instead_of_leaving_a_gap(
+async def test_failed_replay_closes_instead_of_leaving_a_gap(
     forgetful: None, client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(5):

@@ -52,7 +52,7 @@ async def code(ws: aiohttp.ClientWebSocketResponse) -> int | None:
     return received.data
 
 
-async def test_changes_are_heard_and_resumed(session: aiohttp.ClientSession) -> None:
+async def test_changes_are_received_and_resumed(session: aiohttp.ClientSession) -> None:
     ws = await session.ws_connect("/ws")
     await receive(ws, 1)
     for _ in range(3):
@@ -69,7 +69,7 @@ async def test_close_codes(session: aiohttp.ClientSession) -> None:
     assert await code(ws) == 1003
 
 
-async def test_end_of_the_service_is_told(session: aiohttp.ClientSession, app: web.Application) -> None:
+async def test_shutdown_closes_with_1001(session: aiohttp.ClientSession, app: web.Application) -> None:
     ws = await session.ws_connect("/ws", autoclose=False)
     await receive(ws, 1)
     await app.shutdown()
@@ -87,7 +87,7 @@ async def test_slow_client_misses_nothing(session: aiohttp.ClientSession, app: w
     assert [event["id"] for event in await receive(slow, 1000)] == list(range(1, 1001))
 
 
-async def test_client_that_is_gone_is_forgotten(
+async def test_vanished_client_is_removed(
     session: aiohttp.ClientSession, app: web.Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inventory_ws.sockets.HEARTBEAT", 0.2)

@@ -78,7 +78,7 @@ async def test_upgrade_keeps_products_log_and_positions(
     await works(client, 8)
 
 
-def test_upgrade_beside_a_transaction_of_before_fails_neither(dsn: str, connect: Callable, psql: Callable) -> None:
+def test_upgrade_during_an_open_transaction_fails_neither(dsn: str, connect: Callable, psql: Callable) -> None:
     writer = connect()
     writer.autocommit = False
     with writer.cursor() as cursor, ThreadPoolExecutor(1) as pool:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 EVENT = b'{"type":"PRODUCT_CREATED","id":1}'
 
 
-def test_answer_is_told_from_the_events_between() -> None:
+def test_answer_is_distinguished_from_interleaved_events() -> None:
     ours, theirs = socket.socketpair()
     events = frame(FIN | TEXT, EVENT, mask=b"") + frame(FIN | RSV1 | TEXT, deflated(EVENT), mask=b"")
     with closing(ours), closing(theirs):
@@ -24,7 +24,7 @@ def test_answer_is_told_from_the_events_between() -> None:
         assert malformed.told(ours) == STAYS
 
 
-async def test_client_is_closed_where_a_check_fails(server: str) -> None:
+async def test_client_is_closed_when_a_check_fails(server: str) -> None:
     with database(server) as dsn:
         async with inventory(dsn) as service:
             with pytest.raises(AssertionError, match="a check failed"):
@@ -35,21 +35,21 @@ async def test_client_is_closed_where_a_check_fails(server: str) -> None:
                     await asyncio.sleep(0.01)
 
 
-async def test_socket_that_breaks_the_rules_is_closed_and_disturbs_nobody(server: str) -> None:
+async def test_socket_that_breaks_the_rules_is_closed_alone(server: str) -> None:
     await holds(malformed.check(server, rounds=1))
 
 
-async def test_client_that_is_slow_is_given_up_and_keeps_nobody_waiting(server: str) -> None:
+async def test_client_that_is_slow_is_cut_off_and_delays_nobody(server: str) -> None:
     await holds(slow.check(server, 5, hurry=True))
 
 
-async def test_cell_of_the_security_matrix_has_its_status(server: str) -> None:
+async def test_every_cell_of_the_security_matrix_has_its_status(server: str) -> None:
     await holds(matrix.check(server, every=7))  # which meets every value of every dimension
 
 
-async def test_generated_requests_find_no_fault_of_ours(server: str) -> None:
+async def test_generated_requests_cause_no_internal_error(server: str) -> None:
     await holds(generated.check(server, 300, chance=False))
 
 
-async def test_connections_by_the_hundred_are_counted_and_forgotten(server: str) -> None:
+async def test_hundreds_of_connections_are_counted_and_removed(server: str) -> None:
     await holds(crowded.check(server, 300, hurry=True))

@@ -60,7 +60,7 @@ MUTATIONS = [
         "inventory_ws/security.py",
         "if guarded and origin and origin not in origins",
         "if False and origin not in origins",
-        "tests/test_security.py -k origin_of_somebody_else",
+        "tests/test_security.py -k foreign_origin",
     ),
     Mutation(
         "a statement that the server cancelled is a 503",
@@ -74,7 +74,7 @@ MUTATIONS = [
         "inventory_ws/database.py",
         "async with asyncio.timeout_at(deadline), self._slots:",
         "async with asyncio.timeout_at(deadline):",
-        "tests/test_database.py -k share_the_connections",
+        "tests/test_database.py -k more_statements_than_connections",
     ),
     Mutation(
         "the loop leaves a socket that libpq has closed",
@@ -102,21 +102,21 @@ MUTATIONS = [
         "sql/schema.sql",
         "    IF antes IS DISTINCT FROM aqui THEN\n",
         "    IF antes IS NULL THEN\n",
-        "tests/test_history.py -k folder_that_is_put_back",
+        "tests/test_history.py -k restored_folder",
     ),
     Mutation(
         "the adoption of a newer epoch",
         "inventory_ws/feed.py",
         "        if epoch != self.epoch:\n            await self._begin(",
         "        if not self.epoch:\n            await self._begin(",
-        "tests/test_history.py -k postgresql_that_is_restarted",
+        "tests/test_history.py -k restart_of_postgresql",
     ),
     Mutation(
         "the look at the last event that was told",
         "inventory_ws/feed.py",
         "            if last.payload != self._recent[-1].payload:\n                return None\n",
         "",
-        "tests/test_history.py -k log_that_has_lost_its_end",
+        "tests/test_history.py -k log_without_its_end",
     ),
     Mutation(
         "the one time limit of a request with a key",
@@ -130,7 +130,7 @@ MUTATIONS = [
         "sql/schema.sql",
         "CREATE UNIQUE INDEX eventos_clave",
         "CREATE INDEX eventos_clave",
-        "tests/test_once.py -k wait_for_the_table",
+        "tests/test_once.py -k waiting_for_the_table",
     ),
     Mutation(
         "the fingerprint",
@@ -138,21 +138,21 @@ MUTATIONS = [
         '    if rows and rows[0][0].partition(" ")[0] != cause.huella:'
         "  # an import stores its result behind the fingerprint\n        raise KeyReused\n",
         "",
-        "tests/test_once.py -k 'another_request or another_person'",
+        "tests/test_once.py -k 'another_request or another_user'",
     ),
     Mutation(
         "all rows of a file or none",
         "inventory_ws/repository.py",
         "            WHERE id IS NULL AND NOT EXISTS (SELECT FROM perdidas) ORDER BY fila\n",
         "            WHERE id IS NULL ORDER BY fila\n",
-        "tests/test_csvfile.py -k faults_stand_by_row",
+        "tests/test_csvfile.py -k faults_have_row",
     ),
     Mutation(
         "the lock on the rows of a file",
         "inventory_ws/repository.py",
         " ORDER BY id FOR NO KEY UPDATE\n",
         "\n",
-        "tests/test_csvfile.py -k deleted_while_a_file_is_read",
+        "tests/test_csvfile.py -k deleted_during_an_import",
     ),
     Mutation(
         "the key of a file, at its first event",
@@ -166,7 +166,7 @@ MUTATIONS = [
         "inventory_ws/csvfile.py",
         '                product[name] = f"\'{product[name]}"\n',
         "                pass\n",
-        "tests/test_csvfile.py -k exported_and_imported_unchanged",
+        "tests/test_csvfile.py -k exported_list_imported_unchanged",
     ),
     Mutation(
         "the look-up before a change",
@@ -174,28 +174,28 @@ MUTATIONS = [
         "            if done := await _find_done(db, cause):  # first, as a failing INSERT would leave a gap in the ids\n"
         "                return done\n",
         "",
-        "tests/test_once.py -k answered_as_the_first_time",
+        "tests/test_once.py -k repeated_request_gets",
     ),
     Mutation(
         "the look-up before a refusal",
         "inventory_ws/repository.py",
         "cause) or await _find_done(db, cause)",
         "cause)",
-        "tests/test_once.py -k wait_for_the_table",
+        "tests/test_once.py -k waiting_for_the_table",
     ),
     Mutation(
         "the look-up after a collision",
         "inventory_ws/repository.py",
         "                if done := await _find_done(db, cause):\n                    return done\n                raise\n",
         "                raise\n",
-        "tests/test_once.py -k wait_for_the_table",
+        "tests/test_once.py -k waiting_for_the_table",
     ),
     Mutation(
         "first only what changes something",
         "inventory_ws/repository.py",
         "sql + differs, params",
         "sql, params",
-        "tests/test_once.py -k wait_for_the_table",
+        "tests/test_once.py -k waiting_for_the_table",
     ),
     Mutation(
         "the limit for each host",
