@@ -57,8 +57,11 @@ async def test_docs_need_no_token_and_use_the_prefix(
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (320, "dark")])
 async def test_docs_fit_every_width_and_axe_finds_no_fault(
-    visit: Visit, client: TestClient, width: int, scheme: str
-) -> None:  # noqa: F811
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    width: int,
+    scheme: str,
+) -> None:
     url = str(client.make_url("/docs"))
     page = await unfolded(await visit(url, viewport={"width": width, "height": 800}, color_scheme=scheme))
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
