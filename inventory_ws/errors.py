@@ -78,14 +78,18 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as exc:
         if exc.status < 400:
             raise
-        headers = {name: exc.headers[name] for name in (hdrs.ALLOW, hdrs.RETRY_AFTER) if name in exc.headers}
-        hint = _without_slash(request) if exc.status == 404 else ""
-        return Failure(exc.status, MESSAGES.get(exc.status, exc.reason) + hint, headers=headers).response
+        return _of_aiohttp(request, exc).response
     except Exception as exc:
         if isinstance(exc, Rejected) and (faults := _refused(exc)):
             return Failure(400, INVALID, errors=faults).response
         log.exception("%s %s failed", request.method, request.rel_url.raw_path)
         return Failure(500, MESSAGES[500]).response
+
+
+def _of_aiohttp(request: web.Request, exc: web.HTTPException) -> Failure:
+    headers = {name: exc.headers[name] for name in (hdrs.ALLOW, hdrs.RETRY_AFTER) if name in exc.headers}
+    hint = _without_slash(request) if exc.status == 404 else ""
+    return Failure(exc.status, MESSAGES.get(exc.status, exc.reason) + hint, headers=headers)
 
 
 def _refused(exc: Rejected) -> list[dict[str, str]]:

@@ -6,15 +6,16 @@ from typing import NoReturn
 
 from aiohttp import hdrs, web
 
-from . import csvfile, eventlog, listing, repository
+from . import csvfile, eventlog, importing, listing, repository
 from .database import DATABASE
 from .errors import INVALID, Failure
 from .feed import FEED
+from .importing import Imported
 from .listing import LIST_CACHE, Products
 from .postgresql_errors import Unavailable
 from .product import EventPage, NewProduct, Page, ProductChange, StockMove, encode
 from .replay import Lost
-from .repository import Imported, Product
+from .repository import Product
 from .requests import MAX_FILE, read_body, read_cause, read_id, read_model, read_versions, wants_csv
 from .sockets import SOCKETS
 
@@ -82,7 +83,7 @@ async def _import(request: web.Request) -> web.Response:
     table = await asyncio.to_thread(csvfile.parse, await read_body(request))
     faults = table.faults
     if not faults:
-        done = await repository.import_products(
+        done = await importing.import_products(
             request.app[DATABASE], table.fields, table.rows, await read_cause(request, "importación")
         )
         faults = [{"row": row, "field": "id", "message": "no existe"} for row in done.missing]

@@ -11,7 +11,6 @@ from .database import Database
 from .postgresql_errors import Rejected, Unavailable
 from .product import NewProduct, ProductChange, encode
 
-IMPORT_TIMEOUT = 60.0  # seconds for a whole file
 REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused; change and answer together stay under four
 
 Versions = Sequence[datetime] | None
@@ -26,6 +25,10 @@ class Cause(NamedTuple):
     motivo: str = ""
     clave: str = ""
     huella: str = ""
+
+    def text(self) -> str:
+        """As the trigger of the log reads it: JSON without the empty fields."""
+        return encode({name: value for name, value in self._asdict().items() if value})
 
 
 class KeyReused(Exception):
@@ -43,15 +46,6 @@ class Product(NamedTuple):
     def version(self) -> str:
         """Its `updated_at`, the last field of the JSON object; also its ETag."""
         return self.json[-26:-2]
-
-
-class Imported(NamedTuple):
-    """The result of an import. `json`: `{"creados":2,"actualizados":1}`. `missing`: the numbers of rows whose product does
-    not exist; if there are any, nothing was written."""
-
-    json: str
-    missing: Sequence[int] = ()
-    replayed: bool = False
 
 
 async def get_product(db: Database, product_id: int, seconds: float | None = None) -> Product | None:
@@ -108,52 +102,6 @@ async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) ->
     return await _change(db, sql, {"id": product_id, "delta": delta}, cause)
 
 
-async def import_products(db: Database, fields: Sequence[str], rows: str, cause: Cause) -> Imported:
-    """Create and change products by the rows of a file (`csvfile.Table`), in one statement: all rows or none."""
-    # An empty cell equals an empty description and a missing one. A name written by SQL may have blanks at its ends.
-    same = {
-        "descripcion": "coalesce(p.descripcion, '') = coalesce(f.descripcion, '')",
-        "nombre": "p.nombre IN (f.nombre, f.crudo)",
-    }
-    sql = f"""
-        WITH filas AS MATERIALIZED (
-            SELECT * FROM json_to_recordset(%(rows)s::json) AS f
-            (fila integer, id bigint, nombre text, crudo text, descripcion text, precio numeric, stock integer)
-        ), vistos AS MATERIALIZED (
-            SELECT id FROM productos WHERE id IN (SELECT id FROM filas) ORDER BY id FOR NO KEY UPDATE
-        ), perdidas AS MATERIALIZED (
-            SELECT fila FROM filas WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM vistos) ORDER BY fila LIMIT 100
-        ), creados AS (
-            INSERT INTO productos (nombre, descripcion, precio, stock)
-            SELECT nombre, descripcion, precio, stock FROM filas
-            WHERE id IS NULL AND NOT EXISTS (SELECT FROM perdidas) ORDER BY fila
-            RETURNING id
-        ), cambiados AS (
-            UPDATE productos AS p SET {", ".join(f"{name} = f.{name}" for name in fields)} FROM filas AS f
-            WHERE p.id = f.id AND NOT EXISTS (SELECT FROM perdidas)
-              AND NOT ({" AND ".join(same.get(name, f"p.{name} = f.{name}") for name in fields)})
-            RETURNING p.id
-        ), hecho AS (
-            SELECT c + a AS cuantos, format('{{"creados":%s,"actualizados":%s}}', c, a) AS json
-            FROM (SELECT count(*) AS c FROM creados) AS nuevos, (SELECT count(*) AS a FROM cambiados) AS otros
-        )
-        SELECT json, ARRAY(SELECT fila FROM perdidas), cuantos, set_config('inventory_ws.causa',
-            jsonb_strip_nulls(%(cause)s::jsonb || jsonb_build_object('huella', %(print)s::text || ' ' || json))::text, true)
-        FROM hecho
-        """
-    params = {"rows": rows, "cause": _text(cause._replace(huella="")), "print": cause.huella or None}
-    made: Row = ()
-    if not (done := await _find_event(db, cause)):
-        try:
-            (made,) = await _draw(db, sql, params, IMPORT_TIMEOUT)
-        except Rejected:
-            if not (done := await _find_event(db, cause)):
-                raise
-    if made and not made[2]:  # a concurrent request with the same key may have done it first
-        done = await _find_event(db, cause)
-    return Imported(done[0].partition(" ")[2], replayed=True) if done else Imported(made[0], made[1])
-
-
 async def _change(db: Database, sql: str, params: Params, cause: Cause, differs: str = "") -> Product | None:
     """Execute the change; with a key, only once. `differs`: a condition that is false if the change has no effect.
 
@@ -181,12 +129,12 @@ async def _make(db: Database, sql: str, params: Params, cause: Cause) -> Product
     sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos) AS j)"
     if any(cause):
         sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # the trigger reads it at COMMIT
-        params = {**params, "cause": _text(cause)}
-    rows = await _draw(db, sql, params)
+        params = {**params, "cause": cause.text()}
+    rows = await draw(db, sql, params)
     return Product(*rows[0][:2]) if rows else None
 
 
-async def _draw(db: Database, sql: str, params: Params, seconds: float | None = None) -> list[Row]:
+async def draw(db: Database, sql: str, params: Params, seconds: float | None = None) -> list[Row]:
     """Run a statement that may draw ids from the sequence. An id that somebody inserted explicitly collides; nothing has
     been changed then, and the second attempt draws other ids."""
     try:
@@ -197,17 +145,14 @@ async def _draw(db: Database, sql: str, params: Params, seconds: float | None = 
         return await db.fetch(sql, params, seconds=seconds)
 
 
-def _text(cause: Cause) -> str:
-    return encode({name: text for name, text in cause._asdict().items() if text})
-
-
 async def _find_done(db: Database, cause: Cause) -> Product | None:
     """Return the result of the first request with the key, or None if there was none. Raises KeyReused."""
-    done = await _find_event(db, cause)
+    done = await find_event(db, cause)
     return Product(done[1], done[2], replayed=True) if done else None
 
 
-async def _find_event(db: Database, cause: Cause) -> Row | None:
+async def find_event(db: Database, cause: Cause) -> Row | None:
+    """Return the fingerprint, the product's id and its JSON of the first event with the key, or None. Raises KeyReused."""
     if not cause.clave:
         return None
     sql = """

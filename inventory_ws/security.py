@@ -51,21 +51,7 @@ def security(
     """
     if isinstance(hosts, str) or isinstance(origins, str):
         raise TypeError("hosts and origins are collections of names, not one text")
-    names = {host.lower().removesuffix(".") for host in hosts or () if "/" not in host}
-    networks = [ip_network(host, strict=False) for host in hosts or () if "/" in host]
-
-    @lru_cache(maxsize=256)
-    def ours(authority: str) -> bool:
-        """Whether the `Host` header names this server."""
-        if not (found := AUTHORITY.fullmatch(authority.lower())):
-            return False
-        name = found[1] or found[2]
-        if name in names or f".{name}".endswith(".localhost"):  # RFC 6761: nobody can register it
-            return True
-        try:
-            return any(ip_address(name) in network for network in networks)
-        except ValueError:
-            return False
+    is_ours = None if hosts is None else _host_check(hosts)
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -84,7 +70,7 @@ def security(
         """Return the response to a request that does not reach its handler."""
         host = request.headers.get(hdrs.HOST, "")
         # DNS rebinding: if an attacker's name resolves to 127.0.0.1, the browser takes his page for same-origin.
-        if hosts is not None and not ours(host):
+        if is_ours and not is_ours(host):
             return Failure(421, "Este servidor no atiende ese nombre (Host); véase --hosts").response
         guarded = request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers
         if guarded and origin and origin not in origins and origin.partition("://")[2].lower() != host.lower():
@@ -102,6 +88,26 @@ def security(
         return None
 
     return guard
+
+
+def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
+    names = {host.lower().removesuffix(".") for host in hosts if "/" not in host}
+    networks = [ip_network(host, strict=False) for host in hosts if "/" in host]
+
+    @lru_cache(maxsize=256)
+    def is_ours(authority: str) -> bool:
+        """Whether the `Host` header names this server."""
+        if not (found := AUTHORITY.fullmatch(authority.lower())):
+            return False
+        name = found[1] or found[2]
+        if name in names or f".{name}".endswith(".localhost"):  # RFC 6761: nobody can register it
+            return True
+        try:
+            return any(ip_address(name) in network for network in networks)
+        except ValueError:
+            return False
+
+    return is_ours
 
 
 def bearer(token: str) -> Authenticate:

@@ -35,14 +35,8 @@ HANDSHAKE = web.AppKey("HANDSHAKE", asyncio.Lock)
 
 async def websocket(request: web.Request) -> web.StreamResponse:
     """Serves one client's socket from the handshake to the close."""
-    state = request.app
-    sockets, feed = state[SOCKETS], state[FEED]
-    offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
-    if offered and PROTOCOL not in [name.strip() for name in offered.split(",")]:
-        # aiohttp would log the offered protocols, a token among them.
-        raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")
-    if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
-        raise Failure(400, MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
+    _check_handshake(request)
+    state, sockets = request.app, request.app[SOCKETS]
     room = _parse_room({name: text.split(",") for name, text in request.query.items()})
     ws = web.WebSocketResponse(
         heartbeat=HEARTBEAT,
@@ -57,7 +51,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         if request.transport is not None:
             await _end(request.transport, UNAUTHORIZED, "hace falta una clave de acceso")
         return ws
-    position = await _position(request, feed)
+    position = await _position(request, state[FEED])
     async with state[HANDSHAKE]:
         await asyncio.sleep(0)
         if len(sockets) >= state[MAX_SOCKETS]:
@@ -74,6 +68,16 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     if farewell:
         await _end(stream.transport, *farewell)
     return ws
+
+
+def _check_handshake(request: web.Request) -> None:
+    """Raises Failure if aiohttp would not refuse the handshake properly."""
+    offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
+    if offered and PROTOCOL not in [name.strip() for name in offered.split(",")]:
+        # aiohttp would log the offered protocols, a token among them.
+        raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")
+    if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
+        raise Failure(400, MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
 
 
 async def _open(

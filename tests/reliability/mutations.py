@@ -93,7 +93,7 @@ MUTATIONS = [
     Mutation(
         "the check of Host",
         "inventory_ws/security.py",
-        "if hosts is not None and not ours(host):",
+        "if is_ours and not is_ours(host):",
         "if False:",
         "tests/test_wire.py -k security_matrix",
     ),
@@ -142,14 +142,14 @@ MUTATIONS = [
     ),
     Mutation(
         "all rows of a file or none",
-        "inventory_ws/repository.py",
+        "inventory_ws/importing.py",
         "            WHERE id IS NULL AND NOT EXISTS (SELECT FROM perdidas) ORDER BY fila\n",
         "            WHERE id IS NULL ORDER BY fila\n",
         "tests/test_csvfile.py -k faults_have_row",
     ),
     Mutation(
         "the lock on the rows of a file",
-        "inventory_ws/repository.py",
+        "inventory_ws/importing.py",
         " ORDER BY id FOR NO KEY UPDATE\n",
         "\n",
         "tests/test_csvfile.py -k deleted_during_an_import",

@@ -1,0 +1,70 @@
+"""The SQL of an import: all rows of a file in one statement."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .aiopg_fixes import Row
+from .database import Database
+from .postgresql_errors import Rejected
+from .repository import Cause, draw, find_event
+
+IMPORT_TIMEOUT = 60.0  # seconds for a whole file
+
+
+class Imported(NamedTuple):
+    """The result of an import. `json`: `{"creados":2,"actualizados":1}`. `missing`: the numbers of rows whose product does
+    not exist; if there are any, nothing was written."""
+
+    json: str
+    missing: Sequence[int] = ()
+    replayed: bool = False
+
+
+def _sql(fields: Sequence[str]) -> str:
+    """Return the statement of an import that writes `fields`."""
+    # An empty cell equals an empty description and a missing one. A name written by SQL may have blanks at its ends.
+    same = {
+        "descripcion": "coalesce(p.descripcion, '') = coalesce(f.descripcion, '')",
+        "nombre": "p.nombre IN (f.nombre, f.crudo)",
+    }
+    return f"""
+        WITH filas AS MATERIALIZED (
+            SELECT * FROM json_to_recordset(%(rows)s::json) AS f
+            (fila integer, id bigint, nombre text, crudo text, descripcion text, precio numeric, stock integer)
+        ), vistos AS MATERIALIZED (
+            SELECT id FROM productos WHERE id IN (SELECT id FROM filas) ORDER BY id FOR NO KEY UPDATE
+        ), perdidas AS MATERIALIZED (
+            SELECT fila FROM filas WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM vistos) ORDER BY fila LIMIT 100
+        ), creados AS (
+            INSERT INTO productos (nombre, descripcion, precio, stock)
+            SELECT nombre, descripcion, precio, stock FROM filas
+            WHERE id IS NULL AND NOT EXISTS (SELECT FROM perdidas) ORDER BY fila
+            RETURNING id
+        ), cambiados AS (
+            UPDATE productos AS p SET {", ".join(f"{name} = f.{name}" for name in fields)} FROM filas AS f
+            WHERE p.id = f.id AND NOT EXISTS (SELECT FROM perdidas)
+              AND NOT ({" AND ".join(same.get(name, f"p.{name} = f.{name}") for name in fields)})
+            RETURNING p.id
+        ), hecho AS (
+            SELECT c + a AS cuantos, format('{{"creados":%s,"actualizados":%s}}', c, a) AS json
+            FROM (SELECT count(*) AS c FROM creados) AS nuevos, (SELECT count(*) AS a FROM cambiados) AS otros
+        )
+        SELECT json, ARRAY(SELECT fila FROM perdidas), cuantos, set_config('inventory_ws.causa',
+            jsonb_strip_nulls(%(cause)s::jsonb || jsonb_build_object('huella', %(print)s::text || ' ' || json))::text, true)
+        FROM hecho
+        """
+
+
+async def import_products(db: Database, fields: Sequence[str], rows: str, cause: Cause) -> Imported:
+    """Create and change products by the rows of a file (`csvfile.Table`), in one statement: all rows or none."""
+    params = {"rows": rows, "cause": cause._replace(huella="").text(), "print": cause.huella or None}
+    made: Row = ()
+    if not (done := await find_event(db, cause)):
+        try:
+            (made,) = await draw(db, _sql(fields), params, IMPORT_TIMEOUT)
+        except Rejected:
+            if not (done := await find_event(db, cause)):
+                raise
+    if made and not made[2]:  # a concurrent request with the same key may have done it first
+        done = await find_event(db, cause)
+    return Imported(done[0].partition(" ")[2], replayed=True) if done else Imported(made[0], made[1])
