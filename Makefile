@@ -24,7 +24,7 @@ test-fast: $(VENV)/test.stamp ## the tests that start no program, server or brow
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 .PHONY: exercise
-exercise: $(VENV)/test.stamp ## checks your solution of an exercise of GUIA.md: make exercise N=4.1
+exercise: $(VENV)/test.stamp ## checks your solution of an exercise of guia/: make exercise N=4.1
 	$(BIN)/python -m pytest -q tests/exercises/check_$$(echo $(N) | tr . _).py
 
 .PHONY: lint

@@ -1,4 +1,4 @@
-"""The exercises of GUIA.md: each check fails where nothing was done, and passes where its solution was applied."""
+"""The exercises of the guide: each check fails where nothing was done, and passes where its solution was applied."""
 
 import os
 import re
@@ -11,11 +11,11 @@ from xml.etree import ElementTree
 import pytest
 from unidiff import PatchSet
 
+from .tools.guide import GUIDE
 from .tools.service import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tests" / "exercises"
-GUIDE = (ROOT / "GUIA.md").read_text()
 NUMBERS = sorted((path.stem for path in FOLDER.glob("*.patch")), key=lambda number: [*map(int, number.split("."))])
 LIMIT = 90 * PATIENCE  # seconds for the checks of one tree
 

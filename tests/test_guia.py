@@ -14,14 +14,15 @@ from textwrap import dedent
 import pytest
 
 from .test_main import CLEAN, ROOT, Service, service  # noqa: F401
-from .tools.markdown import Block, blocks, commands, curl, timeless
+from .tools.guide import CHAPTERS, CONTENTS, FOLDER, GUIDE
+from .tools.markdown import Block, blocks, commands, curl, slug, timeless
 from .tools.service import PATIENCE, free_port
 
-GUIA = (ROOT / "GUIA.md").read_text()
 CODE = {"python", "javascript", "sql", "html"}
 READING = re.compile(r"curl -s \S+$")
 KINDS = ("flowchart", "sequenceDiagram", "stateDiagram-v2")
-CHAPTERS = """
+PAGES = [*FOLDER.glob("*.md"), ROOT / "README.md", *(ROOT / ".github").glob("*.md")]
+TITLES = """
 1. ¿Qué es WebSocket?
 2. HTTP frente a WebSocket
 3. Arquitectura del sistema
@@ -40,17 +41,28 @@ CHAPTERS = """
 """.strip().splitlines()
 
 
-def chapters() -> list[str]:
-    return re.split(r"^(?=## )", GUIA, flags=re.MULTILINE)
-
-
 def test_chapters_are_in_their_order() -> None:
-    assert [chapter.splitlines()[0] for chapter in chapters() if chapter[:4] != "# Gu"][:15] == [
-        f"## {name}" for name in CHAPTERS
-    ]
-    for name in CHAPTERS:  # as GitHub makes a link of a heading
-        link = re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-")
-        assert f"[{name.partition(' ')[2]}](#{link})" in GUIA
+    assert [title for title, _ in CONTENTS if title[0].isdigit()] == TITLES
+    assert {file for _, file in CONTENTS} | {"README.md"} == {path.name for path in FOLDER.glob("*.md")}
+
+
+@pytest.mark.parametrize("number", range(len(CONTENTS)), ids=[file for _, file in CONTENTS])
+def test_chapter_has_its_title_and_links_to_its_neighbours(number: int) -> None:
+    before = [f"[← {title}]({file})" for title, file in CONTENTS[max(number - 1, 0) : number]]
+    after = [f"[{title} →]({file})" for title, file in CONTENTS[number + 1 : number + 2]]
+    links = " · ".join([*before, "[Índice](README.md)", *after])
+    assert CHAPTERS[number].startswith(f"{links}\n\n# {CONTENTS[number][0]}\n")
+    assert CHAPTERS[number].endswith(f"\n\n{links}\n")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
+        file, _, anchor = target.partition("#")
+        there = page.parent / file if file else page
+        assert there.exists(), target
+        headings = re.findall(r"^#+ (.+)$", there.read_text(), re.MULTILINE) if anchor else []
+        assert not anchor or anchor in map(slug, headings), target
 
 
 def pieces(excerpt: str) -> list[str]:
@@ -72,7 +84,7 @@ def stands_in(excerpt: str, text: str) -> bool:
     return True
 
 
-EXCERPTS = [block for block in blocks(GUIA) if block.kind == "Archivo"]
+EXCERPTS = [block for block in blocks(GUIDE) if block.kind == "Archivo"]
 
 
 @pytest.mark.parametrize("excerpt", EXCERPTS, ids=lambda excerpt: f"{excerpt.name}:{excerpt.text.splitlines()[0]}")
@@ -81,14 +93,14 @@ def test_excerpt_stands_in_its_file(excerpt: Block) -> None:
 
 
 def test_code_is_an_excerpt_or_a_program_or_says_that_it_is_neither() -> None:
-    assert [block for block in blocks(GUIA) if block.language in CODE and not block.kind] == []
-    for block in blocks(GUIA, "python"):
+    assert [block for block in blocks(GUIDE) if block.language in CODE and not block.kind] == []
+    for block in blocks(GUIDE, "python"):
         if block.kind == "Boceto":
-            compile(block.text, "GUIA.md", "exec")
+            compile(block.text, "guia", "exec")
 
 
 def test_diagrams_are_of_a_kind_that_is_drawn() -> None:
-    diagrams = blocks(GUIA, "mermaid")
+    diagrams = blocks(GUIDE, "mermaid")
     assert len(diagrams) >= 9
     for diagram in diagrams:
         first, *rest = diagram.text.splitlines()
@@ -184,7 +196,7 @@ def test_session_of_the_guide_is_what_happens(service: Callable[..., Service], d
     session = Session(tmp_path, service("--demo").url, dsn)
     typed = 0
     try:
-        for chapter in chapters():
+        for chapter in CHAPTERS:
             for block in blocks(chapter):
                 if block.kind in ("Programa", "Datos"):
                     session.keep(block)
@@ -192,8 +204,8 @@ def test_session_of_the_guide_is_what_happens(service: Callable[..., Service], d
                     session.type(block.text)
                     typed += block.text.count("\n$ ") + 1
             session.close()
-        programs = {block.name for block in blocks(GUIA) if block.kind == "Programa"}
-        sessions = "".join(block.text for block in blocks(GUIA, "console"))
+        programs = {block.name for block in blocks(GUIDE) if block.kind == "Programa"}
+        sessions = "".join(block.text for block in blocks(GUIDE, "console"))
         assert set(re.findall(r"^\$ \.venv/bin/python (\S+)", sessions, re.MULTILINE)) == programs
         assert typed > 20
     finally:

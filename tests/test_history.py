@@ -17,9 +17,9 @@ from inventory_ws.feed import FEED
 
 from .conftest import PRODUCT, create, healthy, settled
 from .reliability.killed import data_folder, serving
-from .test_guia import GUIA
 from .test_stream import ids, resume
 from .tools.cluster import Cluster
+from .tools.guide import GUIDE
 from .tools.markdown import blocks
 from .tools.screen import agree, run, shown
 from .tools.service import free_port
@@ -156,7 +156,7 @@ async def test_positions_after_a_restored_folder(cluster: Cluster, serve: Serve,
 @pytest.mark.slow
 async def test_positions_in_the_experiment_of_the_guide(tmp_path: Path) -> None:
     data, port, welcomes = data_folder(), free_port(), []
-    keep, put_back = [block.text for block in blocks(GUIA, "sh") if "DATOS" in block.text]
+    keep, put_back = [block.text for block in blocks(GUIDE, "sh") if "DATOS" in block.text]
     keep = keep.replace("~/.local/share/inventory_ws", str(data))
     for number, step in enumerate((keep, f"DATOS={data}\n{put_back}", "")):
         async with serving(data, port) as service, service.session.ws_connect(f"{service.url}/ws") as ws:

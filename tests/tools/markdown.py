@@ -36,6 +36,11 @@ def commands(session: str) -> Iterator[tuple[str, str]]:
         yield command, printed
 
 
+def slug(heading: str) -> str:
+    """The anchor of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
 def timeless(text: str) -> str:
     """The text without what is another one every time: times, and the epoch of a log."""
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME", text)
