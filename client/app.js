@@ -8,7 +8,7 @@ import './keys.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, toast } from './notices.js';
 import { attachProduct, openProduct } from './product.js';
 import { drawTable, productTable } from './table.js';
-import { attachView, follow, followedWithout, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, select, showAll, touch, wanted, whyEmpty } from './view.js';
+import { attachView, follow, followedWithout, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, select, showAll, touch, wanted, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
 const inventory = new Inventario(document.baseURI);
@@ -236,5 +236,10 @@ nameToggle();
 
 // On a phone the list comes first.
 if (matchMedia('(max-width: 899px)').matches) $('createPanel').open = $('logPanel').open = false;
+
+// What the cable shows is loaded when somebody wants to see it; left open, it sees the page connect.
+const useCable = (use) => import('./cable.js').then(({ open, close }) => (use ? open(inventory) : close()), () => toast('No se pudo cargar el cable.', { kind: 'error' }));
+$('cableToggle').onclick = () => useCable($('cable').hidden);
+if (kept('inventario-cable', false)) await useCable(true);
 
 inventory.connect();

@@ -85,6 +85,11 @@ export class Inventario extends EventTarget {
   #quietTimer;
   #ceiling;
   #keyless = false;
+  /** What requests and sockets are made with, here for whoever looks on to put theirs in its place. */
+  net = {
+    ask: (url, options, progress) => (progress ? send(url, options, progress) : fetch(url, options)),
+    open: (url, protocols) => new WebSocket(url, protocols),
+  };
 
   constructor(base, { token = '', pingEvery = 30_000, patience = 10_000, firstDelay = 1_000, maxDelay = 30_000, goodAfter = 5_000, answerWithin = 15_000 } = {}) {
     super();
@@ -132,6 +137,11 @@ export class Inventario extends EventTarget {
     return covers(this.#heard, this.#wanted);
   }
 
+  /** The WebSocket in use; null between two. */
+  get socket() {
+    return this.#socket;
+  }
+
   /** Connects; when it is waiting to reconnect or has stopped, connects now. */
   connect() {
     this.#drop();
@@ -145,7 +155,7 @@ export class Inventario extends EventTarget {
       url.searchParams.set('epoch', this.epoch);
     }
     if (this.#asked) url.searchParams.set('productos', [...this.#asked].join());
-    const socket = (this.#socket = new WebSocket(url, this.token ? ['inventario.v1', `bearer.${base64url(this.token)}`] : []));
+    const socket = (this.#socket = this.net.open(url, this.token ? ['inventario.v1', `bearer.${base64url(this.token)}`] : []));
     this.#deadline = setTimeout(() => this.#retry(), this.times.patience);
     socket.onopen = () => {
       this.#pingTimer = setInterval(() => this.#ping(), this.times.pingEvery);
@@ -369,7 +379,7 @@ export class Inventario extends EventTarget {
     const options = { method, headers, body: file ?? (body && JSON.stringify(body)), cache: 'no-cache', signal };
     let response;
     try {
-      response = await (progress ? send(from + path, options, progress) : fetch(from + path, options));
+      response = await this.net.ask(from + path, options, progress);
     } catch {
       throw new ServiceError(0, signal.aborted ? 'El servidor no contestó a tiempo.' : 'No se pudo llegar al servidor.');
     }
