@@ -17,7 +17,7 @@ MAX_FAULTS = 100
 FIELDS = tuple(NewProduct.model_fields)
 COLUMNS = ("id", *FIELDS, "created_at", "updated_at")
 NUMBER = re.compile(r"-?[0-9]+([.,][0-9]{1,2})?")
-FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # a spreadsheet evaluates cells that start so
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # a cell that a spreadsheet evaluates, also if it already has apostrophes
 
 Fault = dict[str, str | int]
 Row = dict[str, Any]
@@ -26,8 +26,8 @@ Row = dict[str, Any]
 class Table(NamedTuple):
     """A parsed file of products.
 
-    `fields`: its columns that can be written. `rows`: a JSON array; each row has its number `fila`, the `id` of the
-    product to change (null: a new product), the valid fields, and `crudo`, the unstripped name. `faults`: the errors, as
+    `fields`: its columns that can be written. `rows`: the text of a JSON array. Each row has its number `fila`, the
+    `id` of the product to change (null: a new product), the valid fields, and `crudo`, the name with its blanks. `faults`: the errors, as
     `{"row": 3, "field": "precio", "message": "es obligatorio"}`; the header is row 1.
     """
 
@@ -60,7 +60,7 @@ def parse(body: bytes) -> Table:
 
 
 def _read(body: bytes, fields: list[str], rows: list[Row]) -> Iterator[Fault]:
-    """Fill the two lists and yield the faults."""
+    """Yield the faults; the columns and the valid rows are appended to the two lists."""
     for encoding in ("utf-8-sig", "windows-1252"):
         with suppress(UnicodeDecodeError):
             text = body.decode(encoding)

@@ -6,14 +6,14 @@ from typing import NamedTuple
 from .aiopg_fixes import Row
 from .database import Database
 from .postgresql_errors import Rejected
-from .repository import Cause, draw, find_event
+from .repository import Cause, fetch_with_new_ids, find_event
 
 IMPORT_TIMEOUT = 60.0  # seconds for a whole file
 
 
 class Imported(NamedTuple):
-    """The result of an import. `json`: `{"creados":2,"actualizados":1}`. `missing`: the numbers of rows whose product does
-    not exist; if there are any, nothing was written."""
+    """The result of an import. `json`: `{"creados":2,"actualizados":1}`. `missing`: the numbers of the rows in the file whose
+    product does not exist; if there are any, nothing was written."""
 
     json: str
     missing: Sequence[int] = ()
@@ -61,10 +61,10 @@ async def import_products(db: Database, fields: Sequence[str], rows: str, cause:
     made: Row = ()
     if not (done := await find_event(db, cause)):
         try:
-            (made,) = await draw(db, _sql(fields), params, IMPORT_TIMEOUT)
+            (made,) = await fetch_with_new_ids(db, _sql(fields), params, IMPORT_TIMEOUT)
         except Rejected:
             if not (done := await find_event(db, cause)):
                 raise
-    if made and not made[2]:  # a concurrent request with the same key may have done it first
+    if made and not made[2]:  # nothing to change: perhaps a concurrent request with the same key was first
         done = await find_event(db, cause)
     return Imported(done[0].partition(" ")[2], replayed=True) if done else Imported(made[0], made[1])

@@ -136,7 +136,7 @@ MUTATIONS = [
         "the fingerprint",
         "inventory_ws/repository.py",
         '    if rows and rows[0][0].partition(" ")[0] != cause.huella:'
-        "  # an import stores its result behind the fingerprint\n        raise KeyReused\n",
+        "  # an import appends its result\n        raise KeyReused\n",
         "",
         "tests/test_once.py -k 'another_request or another_user'",
     ),
@@ -171,22 +171,21 @@ MUTATIONS = [
     Mutation(
         "the look-up before a change",
         "inventory_ws/repository.py",
-        "            if done := await _find_done(db, cause):  # first, as a failing INSERT would leave a gap in the ids\n"
-        "                return done\n",
-        "",
+        "            if answer := await _find_answer(db, cause):\n                return answer\n            try:\n",
+        "            try:\n",
         "tests/test_once.py -k repeated_request_gets",
     ),
     Mutation(
         "the look-up before a refusal",
         "inventory_ws/repository.py",
-        "cause) or await _find_done(db, cause)",
+        "cause) or await _find_answer(db, cause)",
         "cause)",
         "tests/test_once.py -k waiting_for_the_table",
     ),
     Mutation(
         "the look-up after a collision",
         "inventory_ws/repository.py",
-        "                if done := await _find_done(db, cause):\n                    return done\n                raise\n",
+        "                if answer := await _find_answer(db, cause):\n                    return answer\n                raise\n",
         "                raise\n",
         "tests/test_once.py -k waiting_for_the_table",
     ),
