@@ -15,6 +15,7 @@ from .product import NewProduct, ProductChange, decode, encode, explain, number_
 MAX_ROWS = 50_000
 MAX_FAULTS = 100
 FIELDS = tuple(NewProduct.model_fields)
+NULLABLE = {name for name, field in NewProduct.model_fields.items() if field.default is None}
 COLUMNS = ("id", *FIELDS, "created_at", "updated_at")
 NUMBER = re.compile(r"-?[0-9]+([.,][0-9]{1,2})?")
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # a cell that a spreadsheet evaluates, also if it already has apostrophes
@@ -27,7 +28,7 @@ class Table(NamedTuple):
     """A parsed file of products.
 
     `fields`: its columns that can be written. `rows`: the text of a JSON array. Each row has its number `fila`, the
-    `id` of the product to change (null: a new product), the valid fields, and `crudo`, the name with its blanks. `faults`: the errors, as
+    id of the `producto` to change (null: a new product), the valid fields, and `crudo`, the name with its blanks. `faults`: the errors, as
     `{"row": 3, "field": "precio", "message": "es obligatorio"}`; the header is row 1.
     """
 
@@ -43,10 +44,8 @@ def render(products: bytes) -> bytes:
     writer.writerow(COLUMNS)
     for product in decode(products):
         product["precio"] = f"{product['precio']:.2f}"
-        for name in ("nombre", "descripcion"):
-            if FORMULA.match(product[name] or ""):
-                product[name] = f"'{product[name]}"
-        writer.writerow(product[name] for name in COLUMNS)
+        cells = [product[name] for name in COLUMNS]
+        writer.writerow(f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell for cell in cells)
     return text.getvalue().encode()
 
 
@@ -115,7 +114,7 @@ def _read_row(number: int, cells: dict[str, str], fields: list[str], rows: list[
     else:
         if "precio" in product:
             product["precio"] = str(product["precio"])
-        rows.append({"fila": number, "id": cells.get("id") or None, "crudo": values.get("nombre"), **product})
+        rows.append({"fila": number, "producto": cells.get("id") or None, "crudo": values.get("nombre"), **product})
     if not new and not re.fullmatch("[1-9][0-9]{0,9}", cells["id"]):
         yield _fault(number, "id", "no existe")
 
@@ -123,7 +122,7 @@ def _read_row(number: int, cells: dict[str, str], fields: list[str], rows: list[
 def _value(name: str, cell: str) -> Any:
     if name in ("precio", "stock") and NUMBER.fullmatch(cell.strip()):
         return number_of(cell.strip().replace(",", "."))
-    if name == "descripcion" and not cell:
+    if name in NULLABLE and not cell:
         return None
     return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .aiopg_fixes import Row
+from .csvfile import FIELDS
 from .database import Database
 from .postgresql_errors import Rejected
 from .repository import Cause, fetch_with_new_ids, find_event
@@ -22,28 +23,26 @@ class Imported(NamedTuple):
 
 def _sql(fields: Sequence[str]) -> str:
     """Return the statement of an import that writes `fields`."""
-    # An empty cell equals an empty description and a missing one. A name written by SQL may have blanks at its ends.
-    same = {
-        "descripcion": "coalesce(p.descripcion, '') = coalesce(f.descripcion, '')",
-        "nombre": "p.nombre IN (f.nombre, f.crudo)",
-    }
+    # To a file, an empty text and a missing one are the same. A name written by SQL may have blanks at its ends.
+    same = [f"coalesce(p.{name}::text, '') = coalesce(f.{name}::text, '')" for name in fields if name != "nombre"]
+    same += ["p.nombre IN (f.nombre, f.crudo)"] if "nombre" in fields else []
+    columns = ", ".join(FIELDS)
     return f"""
         WITH filas AS MATERIALIZED (
-            SELECT * FROM json_to_recordset(%(rows)s::json) AS f
-            (fila integer, id bigint, nombre text, crudo text, descripcion text, precio numeric, stock integer)
+            SELECT (j ->> 'fila')::integer AS fila, (j ->> 'producto')::bigint AS id, j ->> 'crudo' AS crudo, {columns}
+            FROM json_array_elements(%(rows)s::json) AS j, json_populate_record(NULL::productos, j)
         ), vistos AS MATERIALIZED (
             SELECT id FROM productos WHERE id IN (SELECT id FROM filas) ORDER BY id FOR NO KEY UPDATE
         ), perdidas AS MATERIALIZED (
             SELECT fila FROM filas WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM vistos) ORDER BY fila LIMIT 100
         ), creados AS (
-            INSERT INTO productos (nombre, descripcion, precio, stock)
-            SELECT nombre, descripcion, precio, stock FROM filas
+            INSERT INTO productos ({columns}) SELECT {columns} FROM filas
             WHERE id IS NULL AND NOT EXISTS (SELECT FROM perdidas) ORDER BY fila
             RETURNING id
         ), cambiados AS (
             UPDATE productos AS p SET {", ".join(f"{name} = f.{name}" for name in fields)} FROM filas AS f
             WHERE p.id = f.id AND NOT EXISTS (SELECT FROM perdidas)
-              AND NOT ({" AND ".join(same.get(name, f"p.{name} = f.{name}") for name in fields)})
+              AND NOT ({" AND ".join(same)})
             RETURNING p.id
         ), hecho AS (
             SELECT c + a AS cuantos, format('{{"creados":%s,"actualizados":%s}}', c, a) AS json
