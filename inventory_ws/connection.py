@@ -20,9 +20,9 @@ def _statement(sql: str) -> tuple[str, str, str]:
     """
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", sql)))
     numbered = re.sub(r"%\((\w+)\)s", lambda name: f"${names.index(name[1]) + 1}", sql)
-    name = f"s{abs(hash(sql))}"
+    prepared = f"s{abs(hash(sql))}"
     given = f"({', '.join(f'%({name})s' for name in names)})" if names else ""
-    return name, f"PREPARE {name} AS {numbered}", f"EXECUTE {name}{given}"
+    return prepared, f"PREPARE {prepared} AS {numbered}", f"EXECUTE {prepared}{given}"
 
 
 class Connection:

@@ -103,26 +103,28 @@ class Database:
     async def fetch(
         self, sql: str, params: Params | None = None, *, attempts: int = 1, seconds: float | None = None
     ) -> list[Row]:
-        """Run one statement and return its rows. Raises Unavailable and Rejected. Only a SELECT may have two attempts."""
+        """Run one statement and return its rows. Only a SELECT may have two attempts. Raises Unavailable or Rejected."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (seconds or STATEMENT_TIMEOUT)
         while True:
             try:
                 with translated():
-                    async with asyncio.timeout_at(deadline), self._slots:
-                        conn = await self._acquire()
-                        try:
-                            # Again: aiopg's pool can swallow the first, see end().
-                            async with asyncio.timeout_at(deadline):
-                                return await conn.run(sql, params, seconds)
-                        finally:
-                            self._release(conn)
+                    return await self._attempt(sql, params, seconds, deadline)
             except Unavailable as exc:
                 log.warning("PostgreSQL: %s", exc)
                 self._close_idle()  # they are probably lost too
                 attempts -= 1
                 if attempts < 1 or loop.time() > deadline:
                     raise
+
+    async def _attempt(self, sql: str, params: Params | None, seconds: float | None, deadline: float) -> list[Row]:
+        async with asyncio.timeout_at(deadline), self._slots:
+            conn = await self._acquire()
+            try:
+                async with asyncio.timeout_at(deadline):  # again: aiopg's pool can swallow the first, see end()
+                    return await conn.run(sql, params, seconds)
+            finally:
+                self._release(conn)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

@@ -30,4 +30,7 @@ def split_hosts(dsn: str) -> list[str]:
     whole = {"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words}
     lists = {name: words[name].split(",") for name in ("host", "hostaddr", "port") if name in words}
     number = max(map(len, lists.values()), default=1)
-    return [make_dsn(**whole | {name: (each * number)[at] for name, each in lists.items()}) for at in range(number)]
+    lists = {
+        name: values * (number if len(values) == 1 else 1) for name, values in lists.items()
+    }  # one port is for all
+    return [make_dsn(**whole | {name: values[at] for name, values in lists.items()}) for at in range(number)]

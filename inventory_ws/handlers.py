@@ -23,6 +23,8 @@ CSV = {
     hdrs.CONTENT_DISPOSITION: 'attachment; filename="productos.csv"',
 }
 
+NOT_IMPORTED = f"{INVALID}: no se ha importado nada"
+
 
 async def list_products(request: web.Request) -> web.Response:
     """GET /api/productos?limit=&after=&q=&at="""
@@ -79,14 +81,12 @@ async def create_product(request: web.Request) -> web.Response:
 
 async def _import(request: web.Request) -> web.Response:
     table = await asyncio.to_thread(csvfile.parse, await read_body(request))
-    faults = table.faults
-    if not faults:
-        done = await importing.import_products(
-            request.app[DATABASE], table.fields, table.rows, await read_cause(request, "importación")
-        )
-        faults = [{"row": row, "field": "id", "message": "no existe"} for row in done.missing]
-    if faults:
-        raise Failure(400, f"{INVALID}: no se ha importado nada", errors=faults)
+    if table.faults:
+        raise Failure(400, NOT_IMPORTED, errors=table.faults)
+    cause = await read_cause(request, "importación")
+    done = await importing.import_products(request.app[DATABASE], table.fields, table.rows, cause)
+    if done.missing:
+        raise Failure(400, NOT_IMPORTED, errors=[csvfile.fault(row, "id", "no existe") for row in done.missing])
     request.app[FEED].ring()
     return _answer(done, "Importación completada")
 

@@ -67,16 +67,18 @@ class Replay:
     async def check(self, position: int, epoch: str | None) -> None:
         """Raises Lost if a stream cannot resume after `position` of `epoch` (None: the current one), or Unavailable."""
         asked = self.epoch if epoch is None else epoch
-        limit = self._former.get(asked, self.head)
-        if asked not in self._former and (asked != self.epoch or position > self.head):
-            # Another instance may be ahead of this one, so the database decides.
-            found = await eventlog.get_log(self._db)
-            if found.epoch != self.epoch:
+        if asked in self._former:
+            last = self._former[asked]
+        elif asked == self.epoch and position <= self.head:
+            last = self.head
+        else:  # another instance may be ahead of this one, so the database decides
+            bounds = await eventlog.get_log(self._db)
+            if bounds.epoch != self.epoch:
                 await self._renewed()
                 await self.check(position, epoch)
                 return
-            limit = (found.limit or 0) if asked == self.epoch else -1
-        if not self.floor <= position <= limit:
+            last = (bounds.limit or 0) if asked == self.epoch else -1
+        if not self.floor <= position <= last:
             raise Lost
 
     async def _renewed(self) -> None:

@@ -164,8 +164,8 @@ MUTATIONS = [
     Mutation(
         "the formula's apostrophe of a file",
         "inventory_ws/csvfile.py",
-        '                product[name] = f"\'{product[name]}"\n',
-        "                pass\n",
+        "isinstance(cell, str) and FORMULA.match(cell)",
+        "False",
         "tests/test_csvfile.py -k exported_list_imported_unchanged",
     ),
     Mutation(
