@@ -31,7 +31,7 @@ async def test_mark_of_one_request_is_not_left_on_the_connection(client: TestCli
     for number, mark in enumerate(marks[::2]):
         same(mark, f"n{number}", f"como request_id del producto creado con X-Request-Id: n{number}")
     left = [mark for mark in marks[1::2] if mark]
-    assert not left, f"Se esperaban sin request_id los cambios siguientes; llegó {left[0]}, el de una petición anterior"
+    assert not left, f"Se esperaban sin request_id los cambios siguientes; llegó {left[0]}, de otra petición"
 
 
 async def test_mark_that_is_none_is_refused(client: TestClient) -> None:
