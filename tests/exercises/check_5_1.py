@@ -10,7 +10,7 @@ from .conftest import expected
 
 async def titled(page: Page, title: str, when: str) -> None:
     with expected(f"el título «{title}» {when}"):
-        await expect(page).to_have_title(title, timeout=5000)
+        await expect(page).to_have_title(title, timeout=3000)
 
 
 async def test_title_counts_what_nobody_has_looked_at(visit: Visit, client: TestClient) -> None:  # noqa: F811

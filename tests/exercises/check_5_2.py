@@ -11,7 +11,7 @@ async def test_card_shows_when_its_product_was_changed(visit: Visit, client: Tes
     page = await visit()
     time = card(page, "Teclado").locator("time")
     with expected(f"un solo <time> en la tarjeta, con datetime {created['updated_at']}"):
-        await expect(time).to_have_attribute("datetime", created["updated_at"], timeout=5000)
+        await expect(time).to_have_attribute("datetime", created["updated_at"], timeout=3000)
     shown = await page.evaluate("text => new Date(text).toLocaleTimeString('es')", created["updated_at"])
     with expected(f"la hora local {shown} en el texto de <time>"):
         await expect(time).to_contain_text(shown)

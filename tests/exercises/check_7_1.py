@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable
 
 from aiohttp.test_utils import TestClient
@@ -55,9 +56,13 @@ async def test_past_keeps_the_whole_product(client: TestClient) -> None:
     before = await create(client, nombre="Teclado", stock=10)
     await set_stock(client, 4)
     with expected("un registro con PRODUCT_CREATED, PRODUCT_UPDATED y STOCK_LOW al pasar de 10 a 4"):
-        await settled(client, 3)
+        async with asyncio.timeout(3):
+            await settled(client, 3)
     row = (await asked(client, "/api/productos/1"))["data"]
     await set_stock(client, 3)
     await settled(client, 4)
     for at, wanted in ((1, before), (2, row), (3, row)):
-        same((await asked(client, f"/api/productos?at={at}"))["data"], [wanted], f"de GET /api/productos?at={at}")
+        (product,) = (await asked(client, f"/api/productos?at={at}"))["data"]
+        lacks = ", ".join(sorted(wanted.keys() - product.keys()))
+        assert not lacks, f"Se esperaba el producto entero de GET /api/productos?at={at}; le falta {lacks}"
+        same(product, wanted, f"de GET /api/productos?at={at}")

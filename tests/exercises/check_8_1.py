@@ -22,3 +22,5 @@ async def test_value_of_the_inventory_is_kept_current(
     await program.says("Valor: 0.60", "con 6 a 0.10, tras eliminar el otro")
     await create(client, precio=5, stock=1)
     await program.says("Valor: 5.60", "con 6 a 0.10 y 1 a 5")
+    await create(client, precio=9_999_999_999.99, stock=1_000_000)
+    await program.says("Valor: 9999999999990005.60", "con un millón a 9999999999.99 además, sin perder un céntimo")

@@ -1,5 +1,6 @@
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -28,6 +29,25 @@ async def test_what_runs_out_is_reordered(start: Start, url: str, client: TestCl
     found = await stocks(client, 2, 3, "que reponer.py sumara 20 unidades a un stock de 4")
     same(found, [5, 4, 24], "como stocks: con 5 no se repone, con 4 sí")
     await program.says("1: de 4 a 24", "al reponer")
+
+
+async def test_sale_made_meanwhile_is_not_overwritten(
+    start: Start, url: str, client: TestClient, connect: Callable
+) -> None:
+    """It is not committed when the program hears of the one before; whatever the program then does waits for it."""
+    await create(client, stock=5)
+    program = await start("reponer.py", url)
+    await program.says("Reponiendo", "cuando está conectado")
+    sale = "UPDATE productos SET stock = stock - 1"
+    with connect().cursor() as cursor:
+        cursor.execute(f"BEGIN; {sale}; COMMIT; BEGIN; {sale}")
+        await asyncio.sleep(0.5)
+        cursor.execute("COMMIT")
+    await stocks(client, 1, 3, "dos ventas y una reposición")
+    await asyncio.sleep(0.3)
+    found = await stocks(client, 1, 3, "dos ventas y una reposición")
+    same(found, [4, 3, 23], "como stocks, si de 5 se venden dos muy seguidas")
+    await program.says("1: de 3 a 23", "al reponer tras la segunda venta")
 
 
 async def test_what_somebody_else_was_first_with_is_left_alone(start: Start, url: str, client: TestClient) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -18,13 +19,15 @@ ROOT = Path(__file__).parents[2]
 LINE = "Se esperaba"  # how a line begins that says what was expected
 
 
-def shown(value: object) -> str:
-    """A value within a line."""
-    if value is None or value == "":
-        return "nada"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+def short(text: str) -> str:
+    """A text within a line."""
     text = " ".join(text.split())
     return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+def shown(value: object) -> str:
+    """A value within a line."""
+    return f"«{short(value)}»" if isinstance(value, str) else short(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def same(got: object, wanted: object, where: str = "") -> None:
@@ -53,7 +56,7 @@ def _reason(exc: BaseException) -> str:
     if actual := re.search(r"^Actual value: (.*)", said, re.MULTILINE):  # of Playwright
         came = actual[1].strip()
         return "no llegó nada" if came in ("", "None") else f"llegó {shown(came)}"
-    first = shown(next(iter(said.splitlines()), ""))
+    first = short(next(iter(said.splitlines()), ""))
     return f"llegó {first}" if isinstance(exc, AssertionError) else f"llegó un {type(exc).__name__}: {first}"
 
 
@@ -92,7 +95,7 @@ async def asked(client: TestClient, path: str) -> Any:
 async def heard(ws: ClientWebSocketResponse, what: str) -> Any:
     """The next message of the socket. `what`: which one is expected."""
     with expected(f"{what} por el socket"):
-        return await ws.receive_json(timeout=5)
+        return await ws.receive_json(timeout=3)
 
 
 class Program:
@@ -134,8 +137,9 @@ async def start() -> AsyncIterator[Start]:
         async def start(name: str, *args: object) -> Program:
             path = ROOT / "ejercicios" / name
             assert path.is_file(), f"{LINE} el programa ejercicios/{name}; ese archivo no existe"
+            env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as people have it
             process = await asyncio.create_subprocess_exec(
-                sys.executable, path, *map(str, args), stdout=asyncio.subprocess.PIPE
+                sys.executable, path, *map(str, args), stdout=asyncio.subprocess.PIPE, env=env
             )
             await stack.enter_async_context(ended(process))
             return Program(name, process)
