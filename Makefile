@@ -25,7 +25,7 @@ test-fast: $(VENV)/test.stamp ## the tests that start no program, server or brow
 
 .PHONY: exercise
 exercise: $(VENV)/test.stamp ## checks your solution of an exercise of guia/: make exercise N=4.1
-	$(BIN)/python -m pytest -q tests/exercises/check_$$(echo $(N) | tr . _).py
+	$(BIN)/python -m pytest -q -rs tests/exercises/check_$$(echo $(N) | tr . _).py
 
 .PHONY: lint
 lint: $(VENV)/test.stamp ## format, style and types
