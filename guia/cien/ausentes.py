@@ -5,7 +5,7 @@ import sys
 from uuid import uuid4
 
 import aiohttp
-from servicio import hears
+from servicio import create, hears
 
 
 async def main(url):
@@ -13,13 +13,13 @@ async def main(url):
     async with aiohttp.ClientSession(url) as session:
         async with session.ws_connect("/ws") as ws:
             welcome = await ws.receive_json()
-        async with session.post("/api/productos", json={"nombre": product, "precio": 300, "stock": 1}) as created:
-            row = (await created.json())["data"]
+        number = await create(session, product)
         # Vuelve diciendo por dónde iba, si la bienvenida se lo dijo.
         position = {name: welcome[name] for name in ("last_event_id", "epoch") if name in welcome}
         async with session.ws_connect("/ws", params=position) as ws:
-            heard = await hears(ws, product)
-        await session.delete(f"/api/productos/{row['id']}")  # donde se puede
+            await ws.receive()  # la bienvenida
+            heard = await hears(session, ws, product)
+        await session.delete(f"/api/productos/{number}")  # donde se puede
 
     print("Mientras no estabas se creó un sofá.")
     if heard:

@@ -5,7 +5,7 @@ import sys
 from uuid import uuid4
 
 import aiohttp
-from servicio import hears, running, stored, wire
+from servicio import create, hears, running, stored, wire
 
 
 async def main(url, base, *command):
@@ -15,20 +15,21 @@ async def main(url, base, *command):
         process.kill()
 
     async with wire(base, product, hold) as wired, running(url, *command, wired) as (process, session):
-        ws = await session.ws_connect("/ws")
-        welcome = await ws.receive_json()
+        async with session.ws_connect("/ws") as ws:
+            welcome = await ws.receive_json()
         try:
-            await session.post("/api/productos", json={"nombre": product, "precio": 15, "stock": 1})
+            await create(session, product)
         except aiohttp.ClientConnectionError:
             await process.wait()
-            print("El servicio murió con la lámpara guardada y sin avisar.")
-        heard = await hears(ws, product)
+            print("El servicio murió con la lámpara guardada y la respuesta en el cable.")
 
+    # Vuelve diciendo por dónde iba, si la bienvenida se lo dijo.
     position = {name: welcome[name] for name in ("last_event_id", "epoch") if name in welcome}
     async with running(url, *command, base) as (_, session):
-        (row,) = await stored(session, product)
         async with session.ws_connect("/ws", params=position) as ws:
-            heard = heard or await hears(ws, product)
+            await ws.receive()  # la bienvenida
+            heard = await hears(session, ws, product)
+        (row,) = await stored(session, product)
         await session.delete(f"/api/productos/{row['id']}")  # donde se puede
 
     if heard:

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from uuid import uuid4
 
-from servicio import running, stored, wire
+from servicio import create, running, stored, wire
 
 
 async def main(url, base, *command):
@@ -12,22 +12,21 @@ async def main(url, base, *command):
 
     async def hold():  # lo de Juan está guardado, y el servicio no lo sabrá hasta que María tenga su respuesta
         saved.set()
-        await answered.wait()
+        await asyncio.wait([asyncio.create_task(answered.wait())], timeout=5)
 
     async with wire(base, "de Juan", hold) as slow, running(url, *command, slow) as (_, session):
-        table = {"nombre": f"Mesa {uuid4()}", "precio": 10, "stock": 1}
-        async with session.post("/api/productos", json=table) as created:
-            path = f"/api/productos/{(await created.json())['data']['id']}"
+        table = {"nombre": f"Mesa {uuid4()}", "stock": 1}
+        path = f"/api/productos/{await create(session, table['nombre'])}"
         async with session.ws_connect("/ws") as ws:
             await ws.receive()  # la bienvenida
             juan = asyncio.create_task(session.put(path, json=table | {"precio": 20, "descripcion": "de Juan"}))
-            await saved.wait()
+            await asyncio.wait_for(saved.wait(), 10)
             await session.put(path, json=table | {"precio": 30, "descripcion": "de María"})
             answered.set()
             await juan
             told = []
             while len(told) < 2:
-                event = await ws.receive_json(timeout=5)
+                event = await ws.receive_json(timeout=10)
                 if event["type"] == "PRODUCT_UPDATED" and event["data"]["nombre"] == table["nombre"]:
                     told.append(event["data"]["precio"])
         price = (await stored(session, table["nombre"]))[0]["precio"]

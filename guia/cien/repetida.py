@@ -5,14 +5,14 @@ import sys
 from uuid import uuid4
 
 import aiohttp
-from servicio import stored
+from servicio import create, stored
 
 
 async def main(url):
     product = f"Cama {uuid4()}"
     async with aiohttp.ClientSession(url, headers={"Idempotency-Key": str(uuid4())}) as session:
         for _ in range(2):
-            await session.post("/api/productos", json={"nombre": product, "precio": 250, "stock": 1})
+            await create(session, product)
         rows = await stored(session, product)
     async with aiohttp.ClientSession(url) as session:
         for row in rows:

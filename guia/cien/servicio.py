@@ -2,21 +2,30 @@
 
 import asyncio
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import aiohttp
 from psycopg2.extensions import make_dsn, parse_dsn
 
 
-async def hears(ws, product):
-    """Si por el socket llega, en dos segundos, que se ha creado el producto."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(2):
-            async for message in ws:
-                event = message.json()
-                if event["type"] == "PRODUCT_CREATED" and event["data"]["nombre"] == product:
-                    return True
-    return False
+async def create(session, product, price=10):
+    """Crea un producto y devuelve su número."""
+    async with session.post("/api/productos", json={"nombre": product, "precio": price, "stock": 1}) as created:
+        return (await created.json())["data"]["id"]
+
+
+async def hears(session, ws, product):
+    """Si por el socket llega la creación del producto antes que la de otro, que se crea ahora."""
+    last = f"Otro {uuid4()}"
+    number = await create(session, last)
+    created = set()
+    while last not in created:
+        event = await ws.receive_json(timeout=10)
+        if event["type"] == "PRODUCT_CREATED":
+            created.add(event["data"]["nombre"])
+    await session.delete(f"/api/productos/{number}")  # donde se puede
+    return product in created
 
 
 async def stored(session, product):
@@ -25,7 +34,7 @@ async def stored(session, product):
         return [row for row in (await listed.json())["data"] if row["nombre"] == product]
 
 
-async def answers(session):
+async def is_up(session):
     try:
         async with session.get("/api/productos"):
             return True
@@ -37,12 +46,12 @@ async def answers(session):
 async def running(url, *command):
     """Arranca un servicio con la orden; es su proceso, y una sesión HTTP con él."""
     async with aiohttp.ClientSession(url) as session:
-        if await answers(session):
+        if await is_up(session):
             sys.exit(f"Para antes el servicio que está en {url}")
         quiet = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
         process = await asyncio.create_subprocess_exec(*command, **quiet)
         try:
-            while not await answers(session):
+            while not await is_up(session):
                 if process.returncode is not None:
                     sys.exit("El servicio no arranca: prueba tú la orden, y mira qué dice")
                 await asyncio.sleep(0.1)
@@ -57,8 +66,10 @@ async def running(url, *command):
 async def wire(base, text, hold):
     """Un cable a PostgreSQL: la respuesta a la sentencia que contiene `text` espera en él a que termine `hold()`."""
     where = {"host": "localhost", "port": "5432"} | parse_dsn(base)
+    connections = set()
 
     async def connected(service, to_service):
+        connections.add(asyncio.current_task())
         if where["host"].startswith("/"):
             opening = asyncio.open_unix_connection(f"{where['host']}/.s.PGSQL.{where['port']}")
         else:
@@ -89,5 +100,9 @@ async def wire(base, text, hold):
         await asyncio.gather(questions(), answers(), return_exceptions=True)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    yield make_dsn(base, host="127.0.0.1", port=server.sockets[0].getsockname()[1], sslmode="disable")
-    server.close()
+    try:
+        yield make_dsn(base, host="127.0.0.1", port=server.sockets[0].getsockname()[1], sslmode="disable")
+    finally:
+        server.close()
+        if connections:  # el servicio ya ha terminado, y con él, ellas
+            await asyncio.wait(connections, timeout=5)
