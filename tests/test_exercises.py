@@ -120,3 +120,14 @@ def test_check_fails_where_nothing_was_done(untouched: Outcome, number: str) -> 
 def test_check_fails_where_nothing_was_done_and_says_in_one_line_what_it_expected(untouched: Outcome) -> None:
     assert untouched.failures
     assert [said for said in untouched.failures if not re.fullmatch("Se esperaba .+", said)] == []
+
+
+def test_what_a_class_has_handed_in_is_checked_one_by_one(tmp_path: Path) -> None:
+    shutil.copy(FOLDER / "4.1.patch", tmp_path / "ana.patch")
+    (tmp_path / "eva.diff").write_text("I forgot\n")
+    (tmp_path / "juan").mkdir()
+    command = [sys.executable, "-m", "tests.exercises", "4.1", str(tmp_path)]
+    lines = subprocess.check_output(command, cwd=ROOT, text=True, timeout=LIMIT).splitlines()
+    assert [line.split(maxsplit=2)[:2] for line in lines] == [["ana", "bien"], ["eva", "mal:"], ["juan", "mal:"]]
+    assert "no se puede aplicar" in lines[1]
+    assert "Se esperaba 200 de GET /api/resumen" in lines[2]
