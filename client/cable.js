@@ -3,30 +3,30 @@ import { keep } from './view.js';
 import { plural, whole } from './words.js';
 
 const LIMIT = 500; // rows
-const SHOWN = 64 * 1024; // bytes of one payload; of a list of thousands the beginning will do
+const SHOWN = 64 * 1024; // characters kept of a payload
 const OFFLINE = 10; // s
 const COUNT_EVERY = 3_000; // ms
-const TOLD = ['etag', 'idempotency-replayed', 'retry-after']; // headers of answers
+const TOLD = ['etag', 'idempotency-replayed', 'retry-after']; // response headers that are shown
 const WAYS = { '→': 'enviado', '←': 'recibido', '⇄': 'petición', '×': 'perdido' };
 
-let inventory; // whose wire it is
-let net = null; // what carries it while nobody looks on; null while nobody does
-let watching; // AbortController of what is listened to
-let lastFrame = null; // when it went or came
-let secondsLeft = 0; // without a network
+let inventory; // the observed service
+let net = null; // its original `net` while the panel is open, else null
+let watching; // AbortController of the listeners
+let lastFrame = null; // the time of the last frame
+let secondsLeft = 0; // of the simulated outage
 let countDown;
 let counting;
 
 const figure = (number, unit) => `${whole.format(Math.round(number))} ${unit}`;
 const utf8 = new TextDecoder();
 
-/** What is kept of a payload: how long it is, and its beginning. */
+/** The size of a payload and its beginning. */
 function payload(data) {
   const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : new Uint8Array(data);
   return { bytes: bytes.length, begins: utf8.decode(bytes.slice(0, SHOWN)) };
 }
 
-/** The JSON on several lines. Not parsed and written again, which would make 64.9 of 64.90. */
+/** Indents JSON. Parsing and serializing it again would turn 64.90 into 64.9. */
 function pretty({ bytes, begins }) {
   if (bytes > SHOWN) return `${begins}\n… (${figure(bytes, 'B')})`;
   if (begins[0] !== '{') return begins;
@@ -42,7 +42,7 @@ function pretty({ bytes, begins }) {
 
 // ---- rows
 
-const waiting = new Set(); // entries that are not drawn, or not as they are now
+const waiting = new Set(); // entries to draw, or to draw again
 
 function schedule(entry) {
   if (!waiting.size) requestAnimationFrame(draw);
@@ -50,7 +50,7 @@ function schedule(entry) {
   if (waiting.size > LIMIT) waiting.delete(waiting.values().next().value); // a hidden tab draws nothing
 }
 
-/** Puts a row at the end: {way, kind, more, status, bytes, ms, tell}; `tell` returns what its details say. */
+/** Appends a row, {way, kind, more, status, bytes, ms, tell}; `tell` returns the text of its details. */
 function record(entry) {
   schedule(entry);
   return entry;
@@ -92,7 +92,7 @@ function fill({ item, status = '', bytes, ms = '', tell }) {
 
 // ---- requests
 
-/** Puts a request's row; returns what is called with its outcome. */
+/** Appends the row of a request; returns a function that is called with its outcome. */
 function request(method, url, { headers = {}, body = '' } = {}) {
   const began = performance.now();
   const { pathname, search } = new URL(url);
@@ -146,7 +146,7 @@ const end = (way, code, reason = '') => record({ way, kind: 'CLOSE', more: reaso
 function watch(socket) {
   const { signal } = watching;
   socket.addEventListener('message', ({ data }) => message('←', data), { signal });
-  // Once: the end of a network that is only said to be gone is followed by that of the socket.
+  // Only once: after a simulated outage, the real close event of the socket follows.
   socket.addEventListener('close', ({ code, reason, wasClean }) => end(wasClean ? '←' : '×', code, reason), { signal, once: true });
   socket.send = (text) => {
     message('→', text);
@@ -162,7 +162,7 @@ function watch(socket) {
   });
 }
 
-/** Opens a socket, without its `protocols` in the row: they hold the token. */
+/** Opens a socket. Its `protocols` are not shown, because they contain the token. */
 function connect(url, protocols) {
   const outcome = request('GET', url, { headers: { Upgrade: 'websocket' } });
   if (secondsLeft) {
@@ -198,7 +198,7 @@ function goOffline() {
     if (secondsLeft) showSeconds();
     else goOnline();
   }, 1000);
-  // What the page would hear of a link that broke; it then closes the socket itself.
+  // The event of a broken connection; the page then closes the socket itself.
   inventory.socket?.dispatchEvent(new CloseEvent('close', { code: 1006 }));
 }
 
@@ -206,13 +206,13 @@ function goOnline() {
   clearInterval(countDown);
   secondsLeft = 0;
   showSeconds();
-  dispatchEvent(new Event('online')); // as a browser tells it
+  dispatchEvent(new Event('online')); // as a browser does
   count();
 }
 
 // ---- how many are connected
 
-/** Asks apart from the service's client: its requests are not those of the page, and not in the list. */
+/** Uses fetch() directly, so that these requests are not in the list. */
 async function count() {
   if (document.hidden || secondsLeft) return;
   let sockets;
@@ -232,7 +232,7 @@ function show(open) {
 }
 
 export function open(service) {
-  if (net) return; // it was asked for twice while this file came
+  if (net) return; // it was opened twice while this file was loading
   inventory = service;
   net = inventory.net;
   inventory.net = { ask, open: connect };
@@ -268,6 +268,6 @@ $('clearCable').onclick = clear;
 $('closeCable').onclick = close;
 $('cable').onkeydown = (event) => {
   if (event.key !== 'Escape') return;
-  event.stopPropagation(); // the history would close too
+  event.stopPropagation(); // Escape would close the history too
   close();
 };
