@@ -37,7 +37,8 @@ async function more() {
   try {
     const { data } = await inventory.eventsOf(id, events.at(-1)?.id);
     if (id !== asked) return;
-    events.push(...data);
+    const oldest = events.at(-1)?.id ?? Infinity; // an event may have arrived while this was loading
+    events.push(...data.filter((event) => event.id < oldest));
     $('olderEvents').hidden = data.length < 100;
   } catch (error) {
     say('productError', error.message);

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from inventory_ws import create_app
 
@@ -486,6 +486,21 @@ async def test_long_history_is_paged(visit: Visit, client: TestClient, psql: Cal
     await page.get_by_role("button", name="Ver anteriores").click()
     await expect(page.locator("#productEvents > li")).to_have_count(151)
     await expect(page.get_by_role("button", name="Ver anteriores")).to_be_hidden()
+
+
+async def test_history_shows_an_event_once_that_arrives_while_it_is_loaded(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=1)
+    page = await visit()
+    await expect(card(page, "Teclado")).to_be_visible()
+
+    async def late(route: Route) -> None:
+        await client.patch("/api/productos/1", json={"stock": 2})
+        await expect(page.locator("#productEvents > li")).to_have_count(1)
+        await route.continue_()
+
+    await page.route("**/api/eventos?producto=*", late)
+    await page.get_by_role("button", name="Historia de Teclado").click()
+    await expect(page.locator("#productEvents > li")).to_have_text([re.compile("Stock: 1 → 2"), re.compile("Creado")])
 
 
 # ---- by keyboard
