@@ -24,8 +24,8 @@ test-fast: $(VENV)/test.stamp ## the tests that start no program, server or brow
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 .PHONY: exercise
-exercise: $(VENV)/test.stamp ## checks your solution of an exercise of guia/: make exercise N=4.1
-	$(BIN)/python -m pytest -q tests/exercises/check_$$(echo $(N) | tr . _).py
+exercise: $(VENV)/test.stamp ## checks your solution of an exercise of guia/: make exercise N=4.1; of a class: make exercise N=4.1 FROM=folder
+	$(if $(FROM),$(BIN)/python -m tests.exercises $(N) $(FROM),$(BIN)/python -m pytest -q -rs tests/exercises/check_$$(echo $(N) | tr . _).py)
 
 .PHONY: lint
 lint: $(VENV)/test.stamp ## format, style and types

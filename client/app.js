@@ -8,13 +8,13 @@ import './keys.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, toast } from './notices.js';
 import { attachProduct, openProduct } from './product.js';
 import { drawTable, productTable } from './table.js';
-import { attachView, follow, followedWithout, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, select, showAll, touch, wanted, whyEmpty } from './view.js';
+import { attachView, follow, followedWithout, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, select, showAll, touch, wanted, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
 const inventory = new Inventario(document.baseURI);
 inventory.token = keptKey(`inventario-clave ${inventory.api.pathname}`);
 
-/** After a product was made here: it is to be seen by its maker. */
+/** Shows a product that was created on this page, whatever the filters are. */
 function created({ id }) {
   touch();
   if (isOnlyFollowed()) follow([id], true);
@@ -63,10 +63,10 @@ $('productTable').addEventListener('keydown', (event) => {
   act(event);
 });
 
-// A scanner types a code and Enter: the next Enter sells.
+// A barcode scanner types a code and Enter: a second Enter sells one unit.
 $('search').addEventListener('keydown', (event) => {
   if (event.key !== 'Enter' || shown.length !== 1) return;
-  event.preventDefault(); // this one would press the button
+  event.preventDefault(); // this Enter would press the focused button
   (isTable() ? table : cards).nodeOf(shown[0].id)?.querySelector('[data-action=take]').focus();
 });
 
@@ -83,7 +83,7 @@ let shown = []; // the rows of the list, in order
 let loaded = false;
 let scheduled = false;
 
-// All drawing happens here, once a frame: a flood of events costs what one does.
+// All drawing happens here, once per animation frame: many events cost as much as one.
 function schedule() {
   if (!scheduled) requestAnimationFrame(render);
   scheduled = true;
@@ -102,7 +102,7 @@ function render() {
 }
 
 function drawCounts(total, rows) {
-  const none = isOnlyFollowed() && !total; // followed, of all there are
+  const none = isOnlyFollowed() && !total; // none of the followed products exists
   say('productCount', loaded ? whole.format(total) : '…');
   say('matchCount', isFiltered() ? ` · ${plural(rows.length, 'coincide', 'coinciden')}` : '');
   say('worth', loaded && rows.length ? `· ${price(rows.reduce((sum, row) => sum + Math.round(row.precio * 100) * row.stock, 0) / 100)}` : '');
@@ -124,7 +124,7 @@ function drawCounts(total, rows) {
   drawHint();
 }
 
-// What is not listened to may have changed: the page says so.
+// Products that are not subscribed may have changed: the page says so.
 function drawHint() {
   const catchingUp = loaded && inventory.state === 'conectado' && !inventory.covered;
   say('followHint', catchingUp ? 'Poniendo la lista al día…'
@@ -132,7 +132,7 @@ function drawHint() {
       : '');
 }
 
-// ---- what comes from the service
+// ---- events of the service
 
 inventory.addEventListener('lista', ({ detail: { before } }) => {
   const now = inventory.products;
@@ -143,7 +143,7 @@ inventory.addEventListener('lista', ({ detail: { before } }) => {
   if (loaded && news.length) {
     toast(`${plural(news.length, 'producto cambió', 'productos cambiaron')} mientras no ${lostAt ? 'había conexión' : 'se seguían todos'}`);
   }
-  // One that is followed and was never seen here may be so new that this list had not got it yet.
+  // A followed product that is unknown here may be newer than this list.
   const gone = followedWithout((id) => now.has(id)).filter((id) => before.has(id) || !loaded);
   loaded = true;
   if (gone.length) follow(gone, false);
@@ -205,7 +205,7 @@ inventory.addEventListener('estado', ({ detail }) => {
   for (const id of ['createOffline', 'editOffline', 'conflictOffline', 'deleteOffline']) say(id, warning);
   followKey(detail);
   schedule();
-  // The countdown is for the eyes; ears hear only what is new.
+  // The countdown is only shown; screen readers announce the state when it changes.
   if (state === announced || state === 'conectando') return;
   announced = state;
   $('stateAnnouncer').textContent = state === 'reconectando' ? 'Sin conexión. Se intenta reconectar.' : words;
@@ -236,5 +236,10 @@ nameToggle();
 
 // On a phone the list comes first.
 if (matchMedia('(max-width: 899px)').matches) $('createPanel').open = $('logPanel').open = false;
+
+// cable.js is loaded when the panel is opened. If it was left open, it is loaded before the page connects.
+const useCable = (use) => import('./cable.js').then(({ open, close }) => (use ? open(inventory) : close()), () => toast('No se pudo cargar el cable.', { kind: 'error' }));
+$('cableToggle').onclick = () => useCable($('cable').hidden);
+if (kept('inventario-cable', false)) await useCable(true);
 
 inventory.connect();

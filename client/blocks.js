@@ -2,14 +2,14 @@ import { $ } from './notices.js';
 import { isFollowed } from './view.js';
 
 const SIZE = 60; // rows of a block: full lines of 1 to 6 columns of cards
-const STEP = 60; // new rows in a frame: more would make it stutter
+const STEP = 60; // new rows per animation frame; more would make scrolling stutter
 
 /**
- * A long list in blocks, of which only those near the screen have nodes; one that is far away is as high as it was.
+ * A long list, divided into blocks. Only blocks near the screen have nodes; the others keep their height.
  *
- * `list`: the element they are in; `tag`: of a block. `make(row)`: a view, {node}, of a row; `update(view, row)` makes it
- * show the row, as it also does where only what isFollowed() says has changed; `place(view, index)`: its place in the list.
- * `exists(id)`: whether there is such a product. `redraw` asks for a draw().
+ * `list`: the element of the blocks; `tag`: the element name of a block. `make(row)` returns a view, {node}. `update(view, row)`
+ * shows the row in it; it is also called if only isFollowed() has changed. `place(view, index)` sets its place in the list.
+ * `exists(id)`: whether there is such a product. `redraw` requests a draw().
  */
 export class Blocks {
   #views = new Map(); // id -> {node, row, followed} of each row on the page
@@ -95,7 +95,7 @@ export class Blocks {
   #remove(id, { node }) {
     this.#views.delete(id);
     if (node.contains(document.activeElement)) {
-      // To the row and not to its button: the next key press must not act on another product.
+      // The row gets the focus, not its button: the next key press must not change another product.
       (node.nextElementSibling ?? node.previousElementSibling ?? $('listTitle')).focus();
     }
     if (this.exists(id) || this.tag !== 'div' || matchMedia('(prefers-reduced-motion: reduce)').matches) return node.remove();
@@ -107,7 +107,7 @@ export class Blocks {
   }
 }
 
-/** To another place, where the browser can without a loss of focus. */
+/** Moves a node, keeping its focus if the browser supports it (moveBefore). */
 function move(node, block, next) {
   if (block.moveBefore) return block.moveBefore(node, next);
   const focused = node.contains(document.activeElement) && document.activeElement;

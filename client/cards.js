@@ -6,7 +6,7 @@ import { FIELDS, differing, short, shown, unitsOf } from './words.js';
 /** The parts of a node by the names of their classes and actions. */
 export const partsOf = (node, names) => Object.fromEntries(names.map((name) => [name, node.querySelector(`.${name}, [data-action=${name}]`)]));
 
-/** What a card and a line of the table do alike to show a row, whose `changed` fields differ from what they showed. */
+/** Shows a row in a card or in a line of the table. `changed`: the fields that differ from the row shown before. */
 export function updateView({ node, part, row: before, followed }, row, changed) {
   if (changed.includes('nombre') || followed !== isFollowed(row.id)) nameActions(part, row);
   node.classList.toggle('sold-out', row.stock === 0);
@@ -32,7 +32,7 @@ function flash(node, part, changed) {
 
 const PARTS = ['name', 'number', 'description', 'price', 'units', 'units-label', 'stepper', 'take', 'add', 'stock-field', 'edit', 'delete', 'events', 'follow'];
 
-/** The products as cards; `exists` and `redraw` as Blocks has them. */
+/** The products as cards; `exists` and `redraw`: see Blocks. */
 export const cardList = (exists, redraw) => new Blocks($('productList'), 'div', { make, update, exists, redraw });
 
 function make(row) {

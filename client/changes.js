@@ -2,19 +2,19 @@ import { PARSERS, Problem, readStock, typedAs } from './fields.js';
 import { $, stamp, succeeded, toast, working } from './notices.js';
 import { FIELDS, differing, pick, short, shown, signed, whole } from './words.js';
 
-// What a person does to a product without a form: a move, a price or a count in place, and taking back what was done.
+// Changes without a form: stock moves, prices and counts edited in place, undo.
 
-let inventory; // the service it is done to
-let created; // is told of each product made anew
+let inventory; // the service
+let created; // callback: a product was restored
 
-/** `onCreated` is given the row of each product that comes back. */
+/** `onCreated` is called with the row of each product that is restored. */
 export function attachChanges(service, onCreated) {
   inventory = service;
   created = onCreated;
 }
 
 const name = ({ nombre }) => short(nombre);
-const aside = () => document.createElement('button'); // for working(), where the button has gone with its notice
+const aside = () => document.createElement('button'); // for working(), if the button has gone with its notice
 const tooFew = (stock) => (stock === 0 ? 'no queda ninguna unidad' : `no alcanza, quedan ${whole.format(stock)}`);
 
 /** Moves stock by so many units; throws a ServiceError. */
@@ -26,7 +26,7 @@ async function move(row, button, delta) {
   toast(`${name(answer.data)}: ${took}stock ${shown('stock', answer.data)}`, { kind: 'success', key: `stock ${row.id}`, action: ['Deshacer', undo] });
 }
 
-/** Does what may be refused, and says so in a notice. */
+/** Runs a change; shows a notice if it is refused. */
 async function attempt(row, change, says = ({ message }) => message) {
   try {
     await change();
@@ -35,11 +35,11 @@ async function attempt(row, change, says = ({ message }) => message) {
   }
 }
 
-/** The step of a button. */
+/** The units that a button moves. */
 export const step = (row, button, delta) => attempt(row, () => move(row, button, delta), ({ status, message, data }) => (
   status === 409 && delta < 0 && data ? tooFew(data.stock) : message));
 
-/** The action of a notice that puts the fields that were changed back to what they are in `before`. */
+/** The action of a notice that restores the changed fields to their values in `before`. */
 export function undoChange(before, { data: after }) {
   const back = () => inventory.update(after.id, pick(before, differing(before, after)), after.updated_at);
   return ['Deshacer', () => attempt(after, async () => {
@@ -48,7 +48,7 @@ export function undoChange(before, { data: after }) {
   }, ({ status, message }) => (status === 412 ? 'alguien lo cambió después, y así se queda' : message))];
 }
 
-/** The action of a notice that makes a product with the values of one that was deleted. */
+/** The action of a notice that creates a product with the values of a deleted one. */
 export function recreate(row, label = 'Deshacer') {
   return [label, () => attempt(row, async () => {
     const answer = await working(aside(), () => inventory.create(pick(row, Object.keys(FIELDS))));
@@ -64,7 +64,7 @@ let editing = null; // {host, editor, field, base: the row it began from}
 /** Whether something in `element` is being edited in place. */
 export const isEditing = (element) => editing !== null && element.contains(editing.editor);
 
-/** Puts a field for the price or the stock of a row into `host`, an element that has room for it. */
+/** Shows an editor for the price or the stock of a row in the element `host`. */
 export function editInPlace(host, row, field) {
   closeEditor();
   const editor = stamp('editorTemplate');
@@ -98,7 +98,7 @@ function note(text, wrong = false) {
   editing.editor.querySelector('input').ariaInvalid = wrong ? 'true' : null;
 }
 
-/** What is typed, as [change to be made, what it is called]; null where it changes nothing; throws a Problem. */
+/** What was typed, as [change, its description]; null if it changes nothing. Throws a Problem. */
 function meant() {
   const { editor, field, base } = editing;
   const typed = editor.querySelector('input').value.trim();
@@ -129,7 +129,7 @@ function keyed(event) {
   event.preventDefault();
 }
 
-/** Saves what was typed; `refocus`: the focus goes back to where it came from, and what can't be read is said. */
+/** Saves what was typed. With `refocus`, an invalid input is explained, and the focus returns to where it was. */
 async function save(refocus) {
   const mine = editing;
   const input = mine.editor.querySelector('input');

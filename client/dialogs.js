@@ -3,10 +3,10 @@ import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, say, succeeded, working } from './notices.js';
 import { FIELDS, shown, short, stateInWords } from './words.js';
 
-let inventory; // the service the forms write to
-let created; // is told of each product created here
+let inventory; // the service
+let created; // callback: a product was created
 
-/** Connects the forms and dialogs to the service; `onCreated` is given the row of each product they create. */
+/** Connects the forms and dialogs to the service; `onCreated` is called with the row of each new product. */
 export function attach(service, onCreated) {
   inventory = service;
   created = onCreated;
@@ -14,7 +14,7 @@ export function attach(service, onCreated) {
 
 // ---- forms
 
-/** The values of `fields`, or null after saying at each field what is wrong with it. */
+/** The values of `fields`; null if one is invalid, with the error shown at each field. */
 function readForm(form, fields = Object.keys(FIELDS)) {
   const values = {};
   const errors = [];
@@ -197,7 +197,7 @@ $('confirmDelete').onclick = async () => {
   }
 };
 
-/** Says in an open dialog what somebody else just did to its product; `row` is null when it was deleted. */
+/** Shows in an open dialog that somebody else has changed its product; `row` is null if it was deleted. */
 export function tellDialogs(id, row) {
   if ($('editDialog').open && editing.base.id === id && !$('saveEdit').disabled && !$('overwrite').disabled) {
     editing.gone = !row;
@@ -215,9 +215,9 @@ export function tellDialogs(id, row) {
 
 // ---- the access key
 
-let keyName; // where this tab keeps it
+let keyName; // its name in the session storage
 
-/** The access key that this tab was given before. */
+/** The access key that was entered in this tab before. */
 export function keptKey(name) {
   keyName = name;
   try {
@@ -240,7 +240,7 @@ function checkingKey(yes) {
   $('enterKey').textContent = yes ? 'Comprobando…' : 'Entrar';
 }
 
-/** Asks for the access key; follows what becomes of the connection that is made with it. */
+/** Asks for the access key, and shows whether a connection with it succeeds. */
 export function followKey({ state, unauthorized }) {
   if (unauthorized) {
     say('keyError', inventory.token ? 'Esa clave no es válida. Escríbela otra vez.' : '');

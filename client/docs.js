@@ -10,17 +10,17 @@ function el(tag, props, ...children) {
   return node;
 }
 
-/** A text of the description; what is between backticks is code. */
+/** A text of the description; text between backticks becomes code. */
 const prose = (text = '') => text.split('`').map((part, n) => (n % 2 ? el('code', {}, part) : part));
 const load = async (name) => (await fetch(name)).json();
 const nameOf = (ref) => ref.split('/').at(-1);
 
-/** What `$ref` points at. */
+/** The target of a `$ref`. */
 function found(root, node) {
   return node.$ref ? node.$ref.slice(2).split('/').reduce((at, step) => at[step], root) : node;
 }
 
-/** A schema in a line: `{ success: true, data: Product[] }`. */
+/** A schema in one line: `{ success: true, data: Product[] }`. */
 function shape(schema) {
   if (schema.$ref) return nameOf(schema.$ref);
   if ('const' in schema) return JSON.stringify(schema.const);
@@ -45,7 +45,7 @@ function limits({ minimum, maximum, maxLength, default: usual, not }) {
   ].filter(Boolean).join(', ');
 }
 
-/** One row of a list: a name, where it stands or whether it must, its type, and what is to be said of it. */
+/** One row of a list: a name, its place or whether it is required, its type, and its description. */
 function term(name, note, schema, text) {
   const kind = schema ? [el('code', {}, shape(schema)), limits(schema) && `, ${limits(schema)}`] : '';
   return el('div', {},
@@ -70,7 +70,7 @@ function curl(base, method, path, body) {
   return `curl -s ${url}${verb}${sent}`;
 }
 
-const ERROR = '#/components/schemas/Error'; // so many answers are one that the page says it once
+const ERROR = '#/components/schemas/Error'; // shown once, because most operations have it
 const PLACES = { query: 'en la consulta', path: 'en la ruta', header: 'cabecera' };
 
 function operation(api, base, path, method, told) {
@@ -120,7 +120,7 @@ function showSocket(api) {
   }
 }
 
-/** Opens what the address names. */
+/** Opens the section in the address. */
 function reveal() {
   const target = location.hash && $(decodeURIComponent(location.hash.slice(1)));
   if (target instanceof HTMLDetailsElement) {

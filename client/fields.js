@@ -1,6 +1,6 @@
 import { whole } from './words.js';
 
-/** What is wrong with a text that somebody typed. */
+/** An error in a text that somebody typed. */
 export class Problem extends Error {}
 
 function need(right, message) {
@@ -13,7 +13,7 @@ function withinLimit(text, limit) {
   return text;
 }
 
-/** The value of each field, from what was typed without blanks at its ends; throws a Problem. */
+/** Parses the trimmed text of each field. Throws a Problem. */
 export const PARSERS = {
   nombre(typed) {
     need(typed, 'Escribe un nombre.');
@@ -25,7 +25,7 @@ export const PARSERS = {
     need(text, 'Escribe un precio.');
     need(!/^[-−]/.test(text), 'El precio no puede ser negativo.');
     need(/^\d[\d.,\s]*$/.test(text), 'Escribe un número, por ejemplo 12,50.');
-    // 1.299 is a thousand to some and one to others: no guess.
+    // 1.299 is ambiguous: a thousand in some countries, one in others.
     need(/^\d+([.,]\d{1,2})?$/.test(text), 'Sin separador de miles y con dos decimales como mucho: 1299,99.');
     const price = Number(text.replace(',', '.'));
     need(price <= 9999999999.99, 'El precio máximo es 9999999999,99.');
@@ -49,5 +49,5 @@ export function readStock(typed) {
   return { delta: sign === '+' ? units : -units };
 }
 
-/** As it is typed into the field of a form. */
+/** A value as it is typed into the field of a form. */
 export const typedAs = (field, row) => (field === 'precio' ? row.precio.toFixed(2).replace('.', ',') : String(row[field] ?? ''));

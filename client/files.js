@@ -3,12 +3,12 @@ import { typedAs } from './fields.js';
 import { $, importing, say, stamp, toast, working } from './notices.js';
 import { FIELDS, folded, plural, short, whole } from './words.js';
 
-// Files in and out.
+// Import and export of files.
 
-const LIMIT = 5 * 1024 * 1024; // bytes, and rows: what the service takes
+const LIMIT = 5 * 1024 * 1024; // bytes; this and ROWS are the limits of the service (requests.py, csvfile.py)
 const ROWS = 50_000;
 const COLUMNS = ['id', ...Object.keys(FIELDS)];
-// What other programs call our columns; an `id` of theirs is none of ours.
+// Names of the columns in files of other programs. Their `id` is not an id of this inventory.
 const ALIASES = {
   id: ['id'],
   nombre: ['nombre', 'name', 'title', 'producto', 'product', 'articulo'],
@@ -24,9 +24,9 @@ export function attachFiles(service) {
   inventory = service;
 }
 
-// ---- out
+// ---- export
 
-/** Saves the rows so that a double click opens them in a spreadsheet of a Spanish machine. */
+/** Saves the rows as a file that opens in a spreadsheet with Spanish settings (semicolons, decimal commas). */
 export function exportRows(rows) {
   const lines = rows.map((row) => [String(row.id), guarded(row.nombre), guarded(row.descripcion ?? ''), typedAs('precio', row), String(row.stock)]);
   const url = URL.createObjectURL(new Blob(['\ufeff', write([COLUMNS, ...lines], ';')], { type: 'text/csv' }));
@@ -36,7 +36,7 @@ export function exportRows(rows) {
   toast(`${plural(rows.length, 'producto exportado', 'productos exportados')}: ${link.download}`, { kind: 'success' });
 }
 
-// ---- in
+// ---- import
 
 function open() {
   if ($('importDialog').open) return;
@@ -47,7 +47,7 @@ function open() {
 $('import').onclick = open;
 $('importDialog').addEventListener('cancel', (event) => { if (importing.now) event.preventDefault(); });
 $('importDialog').addEventListener('close', () => $('import').focus());
-$('importFile').onclick = ({ target }) => { target.value = ''; }; // or the same file, put right, would be no change
+$('importFile').onclick = ({ target }) => { target.value = ''; }; // else choosing the corrected file again would be no change
 $('importFile').onchange = ({ target }) => target.files[0] && read(target.files[0]);
 
 for (const type of ['dragover', 'drop']) {
@@ -60,7 +60,7 @@ for (const type of ['dragover', 'drop']) {
   });
 }
 
-/** Shows what was read, or that nothing was. */
+/** Shows the preview of the file, or why there is none. */
 function show(read, problem = '') {
   file = read;
   $('importFaults').hidden = true;
@@ -96,7 +96,7 @@ async function read(chosen) {
   }
 }
 
-/** The rows of the file in the columns that were chosen: [names, rows of cells]. */
+/** The chosen columns of the file: [names, rows of cells]. */
 function mapped() {
   const names = COLUMNS.filter((name) => $(`import-${name}`).value !== '');
   const places = names.map((name) => Number($(`import-${name}`).value));
@@ -105,7 +105,7 @@ function mapped() {
 
 const number = (cell) => (/^-?\d+([.,]\d{1,2})?$/.test(cell.trim()) ? Number(cell.trim().replace(',', '.')) : NaN);
 
-/** Whether a row of the file leaves its product as it is. */
+/** Whether a row of the file does not change its product. */
 function changesNothing(product, names, cells) {
   return names.every((name, n) => {
     if (name === 'id') return true;
@@ -156,7 +156,7 @@ $('confirmImport').onclick = async () => {
   const bar = $('importProgress').querySelector('progress');
   const sending = (part) => {
     if (part < 1) bar.value = part;
-    else bar.removeAttribute('value'); // it is there, and being written
+    else bar.removeAttribute('value'); // uploaded, and now being written
     say('importStep', part < 1 ? `Enviando: ${Math.round(part * 100)} %` : `Guardando ${plural(rows.length, 'fila', 'filas')}…`);
   };
   $('importFaults').hidden = true;

@@ -1,18 +1,18 @@
 import { $, say } from './notices.js';
 import { eventInWords, moment } from './words.js';
 
-const NEAR = 50; // ids looked back for an event: those of transactions rolled back are missing
+const NEAR = 50; // ids searched backwards for an event: rolled back transactions leave gaps
 
-let inventory; // whose log it is
-let draw; // draws the list
-let rows = null; // Map of the products at the moment looked at; null: the present
-let wanted = null; // the moment asked for last
+let inventory; // the service
+let draw; // redraws the list
+let rows = null; // Map of the products at the selected position; null: the present
+let wanted = null; // the position requested last
 let loading = false;
 
-/** The products of the past that is looked at; null while it is the present. */
+/** The products at the selected position; null for the present. */
 export const past = () => rows;
 
-/** Connects the bar to the service; `redraw` is called when past() has changed. */
+/** Connects the slider to the service; `redraw` is called when past() has changed. */
 export function attachHistory(service, redraw) {
   inventory = service;
   draw = redraw;
@@ -28,7 +28,7 @@ function grow() {
 
 function limitSteps() {
   const { value, min, max } = $('moment');
-  // Not `disabled`, which would take the focus from the hand that steps.
+  // Not `disabled`, because a disabled button loses the focus.
   $('previousEvent').ariaDisabled = String(Number(value) <= Number(min));
   $('nextEvent').ariaDisabled = String(Number(value) >= Number(max));
 }
@@ -69,7 +69,7 @@ function go(id) {
   if (!loading) load();
 }
 
-// One request at a time; what was asked for meanwhile follows, and only the last of it.
+// One request at a time. Of the positions selected meanwhile, only the last is requested.
 async function load() {
   loading = true;
   for (let at = null; wanted !== null && wanted !== at;) {

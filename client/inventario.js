@@ -6,22 +6,22 @@ const SOCKET_REFUSALS = {
 };
 const isFinal = (code) => code in SOCKET_REFUSALS || (code >= 4400 && code < 4500);
 const PRODUCT_EVENT = /^PRODUCT_(CREATED|UPDATED|DELETED)$/;
-const UNKNOWN = [0, 502, 503, 504]; // statuses that leave open whether a change was made; 0: nothing came back
+const UNKNOWN = [0, 502, 503, 504]; // after these statuses a change may have been made or not; 0: no answer
 const ROOM_LIMIT = 300; // ids of ten digits in a frame of 4 KiB and in a URL
 
-// What is listened to is a Set of product ids, or null for all of them.
+// A subscription is a Set of product ids, or null for all products.
 const covers = (a, b) => a === null || (b !== null && [...b].every((id) => a.has(id)));
 const same = (a, b) => covers(a, b) && covers(b, a);
 const both = (a, b) => (a === null ? b : b === null ? a : new Set([...a].filter((id) => b.has(id))));
 
-/** UTF-8 as a string of one character a byte: what a header holds and btoa takes. */
+/** The UTF-8 bytes of a text as a string with one character for each, for a header and for btoa(). */
 const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 const base64url = (text) => btoa(bytes(text)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 
-/** A key for one change. Not randomUUID, which pages have over https alone. */
+/** An Idempotency-Key. Pages that are not served over https lack crypto.randomUUID. */
 const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 
-/** What fetch() does, telling which part of the body has gone out. */
+/** Like fetch(), and reports which part of the body has been sent. */
 function send(url, { method, headers, body, signal }, progress) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -38,7 +38,7 @@ function send(url, { method, headers, body, signal }, progress) {
   });
 }
 
-/** What the service answered instead of doing it; `status` is 0 when nothing came back. */
+/** Why the service did not execute a request; `status` is 0 if there was no answer. */
 export class ServiceError extends Error {
   constructor(status, message, { errors = [], data = null, retryAfter = 0 } = {}) {
     super(message);
@@ -49,34 +49,34 @@ export class ServiceError extends Error {
 /**
  * The products of the service at `base`, kept current. No DOM.
  *
- * `products` is a Map from id to row. `token` is the access key, '' where the service needs none.
- * `create`, `update`, `delete` and `moveStock` make a change once, and return when its outcome is known: where the network,
- * the service or its database is away they ask again, with the same key, until it is back. They throw a ServiceError where
- * the change was refused. A service without keys (and so without positions) is asked once; its outcome may stay unknown.
+ * `products` is a Map from id to row. `token` is the access key, '' if the service needs none.
+ * `create`, `update`, `delete` and `moveStock` make a change once, and return when its outcome is known. While the network,
+ * the service or its database is unavailable, they retry with the same Idempotency-Key. They throw a ServiceError if the change
+ * is refused. A service without positions has no keys either: it gets each request once, and an outcome may stay unknown.
  * Events, each with a `detail`:
  *   'estado'    {state, seconds, reason, unauthorized}: conectando, conectado, reconectando (seconds left),
- *               detenido (reason; unauthorized: for want of the right `token`)
- *   'lista'     {before}: `products` was loaded anew; `before` is the Map it replaces
- *   'evento'    {message, before, applied, missed}: one change as it came, the row before it, whether it was news,
- *               whether it is (or may be) from the time without a connection
- *   'reanudado' {changes}: a connection went on where the last one ended, and this many changes had been missed
+ *               detenido (reason; unauthorized: the `token` is missing or wrong)
+ *   'lista'     {before}: `products` was loaded again; `before` is the former Map
+ *   'evento'    {message, before, applied, missed}: one change, the former row, whether `products` has changed, and whether
+ *               the change was (or may have been) made while the connection was lost
+ *   'reanudado' {changes}: a new connection resumed where the last one ended; so many changes had been missed
  *   'mensaje'   {message}: CONNECTION_ESTABLISHED or ERROR
  */
 export class Inventario extends EventTarget {
   products = new Map();
-  // Of the products in #heard, `products` holds all that happened up to this position. Both mean something within one
-  // epoch of the log; null before the first list, and of a service that has no positions.
+  // The position: `products` contains all events up to it of the products in #heard. It is valid in `epoch`, which is null
+  // before the first list and if the service has no positions.
   lastEventId = 0;
   epoch = null;
   #heard = null;
   state = 'conectando';
-  #wanted = null; // what to listen to
-  #asked = null; // what the socket was last told to listen to
-  #asking = false; // and has not confirmed yet
-  #current = null; // the epoch that the socket was last told
+  #wanted = null; // the subscription that this page needs
+  #asked = null; // the subscription that was sent last
+  #asking = false; // it is not confirmed yet
+  #current = null; // the last epoch that the service has sent
   #resuming = false;
-  #early = null; // what arrives before the list or, resuming, before the welcome
-  #catchUp = null; // {changes, until} while what was missed comes in
+  #early = null; // events that arrive before the list or, when resuming, before the welcome
+  #catchUp = null; // {changes, until} while missed events arrive
   #socket = null;
   #retryTimer;
   #pingTimer;
@@ -85,6 +85,11 @@ export class Inventario extends EventTarget {
   #quietTimer;
   #ceiling;
   #keyless = false;
+  /** Makes requests and sockets. An observer may replace both functions. */
+  net = {
+    ask: (url, options, progress) => (progress ? send(url, options, progress) : fetch(url, options)),
+    open: (url, protocols) => new WebSocket(url, protocols),
+  };
 
   constructor(base, { token = '', pingEvery = 30_000, patience = 10_000, firstDelay = 1_000, maxDelay = 30_000, goodAfter = 5_000, answerWithin = 15_000 } = {}) {
     super();
@@ -100,39 +105,44 @@ export class Inventario extends EventTarget {
     globalThis.document?.addEventListener('visibilitychange', () => document.hidden || this.#wake());
   }
 
-  /** The products as they are, or as they were after the event `at`. */
+  /** The current products, or those after the event `at`. */
   list = (at) => this.#request('GET', at === undefined ? '' : `?at=${at}`);
   events = (after, limit) => this.#request('GET', `?after=${after}&limit=${limit}`, { from: this.log });
   get = (id) => this.#request('GET', `/${id}`);
   create = (product) => this.#change('POST', '', { body: product });
-  /** `version` is the `updated_at` the change began from: 412 when the row has moved on. */
+  /** `version`: the `updated_at` of the row that was edited. 412 if it has changed since. */
   update = (id, changes, version) => this.#change('PATCH', `/${id}`, { body: changes, version });
   delete = (id, version) => this.#change('DELETE', `/${id}`, { version });
-  /** `motivo`: why, where it is said. */
+  /** `motivo`: the reason, optional. */
   moveStock = (id, delta, motivo) => this.#change('POST', `/${id}/stock`, { body: { delta, motivo } });
-  /** Creates and changes products by the rows of a CSV file; `progress` is told which part of it has gone out. */
+  /** Imports a CSV file; `progress` is called with the part of it that has been sent. */
   importFile = (text, progress) => this.#change('POST', '', { file: text, progress });
   /** The newest 100 events of a product below the event `before`, the newest first. */
   eventsOf = (id, before = Number.MAX_SAFE_INTEGER) => this.#request('GET', `?producto=${id}&before=${before}&limit=100`, { from: this.log });
 
-  /** Listens only to the products with these ids; to all with null, with none of them (nobody means that), and with very many. */
+  /** Subscribes to the products with these ids; to all products if `ids` is null, empty, or too large for one message. */
   only(ids) {
     const few = ids && ids.size > 0 && ids.size <= ROOM_LIMIT;
     this.#wanted = few ? new Set(ids) : null;
     this.#subscribe();
   }
 
-  /** Whether only some products are listened to. */
+  /** Whether the subscription is limited to some products. */
   get limited() {
     return this.#wanted !== null;
   }
 
-  /** Whether `products` is, or when connected again will be, current in all that is listened to without a new list. */
+  /** Whether `products` is current for all subscribed products, or will be after a resume, without loading the list again. */
   get covered() {
     return covers(this.#heard, this.#wanted);
   }
 
-  /** Connects; when it is waiting to reconnect or has stopped, connects now. */
+  /** The current WebSocket; null while there is none. */
+  get socket() {
+    return this.#socket;
+  }
+
+  /** Connects; also if it has stopped or is waiting to reconnect. */
   connect() {
     this.#drop();
     this.#setState('conectando');
@@ -145,13 +155,13 @@ export class Inventario extends EventTarget {
       url.searchParams.set('epoch', this.epoch);
     }
     if (this.#asked) url.searchParams.set('productos', [...this.#asked].join());
-    const socket = (this.#socket = new WebSocket(url, this.token ? ['inventario.v1', `bearer.${base64url(this.token)}`] : []));
+    const socket = (this.#socket = this.net.open(url, this.token ? ['inventario.v1', `bearer.${base64url(this.token)}`] : []));
     this.#deadline = setTimeout(() => this.#retry(), this.times.patience);
     socket.onopen = () => {
       this.#pingTimer = setInterval(() => this.#ping(), this.times.pingEvery);
     };
     socket.onmessage = ({ data }) => {
-      clearTimeout(this.#deadline); // a sign of life
+      clearTimeout(this.#deadline); // the connection is alive
       this.#receive(data);
     };
     socket.onclose = ({ code, reason }) => {
@@ -177,7 +187,7 @@ export class Inventario extends EventTarget {
     if (type === 'CONNECTION_ESTABLISHED') this.#begin(message);
     else if (type === 'SUBSCRIBED') this.#subscribed();
     else if (type === 'ERROR' && this.#asking) {
-      this.#wanted = null; // it does not know rooms: everything, then
+      this.#wanted = null; // the service has no rooms: all events
       this.connect();
     }
     else if (type === 'PONG') this.#moveOn(message);
@@ -188,16 +198,16 @@ export class Inventario extends EventTarget {
 
   #begin({ recovered, epoch = null, last_event_id: position = 0 }) {
     this.#current = epoch;
-    // Only now the list: read before this position was taken, it could lack what lies between.
+    // The list is loaded after the position is known: an older list could lack the events in between.
     if (!recovered || !this.#resuming) return this.#load(position);
-    this.epoch = epoch; // it may be a newer one, in which the position counts as well
-    this.#heard = this.#asked; // from here on the position moves for these alone
+    this.epoch = epoch; // a newer epoch, perhaps, in which the position is valid too
+    this.#heard = this.#asked; // from now on, the position advances with events of these products only
     this.#catchUp = { changes: 0, until: performance.now() + 5_000 };
     this.#awaitQuiet();
     this.#goOn();
   }
 
-  /** Loads the list on a socket that hears all the service does after `position`. */
+  /** Loads the list, while the socket receives all events after `position`. */
   async #load(position) {
     const socket = this.#socket;
     this.#early ??= [];
@@ -207,14 +217,14 @@ export class Inventario extends EventTarget {
     } catch (error) {
       if (socket !== this.#socket) return;
       if (error.status === 403) return this.stop(error.message);
-      // A socket without its list is worth nothing: one way to fail, one backoff.
+      // A socket without a list is useless: reconnect, so that both share one backoff.
       return this.#retry(error.retryAfter * 1000);
     }
-    if (socket !== this.#socket) return; // a newer connection took over meanwhile
-    if ((answer.epoch ?? null) !== this.#current) return this.#retry(); // the log began anew between the two
+    if (socket !== this.#socket) return; // there is a newer connection
+    if ((answer.epoch ?? null) !== this.#current) return this.#retry(); // an epoch began between the two
     const before = this.products;
     this.products = new Map(answer.data.map((row) => [row.id, row]));
-    // Of two instances of the service, that of the list may be the one behind: the list still holds what the socket told of.
+    // If the list comes from another instance, its position may be lower. The list still contains all events up to `position`.
     this.lastEventId = Math.max(answer.last_event_id ?? 0, position);
     this.epoch = this.#current;
     this.#keyless = this.epoch === null;
@@ -234,12 +244,12 @@ export class Inventario extends EventTarget {
     this.#subscribe();
   }
 
-  /** Tells the socket what to listen to, if that has changed and nothing is under way; whatever is, comes back here. */
+  /** Sends the subscription if it has changed. If a list or a confirmation is pending, this is called again after it. */
   #subscribe() {
     if (this.state !== 'conectado' || this.#early || this.#asking || same(this.#asked, this.#wanted)) return;
     this.#asking = true;
     this.#asked = this.#wanted;
-    // What it hears no more ends here; what it hears anew begins with the list.
+    // Products that are no longer subscribed are not current from now on; new ones are after the next list.
     this.#heard = both(this.#heard, this.#asked);
     this.#send(this.#asked ? { type: 'SUBSCRIBE', productos: [...this.#asked] } : { type: 'UNSUBSCRIBE' });
   }
@@ -255,9 +265,9 @@ export class Inventario extends EventTarget {
     const { type, id, data } = message;
     const before = this.products.get(data.id);
     let applied = false;
-    // The list may be ahead of the socket: it holds all up to lastEventId and perhaps more, which updated_at tells
-    // (ISO 8601 in UTC with milliseconds: text order is time order). HTTP answers never touch the list: the log's
-    // order alone decides, so a late answer cannot bring back a deleted row.
+    // The list contains all events up to lastEventId, and perhaps later ones: updated_at decides, whose texts sort like times
+    // (ISO 8601, UTC, milliseconds). Answers of requests never change `products`, only events do: a late answer cannot bring
+    // back a deleted row.
     if (!(id <= this.lastEventId)) {
       if (id) this.lastEventId = id;
       if (type === 'PRODUCT_DELETED') applied = this.products.delete(data.id);
@@ -270,15 +280,15 @@ export class Inventario extends EventTarget {
     this.#emit('evento', { message, before, applied, missed: this.#catchUp !== null });
   }
 
-  /** The socket has been sent all up to `position`, even if nothing of it was for this client; it counts in `epoch`. */
+  /** Advances to the position of the socket, which also counts the events that the subscription excludes. */
   #moveOn({ last_event_id: position, epoch = this.#current }) {
     this.#current = epoch;
-    if (this.#early) return; // the list says where it stands
+    if (this.#early) return; // the list will contain its position
     this.epoch = epoch;
     if (!this.#catchUp && position > this.lastEventId) this.lastEventId = position;
   }
 
-  // Nothing on the wire says where the missed ends: a moment without events does, or five seconds.
+  // No message marks the last missed event: the catch-up ends after 300 ms without events, or after five seconds.
   #awaitQuiet() {
     clearTimeout(this.#quietTimer);
     this.#quietTimer = setTimeout(() => this.#caughtUp(), Math.min(300, this.#catchUp.until - performance.now()));
@@ -304,9 +314,9 @@ export class Inventario extends EventTarget {
 
   #wake(thawed = false) {
     const { readyState } = this.#socket ?? {};
-    // CLOSING or CLOSED, its event may never come; and in the browser's cache of pages none stays open, whatever it says.
+    // The close event of a CLOSING or CLOSED socket may never come. In the back/forward cache, no socket stays open.
     if (this.state === 'reconectando' || readyState > (thawed ? 0 : 1)) this.connect();
-    else if (readyState === 1) this.#ping(); // after sleep a dead link still looks open
+    else if (readyState === 1) this.#ping(); // after sleep, a dead connection still looks open
   }
 
   #retry(atLeast = 0) {
@@ -332,7 +342,7 @@ export class Inventario extends EventTarget {
     const socket = this.#socket;
     this.#socket = null;
     if (!socket) return;
-    // On a dead link close() stays in CLOSING for a minute or more: do not wait for its event.
+    // On a dead connection close() takes a minute or more: do not wait for its event.
     socket.onopen = socket.onmessage = socket.onclose = null;
     socket.close();
   }
@@ -369,13 +379,13 @@ export class Inventario extends EventTarget {
     const options = { method, headers, body: file ?? (body && JSON.stringify(body)), cache: 'no-cache', signal };
     let response;
     try {
-      response = await (progress ? send(from + path, options, progress) : fetch(from + path, options));
+      response = await this.net.ask(from + path, options, progress);
     } catch {
       throw new ServiceError(0, signal.aborted ? 'El servidor no contestó a tiempo.' : 'No se pudo llegar al servidor.');
     }
-    const answer = await response.json().catch(() => null); // a proxy's error page is not JSON
+    const answer = await response.json().catch(() => null); // an error page of a proxy is not JSON
     if (response.ok && answer?.success) {
-      if (this.state === 'reconectando') this.connect(); // it answers again: no reason to wait
+      if (this.state === 'reconectando') this.connect(); // the service answers again
       return answer;
     }
     const message = answer?.message || `El servidor contestó con un error (${response.status}).`;

@@ -1,7 +1,7 @@
 import { $ } from './notices.js';
 import { isTable, keep, kept, useTable } from './view.js';
 
-// The page by keyboard. Keys of one character can be switched off, for those who speak to their machine.
+// The keyboard. Shortcuts of one character can be switched off, for people who use voice control.
 
 const name = 'inventario-atajos';
 const ACTS = {

@@ -2,12 +2,12 @@ import { clock, plural, short } from './words.js';
 
 const LOG_LIMIT = 200;
 const LATE = 4_000; // ms
-const CALM = 5; // changes of others in a second; above it they share one notification
+const CALM = 5; // changes by others per second; above it they share one notice
 
 export const $ = (id) => document.getElementById(id);
 export const stamp = (template) => $(template).content.firstElementChild.cloneNode(true);
 
-/** Sets what a live region says, which would repeat what is set again. */
+/** Sets the text of a live region, unless it is the same, which would be announced again. */
 export function say(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
 }
@@ -16,7 +16,7 @@ export function say(id, text) {
 
 const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
 
-/** A toast with the `key` of one that is still there takes its place. `action`: [label, function] of its button. */
+/** Shows a notice; it replaces one with the same `key`. `action`: [label, function] of its button. */
 export function toast(text, { kind = 'info', key = '', action = null } = {}) {
   toastOf(key)?.remove();
   const item = stamp('toastTemplate');
@@ -43,25 +43,25 @@ export function toast(text, { kind = 'info', key = '', action = null } = {}) {
 
 export const succeeded = ({ message, data }, action = null) => toast(`${message}: ${short(data.nombre)}`, { kind: 'success', action });
 
-const own = new Set(); // changes made here and not yet heard of
+const own = new Set(); // changes made on this page whose events have not arrived yet
 const others = { waiting: [], times: [], flood: 0, timer: null };
-/** Whether a file is being imported here, and until when its changes come in: nobody has to be told of each. */
+/** Whether a file is being imported on this page, and until when its events arrive: they need no notices. */
 export const importing = { now: false, until: 0 };
 export const changeKey = ({ type, data }) => `${data.id} ${type === 'PRODUCT_DELETED' ? 'deleted' : data.updated_at}`;
 let ownRequests = 0;
 
-// What is not answered yet would be asked for no more.
+// A page that is closed would not retry its pending requests.
 addEventListener('beforeunload', (event) => ownRequests && event.preventDefault());
 
-/** Whether the change was made here; asked once for each. */
+/** Whether the change was made on this page; called once per change. */
 export const isOwn = (key) => own.delete(key);
 
-/** Tells of a change, {text, product, key, action, imported}, unless it turns out to have been made here. */
+/** Shows a change, {text, product, key, action, imported}, unless it was made on this page. */
 export function notifyOfOther(entry) {
   if (entry) others.waiting.push(entry);
   others.timer ??= setTimeout(() => {
     others.timer = null;
-    // An own change's event often arrives before its answer: only the answer tells whose it is.
+    // The event often arrives before the answer of its request, and only the answer tells whether the change is our own.
     if (ownRequests) return notifyOfOther();
     if (importing.until > performance.now()) others.waiting = others.waiting.filter(({ imported }) => !imported);
     const entries = others.waiting.filter(({ key }) => !isOwn(key));
@@ -77,7 +77,7 @@ export function notifyOfOther(entry) {
   }, others.times.length > CALM ? 900 : 150);
 }
 
-/** Runs one request for a button, which is disabled meanwhile; null when it already was. */
+/** Runs one request for a button, which is disabled meanwhile; returns null if it already was. */
 export async function working(button, request, deletes = false) {
   if (button.disabled) return null;
   const focused = document.activeElement === button;
@@ -93,7 +93,7 @@ export async function working(button, request, deletes = false) {
     ownRequests -= 1;
     clearTimeout(late);
     button.disabled = false;
-    if (focused && document.activeElement === document.body) button.focus(); // being disabled took the focus
+    if (focused && document.activeElement === document.body) button.focus(); // a disabled button loses the focus
   }
 }
 

@@ -2,11 +2,11 @@ import { undoChange } from './changes.js';
 import { $, say, stamp, succeeded, working } from './notices.js';
 import { FIELDS, differing, moment, pick, short, shown, whole } from './words.js';
 
-// The history of one product: its events, the newest first, and its stock as a line.
+// The history of one product: its events, newest first, and its stock as a line.
 
 let inventory;
-let id = null; // of the product that is looked at
-let events = []; // newest first, as far back as they were asked for
+let id = null; // of the product
+let events = []; // newest first, as far as they are loaded
 
 export function attachProduct(service) {
   inventory = service;
@@ -47,7 +47,7 @@ async function more() {
 
 $('olderEvents').onclick = more;
 
-/** What the product was before an event, as far as it is known. */
+/** The former values of the product before an event, as far as known. */
 function before(n) {
   const { data, antes } = events[n];
   const last = events[n + 1];
@@ -83,7 +83,7 @@ function line(...parts) {
   return item;
 }
 
-/** What became of a field, and a button that puts its former value back where it is not the present one. */
+/** A changed field, and a button that restores its former value unless it is the current one. */
 function changed(field, was, data) {
   const value = (row) => (typeof row[field] === 'string' ? `«${short(row[field])}»` : shown(field, row));
   const text = document.createElement('span');
@@ -107,10 +107,10 @@ async function restore(button, values) {
   } catch (error) {
     say('productError', error.status === 412 ? 'Alguien lo acaba de cambiar: mira otra vez.' : error.message);
   }
-  if (document.activeElement === document.body) $('productTitle').focus(); // its button went with the list
+  if (document.activeElement === document.body) $('productTitle').focus(); // the focused button was removed with the list
 }
 
-/** The stock over time, as steps: it stays what it is until the next event. */
+/** The stock over time, as steps. */
 function drawLine() {
   const points = events.filter(({ data }) => data.stock !== undefined).map(({ timestamp, data }) => [Date.parse(timestamp), data.stock]).reverse();
   const first = events.length && before(events.length - 1);

@@ -11,7 +11,7 @@ let blocks;
 let exists;
 let redraw;
 
-/** The products as a table; `has` and `onRedraw` as `exists` and `redraw` of Blocks. */
+/** The products as a table; `has` and `onRedraw`: `exists` and `redraw` of Blocks. */
 export function productTable(has, onRedraw) {
   exists = has;
   redraw = onRedraw;
@@ -19,11 +19,11 @@ export function productTable(has, onRedraw) {
   return blocks;
 }
 
-// ---- rows that stay where they are under the pointer, and while one of them is edited
+// ---- rows keep their places under the pointer, and while one of them is edited
 
 let hovered = false;
-let held = []; // rows, as they stand in the table
-let heldFor = -1; // the choice that they were drawn for
+let held = []; // rows in the order of the table
+let heldFor = -1; // the number of the choice for which they were drawn
 
 table.addEventListener('pointerover', ({ pointerType, target }) => {
   const inside = pointerType !== 'touch' && target.closest('tbody') !== null;
@@ -103,7 +103,7 @@ table.addEventListener('focusin', ({ target }) => {
   makeStop(control);
 });
 
-/** The row after or before it, in whatever block. */
+/** The next or the previous row, also in another block. */
 function neighbour(node, forward) {
   const near = forward ? node.nextElementSibling : node.previousElementSibling;
   if (near) return near;

@@ -1,7 +1,7 @@
 import { $, say } from './notices.js';
 import { alphabet, folded, short } from './words.js';
 
-// Which products are shown, in which order, and how: what the person of this page chose.
+// The choices of the person: which products are shown, in which order, as cards or as a table.
 
 const here = new URL('api/productos', document.baseURI).pathname; // one origin may have several inventories
 const names = { followed: `inventario-siguiendo ${here}`, view: `inventario-vista ${here}` };
@@ -12,7 +12,7 @@ export function kept(name, otherwise) {
   try {
     return JSON.parse(localStorage.getItem(name)) ?? otherwise;
   } catch {
-    return otherwise; // storage may be forbidden, or hold what others wrote
+    return otherwise; // storage may be forbidden, or contain something else
   }
 }
 
@@ -43,7 +43,7 @@ const chosen = {
 let terms = [];
 let followed = new Set(); // ids; some may not exist any more
 const only = { followed: false, soldOut: false, low: false };
-let changed; // is told of each choice
+let changed; // callback: the choice has changed
 /** The number of choices so far. The table holds its rows still under the pointer until the next choice. */
 export let choices = 0;
 

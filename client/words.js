@@ -12,7 +12,8 @@ export const moment = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'sh
 export const alphabet = new Intl.Collator('es', { numeric: true });
 export const plural = (n, one, many) => `${whole.format(n)} ${n === 1 ? one : many}`;
 export const short = (text, limit = 80) => (text.length > limit ? `${text.slice(0, limit - 1)}…` : text);
-// As the service's search: without case and accents, however it was composed. Σ by itself, or its last one would differ.
+// The same comparison as in the service: without case and accents, in any Unicode form. Σ is lowered alone, because at the end
+// of a word it would become ς.
 export const folded = (text) => text.normalize('NFD').replace(/[\u0300-\u036f]/g, '').replace(/Σ/g, 'σ').toLowerCase();
 export const differing = (a, b) => Object.keys(FIELDS).filter((field) => a[field] !== b[field]);
 export const pick = (row, fields) => Object.fromEntries(fields.map((field) => [field, row[field]]));
@@ -39,7 +40,7 @@ export function stateInWords(before, after) {
   }).join(', ') || 'está otra vez como lo ves aquí';
 }
 
-/** An event for the log and for a notice; `before`: the row as it was, for events that do not tell it. */
+/** An event in words. `before`: the former row, for events that do not contain it. */
 export function eventInWords({ type, data, antes, actor = '', motivo = '' }, before) {
   const was = antes ? { ...data, ...antes } : before;
   const name = short(was?.nombre ?? data.nombre ?? '');

@@ -26,16 +26,18 @@ from .files import sql_file
 from .postgresql_errors import Unavailable
 from .security import LOOPBACK, bearer
 
-ACCEPT_BATCH = 2  # connections accepted per loop iteration, so that a reconnecting crowd does not block other clients
+ACCEPT_BATCH = (
+    2  # connections that asyncio accepts per loop iteration: a reconnecting crowd does not block other clients
+)
 KEEPALIVE = 20.0  # seconds for an idle connection, and for the headers of a request
-GC_INTERVAL = 60.0  # seconds between collections: each closed connection leaves reference cycles of asyncio and aiohttp
+GC_INTERVAL = 60.0  # seconds between full collections, which _serve() makes rare: closed connections leave cycles
 RESERVED_FILES = 256  # open files that are not client sockets
 
 log = logging.getLogger(__name__)
 
 
 class AccessLog(AbstractAccessLogger):
-    """Writes one line per request to stderr, for a socket when it closes, without the query string, which may be private.
+    """Writes one line per request to stderr; that of a socket when it closes. The query string is left out, as it may be private.
 
     It bypasses `logging`, whose records took a fifth of the time of a GET.
     """
@@ -59,7 +61,7 @@ class ClientErrorFilter(logging.Filter):
 
 
 def _words(text: str) -> frozenset[str]:
-    return frozenset(word.strip() for word in text.split(",") if word.strip())
+    return frozenset(filter(None, map(str.strip, text.split(","))))
 
 
 def _number(text: str) -> int:
@@ -79,7 +81,8 @@ def parser() -> argparse.ArgumentParser:
 
     def flag(name: str, text: str, default: object = None, variable: str = "", **options: Any) -> None:
         variable = variable or f"INVENTORY_WS_{name.upper().replace('-', '_')}"
-        value = os.environ.get(variable) or default  # an empty HOST would mean all interfaces
+        # An empty variable counts as unset; an empty HOST would mean all interfaces.
+        value = os.environ.get(variable) or default
         flags.add_argument(f"--{name}", default=value, help=f"{text} ({variable})", **options)
 
     flags = argparse.ArgumentParser("inventory-ws", description="Un inventario cuyos cambios llegan a toda pantalla.")
@@ -174,7 +177,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
     welcome += "" if args.database_url else f"Datos:  {args.data_dir}\nBase:   {dsn}\n"
 
     def started(_: str) -> None:
-        sock.listen(addresses.QUEUE)  # asyncio has set the backlog to ACCEPT_BATCH
+        sock.listen(addresses.QUEUE)  # asyncio uses one number, ACCEPT_BATCH, for this queue and for its own
         asyncio.get_running_loop().call_later(GC_INTERVAL, _collect)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # for terminals without these characters

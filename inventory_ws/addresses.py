@@ -10,10 +10,8 @@ from .stream import STALL_TIMEOUT
 
 QUEUE = 4096  # the listen backlog
 INSIDE = ("br-", "cni", "docker", "podman", "veth", "virbr")  # bridges to containers: not reachable from other machines
-FAR: dict[int, str] = {
-    socket.AF_INET: "192.0.2.1",
-    socket.AF_INET6: "2001:db8::1",
-}  # documentation addresses: they select the default route
+# Nothing is sent to these documentation addresses: connect() on UDP only selects the default route.
+FAR: dict[int, str] = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 WARNING = "Aviso: cualquiera en la red puede ver y cambiar el inventario; --token (INVENTORY_WS_TOKEN) pide una clave\n"
 
 
@@ -26,14 +24,15 @@ def listen(host: str, port: int) -> socket.socket:
         free = "PORT=3001" if port != 3001 else "PORT=3002"
         remedy = f"elija otro puerto ({free} make run, o --port) u otra dirección (HOST, o --host)"
         raise ValueError(f"no se puede escuchar en {host}, puerto {port} ({exc}); {remedy}") from exc
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; aiohttp has no time limit for a response that is not read
+    # Linux only; aiohttp has no time limit for a client that does not read its response.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALL_TIMEOUT * 1000))
     return sock
 
 
 def names(sock: socket.socket) -> set[str]:
-    """Return the names by which other machines reach this one: its host names, and every address (DNS rebinding needs a
-    name). Empty if the socket listens on loopback only."""
+    """Return the names by which other machines reach this one: its host names, and any literal address, which is safe, as DNS
+    rebinding needs a name. Empty if the socket listens on loopback only."""
     if ip_address(sock.getsockname()[0]).is_loopback:
         return set()
     name = socket.gethostname()

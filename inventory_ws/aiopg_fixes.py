@@ -1,4 +1,4 @@
-"""What aiopg 1.4.0, its last release, does wrong, made right. No other module uses aiopg's private names."""
+"""Corrections of faults in aiopg 1.4.0, its last release. No other module uses aiopg's private names."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ from psycopg2.extensions import POLL_OK, POLL_WRITE
 Params = Mapping[str, object]
 Row = tuple[Any, ...]
 
-CONNECTING = 20  # the status of a psycopg2 connection that is being made; psycopg2 exports no name for it
+CONNECTING = 20  # the status of a psycopg2 connection that is being established; psycopg2 exports no name for it
 
 
 class FixedConnection(aiopg.Connection):
-    """An aiopg connection without the faults of `_ready`, the callback of its socket, and of `_poll`, the wait for it."""
+    """An aiopg connection with corrected `_ready` (the callback of the event loop), `_close` and `_poll`."""
 
     @staticmethod
     def _ready(weak_self: ReferenceType[Any]) -> None:
         if (self := weak_self()) is None:
             return
         conn, waiter = self._conn, self._waiter
-        # aiopg keeps the first socket, but libpq closes it to try the next address, or to go on without SSL: the connection
-        # hangs, or another one gets its events (aiopg#275, #837, #909).
+        # While connecting, libpq may replace its socket, for the next address or to continue without SSL. aiopg keeps watching
+        # the old one: the connection hangs, or gets the events of another connection (aiopg#275, #837, #909).
         if conn.status == CONNECTING:
             self._forget_socket()
         try:
@@ -33,8 +33,7 @@ class FixedConnection(aiopg.Connection):
             while conn.notifies:
                 self._notifies.put_nowait(conn.notifies.pop(0))
         except psycopg2.Error as exc:
-            # aiopg asks select() here whether the socket is open, which fails for the numbers from 1024 on: the statement
-            # never ends (aiopg#668).
+            # aiopg calls select() here, which fails for file descriptors from 1024 on: the statement never ends (aiopg#668).
             self._notifies_proxy.close(exc)
             if waiter and not waiter.done():
                 waiter.set_exception(exc)
@@ -60,7 +59,7 @@ class FixedConnection(aiopg.Connection):
         self._fileno, self._writing = None, False
 
     def _close(self) -> None:
-        # aiopg keeps the number of the socket, and a second close() takes the callback of the connection that has it by then.
+        # aiopg keeps the file descriptor: a second close() removes the callback of another connection that has got it since.
         self._forget_socket()
         super()._close()
 
@@ -71,10 +70,11 @@ class FixedConnection(aiopg.Connection):
 async def fetch(conn: aiopg.Connection, sql: str, params: Params | None = None) -> list[Row]:
     """Run SQL on a connection, which may be a host's own, and return the rows of the last statement.
 
-    It does what `Connection.cursor`, `Cursor.execute` and `fetchall` do, without their wrappers, which cost 5 % of a GET and
-    of a POST, and without the faults of `Connection._poll`. Raises what psycopg2 raises.
+    It replaces `Connection.cursor`, `Cursor.execute` and `fetchall`: their wrappers cost 5 % of a GET and of a POST, and
+    `Connection._poll` has the fault of `_wait`. Raises what psycopg2 raises.
     """
-    cursor = conn.raw.cursor(cursor_factory=psycopg2.extensions.cursor)  # the host's own factory may make no tuples
+    # The factory of a host may return rows that are not tuples.
+    cursor = conn.raw.cursor(cursor_factory=psycopg2.extensions.cursor)
     waiter = conn._create_waiter("fetch")
     try:
         cursor.execute(sql, params)
@@ -87,8 +87,8 @@ async def fetch(conn: aiopg.Connection, sql: str, params: Params | None = None) 
 
 
 async def _wait(conn: aiopg.Connection, waiter: asyncio.Future[None]) -> None:
-    # aiopg uses asyncio.wait_for, which on Python 3.11 ignores a cancellation in the tick of the answer (cpython#86296), and
-    # replaces the error of statement_timeout by CancelledError, which ends the task (aiopg#537).
+    # aiopg uses asyncio.wait_for, which on Python 3.11 ignores a cancellation in the tick of the answer (cpython#86296). It also
+    # raises CancelledError, which ends the task, instead of the error of statement_timeout (aiopg#537).
     conn._ready(conn._weakref)
     try:
         await waiter
@@ -101,7 +101,7 @@ async def _wait(conn: aiopg.Connection, waiter: asyncio.Future[None]) -> None:
 
 def receive_notifications(conn: aiopg.Connection) -> None:
     """Put the notifications that have come with the rows of a statement into `conn.notifies`."""
-    # psycopg2 does not look behind the last result, and aiopg does not ask again before the next event of the socket
+    # psycopg2 stops reading at the last result, and aiopg does not poll again before the next event of the socket
     # (psycopg2#1727 is the same fault of commit()).
     conn._ready(conn._weakref)
 
@@ -111,13 +111,13 @@ async def acquire(pool: aiopg.Pool) -> aiopg.Connection:
     try:
         return await pool.acquire()
     except (RuntimeError, AssertionError) as exc:
-        # aiopg raises these where the pool is closing, and where the connection was lost in this tick (aiopg#116).
+        # aiopg raises these if the pool is closing, and if the connection was lost in this tick (aiopg#116).
         raise psycopg2.OperationalError(str(exc)) from exc
 
 
 def release(pool: aiopg.Pool, conn: aiopg.Connection) -> asyncio.Future[None]:
     """Give a connection back to its pool."""
     released: asyncio.Future[None] = pool.release(conn)
-    # aiopg wakes no task that waits in acquire() when the connection is closed, though another one may be made in its place;
-    # clear() wakes one.
+    # If the connection is closed, aiopg does not wake a task that waits in acquire(), though a new connection could be opened.
+    # clear() does.
     return asyncio.ensure_future(pool.clear()) if conn.closed else released

@@ -1,4 +1,4 @@
-"""The application factory: all parts of the service, and all its routes."""
+"""The application factory: creates and connects all parts of the service, and has the table of routes."""
 
 import asyncio
 import re
@@ -15,10 +15,12 @@ from .files import data_folder
 from .listing import LIST_CACHE
 from .page import PAGE
 from .requests import MAX_BODY
-from .schema import database
+from .schema import migrated_database
 from .security import Authenticate, security
 from .sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
 from .stream import LOG_BEGAN_ANEW
+
+PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
 
 
 def create_app(
@@ -38,15 +40,17 @@ def create_app(
 ) -> web.Application:
     """Return the inventory as an application, to run by itself or for `add_subapp` of a host application.
 
-    `dsn`: PostgreSQL, as libpq takes it (`postgresql://user@host/name`). `pool`: instead of `dsn`, a function that returns
-    the host's `aiopg.Pool`; it is called after the host has started (`lambda: host[POOL]`).
-    `hosts`: allowed names in `Host` beside `localhost`, and networks (`10.0.0.0/8`) whose addresses are allowed (None: no
-    check, as inside a host). `origins`: other origins whose pages may use the service (`https://shop.example`, `null` for
-    a page from a file). `authenticate`: returns whether a request is allowed, or the name of its user
-    (`security.bearer(token)` for one shared token; None allows everybody). Each open socket is checked again every
-    `authenticate_every` seconds. `max_sockets`: further sockets get 503. `compress`: permessage-deflate for clients that
-    offer it. `title`: the page's title. `currency`: of prices on the page (ISO 4217, as `EUR`; None: `$`). `keep_days`,
-    `keep_events`: events older than this, and those beyond this number, are deleted from the log (None: never).
+    - `dsn`: the connection string of PostgreSQL, in any format of libpq (`postgresql://user@host/name`).
+    - `pool`: instead of `dsn`, a function that returns the host application's `aiopg.Pool` (`lambda: host[POOL]`). It is
+      called after the host application has started.
+    - `hosts`: allowed names in the `Host` header beside `localhost`, and networks (`10.0.0.0/8`) whose addresses are allowed.
+      None: no check, because the host application checks.
+    - `origins`: other origins whose pages may use the service (`https://shop.example`; `null` for a page from a file).
+    - `authenticate`: returns whether a request is allowed, or the name of its user (`security.bearer(token)` for one shared
+      token). Each open socket is checked again every `authenticate_every` seconds. None allows everybody.
+    - `max_sockets`: further sockets get 503. `compress`: permessage-deflate for clients that offer it.
+    - `title`: of the page. `currency`: of its prices, as a code of ISO 4217 (`EUR`). None: `$`.
+    - `keep_days`: older events are deleted from the log. `keep_events`: all but this number of newest events are deleted.
 
     Start-up raises `inventory_ws.Unavailable` if PostgreSQL does not answer, and PermissionError if the role can neither
     create the schema nor use an existing one.
@@ -72,14 +76,14 @@ def create_app(
         reset=lambda: sockets.close_all(app[SOCKETS], LOG_BEGAN_ANEW),
     )
     pruned = keep_days is not None or keep_events is not None
-    app.cleanup_ctx.append(database(pruned))
+    app.cleanup_ctx.append(migrated_database(pruned))
     app.cleanup_ctx.append(_feed)
     if authenticate:
         app.cleanup_ctx.append(
-            _beside(lambda: sockets.authenticate_again(app[SOCKETS], authenticate, authenticate_every))
+            _background(lambda: sockets.authenticate_again(app[SOCKETS], authenticate, authenticate_every))
         )
     if pruned:
-        app.cleanup_ctx.append(_beside(lambda: eventlog.prune(app[DATABASE], keep_days, keep_events)))
+        app.cleanup_ctx.append(_background(lambda: eventlog.prune(app[DATABASE], keep_days, keep_events)))
     app.on_response_prepare.append(expectation)
     app.on_shutdown.append(sockets.shutdown)
     files = "|".join(re.escape(file.name) for file in data_folder("client").iterdir() if file.suffix != ".html")
@@ -87,11 +91,11 @@ def create_app(
         [
             web.get("/api/productos", handlers.list_products),
             web.post("/api/productos", handlers.create_product),
-            web.get("/api/productos/{id:[1-9][0-9]{0,9}}", handlers.get_product),
-            web.put("/api/productos/{id:[1-9][0-9]{0,9}}", handlers.update_product),
-            web.patch("/api/productos/{id:[1-9][0-9]{0,9}}", handlers.update_product),
-            web.delete("/api/productos/{id:[1-9][0-9]{0,9}}", handlers.delete_product),
-            web.post("/api/productos/{id:[1-9][0-9]{0,9}}/stock", handlers.move_stock),
+            web.get(PRODUCT, handlers.get_product),
+            web.put(PRODUCT, handlers.update_product),
+            web.patch(PRODUCT, handlers.update_product),
+            web.delete(PRODUCT, handlers.delete_product),
+            web.post(f"{PRODUCT}/stock", handlers.move_stock),
             web.get("/api/eventos", handlers.list_events),
             web.get("/api/salud", handlers.health),
             web.get("/ws", sockets.websocket, allow_head=False),
@@ -109,7 +113,7 @@ async def _feed(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-def _beside(work: Callable[[], Coroutine[None, None, None]]) -> Callable[[web.Application], AsyncIterator[None]]:
+def _background(work: Callable[[], Coroutine[None, None, None]]) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(_: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(work())
         yield

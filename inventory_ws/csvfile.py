@@ -15,9 +15,10 @@ from .product import NewProduct, ProductChange, decode, encode, explain, number_
 MAX_ROWS = 50_000
 MAX_FAULTS = 100
 FIELDS = tuple(NewProduct.model_fields)
+NULLABLE = {name for name, field in NewProduct.model_fields.items() if field.default is None}
 COLUMNS = ("id", *FIELDS, "created_at", "updated_at")
 NUMBER = re.compile(r"-?[0-9]+([.,][0-9]{1,2})?")
-FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # a spreadsheet evaluates cells that start so
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # a cell that a spreadsheet evaluates, also if it already has apostrophes
 
 Fault = dict[str, str | int]
 Row = dict[str, Any]
@@ -26,9 +27,9 @@ Row = dict[str, Any]
 class Table(NamedTuple):
     """A parsed file of products.
 
-    `fields`: its columns that can be written. `rows`: a JSON array; each row has its number `fila`, the `id` of the
-    product to change (null: a new product), the valid fields, and `crudo`, the unstripped name. `faults`: the errors, as
-    `{"row": 3, "field": "precio", "message": "es obligatorio"}`; the header is row 1.
+    `fields`: its columns that can be written. `rows`: the text of a JSON array. Each row has its number `fila`, the id of the
+    `producto` to change (null: a new product), the valid fields, and `crudo`, the name with its blanks. `faults`: the errors,
+    as `{"row": 3, "field": "precio", "message": "es obligatorio"}`; the header is row 1.
     """
 
     fields: list[str]
@@ -43,10 +44,8 @@ def render(products: bytes) -> bytes:
     writer.writerow(COLUMNS)
     for product in decode(products):
         product["precio"] = f"{product['precio']:.2f}"
-        for name in ("nombre", "descripcion"):
-            if FORMULA.match(product[name] or ""):
-                product[name] = f"'{product[name]}"
-        writer.writerow(product[name] for name in COLUMNS)
+        cells = [product[name] for name in COLUMNS]
+        writer.writerow(f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell for cell in cells)
     return text.getvalue().encode()
 
 
@@ -60,13 +59,13 @@ def parse(body: bytes) -> Table:
 
 
 def _read(body: bytes, fields: list[str], rows: list[Row]) -> Iterator[Fault]:
-    """Fill the two lists and yield the faults."""
+    """Yield the faults; the columns and the valid rows are appended to the two lists."""
     for encoding in ("utf-8-sig", "windows-1252"):
         with suppress(UnicodeDecodeError):
             text = body.decode(encoding)
             break
     else:
-        yield _fault(1, "", "no es texto en UTF-8 ni en Windows-1252")
+        yield fault(1, "", "no es texto en UTF-8 ni en Windows-1252")
         return
     head = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
@@ -80,25 +79,25 @@ def _read(body: bytes, fields: list[str], rows: list[Row]) -> Iterator[Fault]:
         seen: set[str] = set()
         for number, cells in enumerate(reader, 2):
             if number > MAX_ROWS + 1:
-                yield _fault(number, "", f"el archivo pasa de {MAX_ROWS} filas")
+                yield fault(number, "", f"el archivo pasa de {MAX_ROWS} filas")
                 return
             if any(cells[len(columns) :]):
-                yield _fault(number, "", "tiene más celdas que la cabecera")
+                yield fault(number, "", "tiene más celdas que la cabecera")
             elif any(cells):  # an empty row is numbered and otherwise ignored
                 row = dict(zip(columns, cells + [""] * len(columns), strict=False))
                 if row.get("id") in seen:
-                    yield _fault(number, "id", "está dos veces")
+                    yield fault(number, "id", "está dos veces")
                 seen.update(filter(None, [row.get("id")]))
                 yield from _read_row(number, row, fields, rows)
     except csv.Error:
-        yield _fault(number + 1, "", "no es CSV: comillas mal puestas, o una celda demasiado larga")
+        yield fault(number + 1, "", "no es CSV: comillas mal puestas, o una celda demasiado larga")
 
 
 def _wrong_columns(columns: list[str]) -> list[Fault]:
     needed = () if "id" in columns and {*FIELDS} & {*columns} else ("nombre", "precio")
-    faults = [_fault(1, name, "no es una columna de este archivo") for name in columns if name not in COLUMNS]
-    faults += [_fault(1, name, "está dos veces") for name in COLUMNS if columns.count(name) > 1]
-    return faults + [_fault(1, name, "falta esta columna") for name in needed if name not in columns]
+    faults = [fault(1, name, "no es una columna de este archivo") for name in columns if name not in COLUMNS]
+    faults += [fault(1, name, "está dos veces") for name in COLUMNS if columns.count(name) > 1]
+    return faults + [fault(1, name, "falta esta columna") for name in needed if name not in columns]
 
 
 def _read_row(number: int, cells: dict[str, str], fields: list[str], rows: list[Row]) -> Iterator[Fault]:
@@ -108,25 +107,27 @@ def _read_row(number: int, cells: dict[str, str], fields: list[str], rows: list[
     try:
         product = (NewProduct if new else ProductChange).model_validate(values).model_dump(exclude_unset=not new)
     except ValidationError as exc:
-        for fault in explain(exc):
-            text = cells.get(fault["field"], "").strip() if fault["field"] in ("precio", "stock") else ""
+        for wrong in explain(exc):
+            field, message = wrong["field"], wrong["message"]
+            text = cells.get(field, "").strip() if field in ("precio", "stock") else ""
             hint = ", sin separador de miles" if text and not NUMBER.fullmatch(text) else ""
-            yield _fault(number, fault["field"], fault["message"] + hint)
+            yield fault(number, field, message + hint)
     else:
         if "precio" in product:
             product["precio"] = str(product["precio"])
-        rows.append({"fila": number, "id": cells.get("id") or None, "crudo": values.get("nombre"), **product})
+        rows.append({"fila": number, "producto": cells.get("id") or None, "crudo": values.get("nombre"), **product})
     if not new and not re.fullmatch("[1-9][0-9]{0,9}", cells["id"]):
-        yield _fault(number, "id", "no existe")
+        yield fault(number, "id", "no existe")
 
 
 def _value(name: str, cell: str) -> Any:
     if name in ("precio", "stock") and NUMBER.fullmatch(cell.strip()):
         return number_of(cell.strip().replace(",", "."))
-    if name == "descripcion" and not cell:
+    if name in NULLABLE and not cell:
         return None
     return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell
 
 
-def _fault(row: int, field: str, message: str) -> Fault:
+def fault(row: int, field: str, message: str) -> Fault:
+    """Return the error of a row; the header is row 1."""
     return {"row": row, "field": field, "message": message}

@@ -19,7 +19,7 @@ from .dsn import split_hosts
 from .postgresql_errors import Unavailable, translated
 
 HostPool = Callable[[], aiopg.Pool]
-"""Returns the pool of a host application, which exists from its start-up on."""
+"""Returns the pool of a host application. It is called after the host has started."""
 
 POOL_SIZE = 8
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 async def end(task: asyncio.Task[None]) -> None:
     """Cancel a task that uses the database, and wait until it ends."""
     while not task.done():
-        task.cancel()  # again and again: on Python 3.11 asyncio.wait_for, which aiopg's pool uses, can ignore it
+        task.cancel()  # repeatedly: on Python 3.11, asyncio.wait_for (in aiopg's pool) can swallow a cancellation
         await asyncio.wait([task], timeout=0.1)
 
 
@@ -37,7 +37,7 @@ class Database:
     """PostgreSQL behind a pool of connections: its own, or that of a host application."""
 
     def __init__(self, dsn: str | None, pool: HostPool | None = None) -> None:
-        """`dsn`: what libpq accepts, a URL or `key=value` words; else ValueError. Without it, `pool` has to be given."""
+        """`dsn`: a connection string of libpq, a URL or `key=value` words. Raises ValueError if it is invalid. None: `pool`."""
         self._hosts = [] if dsn is None else split_hosts(dsn)
         self._host_pool = pool
         self._idle: list[Connection] = []
@@ -69,7 +69,7 @@ class Database:
             self._idle.pop().raw.close()
 
     async def _connect(self) -> Connection:
-        # libpq's own list of hosts does not serve: without blocking, it waits for a dead host for ever.
+        # One host at a time: in non-blocking mode libpq ignores its time limit, and would wait for a dead host for ever.
         hosts = list(self._hosts)
         while True:
             dsn = hosts.pop(0)
@@ -80,7 +80,8 @@ class Database:
                 if not hosts:
                     raise
             else:
-                self._hosts.sort(key=lambda host: host != dsn)  # the next connection tries this host first
+                self._hosts.remove(dsn)  # the next connection tries this host first
+                self._hosts.insert(0, dsn)
                 return Connection(conn, set())
 
     async def _acquire(self) -> Connection:
@@ -94,32 +95,36 @@ class Database:
 
     def _release(self, conn: Connection) -> None:
         if self._host_pool:
-            self._released = aiopg_fixes.release(self._host_pool(), conn.raw)  # kept, as asyncio keeps no task
+            # Kept here, because asyncio holds no strong reference to it.
+            self._released = aiopg_fixes.release(self._host_pool(), conn.raw)
         elif not conn.raw.closed:
             self._idle.append(conn)
 
     async def fetch(
         self, sql: str, params: Params | None = None, *, attempts: int = 1, seconds: float | None = None
     ) -> list[Row]:
-        """Run one statement and return its rows. Raises Unavailable and Rejected. Only a SELECT may have two attempts."""
+        """Run one statement and return its rows. Only a SELECT may have two attempts. Raises Unavailable or Rejected."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (seconds or STATEMENT_TIMEOUT)
         while True:
             try:
                 with translated():
-                    async with asyncio.timeout_at(deadline), self._slots:
-                        conn = await self._acquire()
-                        try:
-                            async with asyncio.timeout_at(deadline):  # aiopg's pool can ignore the first, see end()
-                                return await conn.run(sql, params, seconds)
-                        finally:
-                            self._release(conn)
+                    return await self._attempt(sql, params, seconds, deadline)
             except Unavailable as exc:
                 log.warning("PostgreSQL: %s", exc)
                 self._close_idle()  # they are probably lost too
                 attempts -= 1
                 if attempts < 1 or loop.time() > deadline:
                     raise
+
+    async def _attempt(self, sql: str, params: Params | None, seconds: float | None, deadline: float) -> list[Row]:
+        async with asyncio.timeout_at(deadline), self._slots:
+            conn = await self._acquire()
+            try:
+                async with asyncio.timeout_at(deadline):  # again: aiopg's pool can swallow the first, see end()
+                    return await conn.run(sql, params, seconds)
+            finally:
+                self._release(conn)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

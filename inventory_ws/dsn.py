@@ -3,7 +3,8 @@
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import make_dsn, parse_dsn
 
-# The server's time limits are shorter than STATEMENT_TIMEOUT: a statement that the service gives up must release its locks.
+# These time limits are shorter than STATEMENT_TIMEOUT: the server ends a statement, and releases its locks, before the service
+# gives up. They do not apply to the pool of a host application.
 SERVER_SETTINGS = {
     "statement_timeout": "3300",
     "lock_timeout": "2000",
@@ -16,7 +17,7 @@ SERVER_SETTINGS = {
 
 
 def split_hosts(dsn: str) -> list[str]:
-    """Return one DSN for each host of a DSN, a URL or `key=value` words, with the service's settings. Raises ValueError."""
+    """Split a DSN with several hosts into one for each host, and add the settings of the service. Raises ValueError."""
     try:
         words = parse_dsn(dsn)
     except ProgrammingError as exc:
@@ -29,4 +30,7 @@ def split_hosts(dsn: str) -> list[str]:
     whole = {"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words}
     lists = {name: words[name].split(",") for name in ("host", "hostaddr", "port") if name in words}
     number = max(map(len, lists.values()), default=1)
-    return [make_dsn(**whole | {name: (each * number)[at] for name, each in lists.items()}) for at in range(number)]
+    lists = {
+        name: values * (number if len(values) == 1 else 1) for name, values in lists.items()
+    }  # one port is for all
+    return [make_dsn(**whole | {name: values[at] for name, values in lists.items()}) for at in range(number)]

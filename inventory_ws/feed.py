@@ -1,4 +1,4 @@
-"""Reads the log in order and publishes each event to the sockets: the broadcast of the guide."""
+"""Reads the log in order and publishes each event to all sockets."""
 
 import asyncio
 import logging
@@ -17,8 +17,8 @@ from .postgresql_errors import Unavailable
 from .replay import POLL, Replay
 
 CHANNEL = "inventory_ws"
-READ_BATCH = 100  # events per query; 100 of the largest are some megabytes, which a slow link carries in time
-GAP_RETRIES = 5  # reads at a gap in the ids before the feed asks where the log ends
+READ_BATCH = 100  # events per query: 100 of the largest arrive within STATEMENT_TIMEOUT on a slow link to PostgreSQL
+GAP_RETRIES = 5  # reads at a gap in the ids before the feed asks for the end of the log, which blocks writers
 GAP_PAUSE = 0.002  # seconds between these reads; most commits take less
 READ_INTERVAL = 0.004  # seconds between reads under load: reading several events at once is cheaper
 BUSY_PAUSE = 0.05  # seconds between attempts while a commit hides the end of the log
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Feed(Replay):
-    """A cursor at the end of the log, which hands every event on."""
+    """Follows the end of the log and publishes every event. As a Replay, it also serves the clients that resume."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Feed(Replay):
         self._own_change = False
 
     def ring(self) -> None:
-        """Tells the feed that this process has committed a change: it reads now, then notifies the other instances."""
+        """Wakes the feed after this process has committed a change: it reads the log, then notifies the other instances."""
         self._own_change = True
         self._bell.set()
 
@@ -81,45 +81,53 @@ class Feed(Replay):
             await asyncio.sleep(pause)
 
     async def _follow(self, conn: Connection) -> None:
+        loop = asyncio.get_running_loop()
         listener = asyncio.create_task(self._listen(conn))
-        last_seen = asyncio.get_running_loop().time()
-        notified = False
+        complete_at = loop.time()
+        woken = False
         try:
             while True:
-                own_change, self._own_change = self._own_change, False
-                self._bell.clear()
                 before = self.head
-                # After a notification the next events usually have the next ids. Otherwise PostgreSQL tells the end of
-                # the log, for which it briefly blocks writers.
-                complete = (notified and await self._read_consecutive(conn)) or await self._read_to_end(conn)
-                if own_change:
-                    await conn.fetch(f"SELECT pg_notify('{CHANNEL}', '')")
-                now = asyncio.get_running_loop().time()
-                if not complete:
-                    if now - last_seen > BUSY_TIMEOUT and self.live.is_set():
+                if await self._read(conn, woken):
+                    complete_at = loop.time()
+                    self.live.set()
+                    if self.head > before + 1:
+                        await asyncio.sleep(READ_INTERVAL)
+                    woken = await self._wait_for_bell()
+                else:
+                    if loop.time() - complete_at > BUSY_TIMEOUT and self.live.is_set():
                         log.warning("a transaction that does not finish its commit holds back all later events")
                         self.live.clear()
                     await asyncio.sleep(BUSY_PAUSE)
-                    continue
-                last_seen = now
-                self.live.set()
-                if self.head > before + 1:
-                    await asyncio.sleep(READ_INTERVAL)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL):
-                        await self._bell.wait()
-                notified = self._bell.is_set()
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
 
+    async def _wait_for_bell(self) -> bool:
+        """Returns False if nobody has rung for POLL seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL):
+                await self._bell.wait()
+        return self._bell.is_set()
+
+    async def _read(self, conn: Connection, woken: bool) -> bool:
+        """Publishes what is new. Returns False if a commit in progress hides the end of the log."""
+        own_change, self._own_change = self._own_change, False
+        self._bell.clear()
+        # A change that woke the feed usually has the next id, and is read without a lock. If not, or after a timeout,
+        # PostgreSQL has to tell the end of the log, for which it briefly blocks writers.
+        complete = (woken and await self._read_consecutive(conn)) or await self._read_to_end(conn)
+        if own_change:
+            await conn.fetch(f"SELECT pg_notify('{CHANNEL}', '')")
+        return complete
+
     async def _listen(self, conn: Connection) -> None:
         try:
             while True:
-                await conn.heard()
+                await conn.wait_for_notification()
                 self._bell.set()
         finally:
-            self._bell.set()  # the reader uses the same connection and finds out that it is broken
+            self._bell.set()  # wakes the reader, which uses the same connection and finds that it is lost
 
     async def _read_to_end(self, conn: Connection) -> bool:
         """Publishes all events up to the end of the log. Returns False if a commit in progress hides the end."""
@@ -130,11 +138,11 @@ class Feed(Replay):
             await self._begin(epoch, limit, await eventlog.list_former_epochs(conn))
         while True:
             rows = await eventlog.list_events(conn, after=self.head - 1, head=limit, limit=READ_BATCH + 1)
-            news = self._after_the_last(rows)
+            news = self._new_events(rows)
             if news is None:
                 await eventlog.cut_log(conn, epoch, self.head)
                 return False
-            await self._hand_on(news)
+            await self._publish_all(news)
             if len(rows) <= READ_BATCH:
                 return True
 
@@ -151,9 +159,9 @@ class Feed(Replay):
             self.forget(limit)
             self._reset()
 
-    def _after_the_last(self, rows: list[LogEntry]) -> list[LogEntry] | None:
-        """Return the rows after the last published event. The rows must start with that event unless it is pruned; if
-        they do not, the log was replaced, and the result is None."""
+    def _new_events(self, rows: list[LogEntry]) -> list[LogEntry] | None:
+        """Return the rows after the last published event. That event is read again, as the first row, to see whether this is
+        still the same log: the result is None if the row is missing, without being pruned, or has another text."""
         if self.head > self.floor:
             last = FramedEvent(rows[0]) if rows else None
             if last is None or last.id != self.head:
@@ -173,11 +181,11 @@ class Feed(Replay):
             if epoch not in ("", self.epoch):
                 return False
             self.floor = max(floor, self.floor)
-            news = self._after_the_last(rows)
+            news = self._new_events(rows)
             if news is None:
                 return False
             whole = [event for number, event in enumerate(news, self.head + 1) if event.id == number]
-            await self._hand_on(whole)
+            await self._publish_all(whole)
             if whole:
                 if len(whole) < len(news) or len(rows) > READ_BATCH:
                     self._bell.set()
@@ -185,10 +193,11 @@ class Feed(Replay):
             await asyncio.sleep(GAP_PAUSE)
         return False
 
-    async def _hand_on(self, rows: list[LogEntry]) -> None:
+    async def _publish_all(self, rows: list[LogEntry]) -> None:
         for piece in batches(rows):
             self.remember(piece.events)
-            for _ in self._publish(piece):  # a stream that opens meanwhile starts at the new head
+            # A stream that opens meanwhile does not need these events: it starts at the new head.
+            for _ in self._publish(piece):
                 await asyncio.sleep(0)
             await asyncio.sleep(0)
 

@@ -11,7 +11,7 @@ from .product import encode
 
 TEXT, CLOSE, PONG = 0x1, 0x8, 0xA
 FIN, RSV1 = 0x80, 0x40
-BATCH_BYTES = 16 * 1024  # bytes published before the event loop runs other tasks
+BATCH_BYTES = 16 * 1024  # bytes that are published together, before the event loop runs other tasks
 COMPRESS_FROM = 100  # bytes; compression gains nothing on shorter messages
 
 
@@ -32,12 +32,12 @@ def close_frame(code: int, reason: str = "") -> bytes:
 
 def message(kind: str, **fields: object) -> bytes:
     """Return the frame of a message that is no event of the log."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return frame(encode({"type": kind, **fields, "timestamp": now}).encode())
 
 
 def deflated(payload: bytes) -> bytes:
-    """Return the frame in permessage-deflate (RFC 7692), without context takeover, so that every client can read it."""
+    """Return the frame in permessage-deflate (RFC 7692), without context takeover: the same bytes are valid for all clients."""
     if len(payload) < COMPRESS_FROM:
         return frame(payload)
     compressor = zlib.compressobj(wbits=-15)

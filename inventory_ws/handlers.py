@@ -1,8 +1,6 @@
-"""The HTTP handlers: read the request, call the repository, ring the bell, answer; always in this order."""
+"""The HTTP handlers. Each change has the same order: read the request, call the repository, wake the feed, answer."""
 
 import asyncio
-from contextlib import suppress
-from typing import NoReturn
 
 from aiohttp import hdrs, web
 
@@ -25,6 +23,8 @@ CSV = {
     hdrs.CONTENT_DISPOSITION: 'attachment; filename="productos.csv"',
 }
 
+NOT_IMPORTED = f"{INVALID}: no se ha importado nada"
+
 
 async def list_products(request: web.Request) -> web.Response:
     """GET /api/productos?limit=&after=&q=&at="""
@@ -32,14 +32,13 @@ async def list_products(request: web.Request) -> web.Response:
     if page.at is not None:
         return await _list_past(request, page, page.at)
     known = [] if wants_csv(request) else [tag.value for tag in request.if_none_match or ()]
-    position = (
-        request.app[FEED].head,
-        request.app[FEED].epoch,
-    )  # before the rows: a change may come twice, but none is missed
+    feed = request.app[FEED]
+    # Read before the rows: the client may receive an event that the list already contains, but misses none.
+    position, epoch = feed.head, feed.epoch
     products = await listing.list_products(request.app[DATABASE], page, known, request.app[LIST_CACHE])
     if products.etag in known:
         return web.Response(status=304, headers={hdrs.ETAG: f'W/"{products.etag}"'})
-    response = await _page(request, page, products, *position)
+    response = await _page(request, page, products, position, epoch)
     if not wants_csv(request):
         response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
     return response
@@ -47,11 +46,12 @@ async def list_products(request: web.Request) -> web.Response:
 
 async def _list_past(request: web.Request, page: Page, position: int) -> web.Response:
     feed = request.app[FEED]
-    products: Products | None = None
-    with suppress(Lost):
+    try:
         await feed.check(position, None)
-        epoch = feed.epoch  # read before the rows
+        epoch = feed.epoch  # read before the rows: a client that resumes in it sees any later epoch
         products = await listing.list_products_at(request.app[DATABASE], page)
+    except Lost:
+        products = None
     if products is None:
         raise Failure(400, INVALID, errors=[{"field": "at", "message": "no está en el registro"}])
     return await _page(request, page, products, position, epoch)
@@ -81,14 +81,12 @@ async def create_product(request: web.Request) -> web.Response:
 
 async def _import(request: web.Request) -> web.Response:
     table = await asyncio.to_thread(csvfile.parse, await read_body(request))
-    faults = table.faults
-    if not faults:
-        done = await importing.import_products(
-            request.app[DATABASE], table.fields, table.rows, await read_cause(request, "importación")
-        )
-        faults = [{"row": row, "field": "id", "message": "no existe"} for row in done.missing]
-    if faults:
-        raise Failure(400, f"{INVALID}: no se ha importado nada", errors=faults)
+    if table.faults:
+        raise Failure(400, NOT_IMPORTED, errors=table.faults)
+    cause = await read_cause(request, "importación")
+    done = await importing.import_products(request.app[DATABASE], table.fields, table.rows, cause)
+    if done.missing:
+        raise Failure(400, NOT_IMPORTED, errors=[csvfile.fault(row, "id", "no existe") for row in done.missing])
     request.app[FEED].ring()
     return _answer(done, "Importación completada")
 
@@ -100,7 +98,9 @@ async def update_product(request: web.Request) -> web.Response:
         raise Failure(400, "No hay nada que cambiar")
     product = await repository.update_product(
         request.app[DATABASE], read_id(request), change, read_versions(request), await read_cause(request)
-    ) or await _refuse(request, 412, "Alguien cambió este producto antes")
+    )
+    if product is None:
+        raise await _refusal(request, 412, "Alguien cambió este producto antes")
     request.app[FEED].ring()
     return _answer(product, "Producto actualizado exitosamente")
 
@@ -109,7 +109,9 @@ async def delete_product(request: web.Request) -> web.Response:
     """DELETE /api/productos/{id}"""
     product = await repository.delete_product(
         request.app[DATABASE], read_id(request), read_versions(request), await read_cause(request)
-    ) or await _refuse(request, 412, "Alguien cambió este producto antes")
+    )
+    if product is None:
+        raise await _refusal(request, 412, "Alguien cambió este producto antes")
     request.app[FEED].ring()
     return _answer(product, "Producto eliminado exitosamente")
 
@@ -119,7 +121,10 @@ async def move_stock(request: web.Request) -> web.Response:
     move = await read_model(request, StockMove)
     product = await repository.move_stock(
         request.app[DATABASE], read_id(request), move.delta, await read_cause(request, move.motivo)
-    ) or await _refuse(request, 409, "No hay existencias suficientes" if move.delta < 0 else "No caben tantas unidades")
+    )
+    if product is None:
+        reason = "No hay existencias suficientes" if move.delta < 0 else "No caben tantas unidades"
+        raise await _refusal(request, 409, reason)
     request.app[FEED].ring()
     return _answer(product, "Existencias actualizadas exitosamente")
 
@@ -130,7 +135,7 @@ async def list_events(request: web.Request) -> web.Response:
     feed = request.app[FEED]
     events = await eventlog.list_events(
         request.app[DATABASE],
-        after=max(page.after, feed.floor),  # events from before a TRUNCATE belong to another history
+        after=max(page.after, feed.floor),  # events at or below the floor are gone, or of a former epoch
         head=min(feed.head, page.before - 1) if page.before else feed.head,
         limit=page.limit,
         product_id=page.producto,
@@ -154,12 +159,12 @@ async def health(request: web.Request) -> web.Response:
     return _json(f'{{"success":true,"data":{encode(data)}}}')
 
 
-async def _refuse(request: web.Request, status: int, message: str) -> NoReturn:
-    """Raises the Failure that explains a refused change: 404 if the product is gone, else `status` with its current state."""
+async def _refusal(request: web.Request, status: int, message: str) -> Failure:
+    """Return why a change was refused: 404 if the product is gone, else `status` with the current product."""
     current = await repository.get_product(request.app[DATABASE], read_id(request), repository.REFUSAL_TIMEOUT)
     if current is None:
-        raise Failure(404, "Producto no encontrado")
-    raise Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
+        return Failure(404, "Producto no encontrado")
+    return Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
 
 
 async def _page(request: web.Request, page: Page, products: Products, position: int, epoch: str) -> web.Response:

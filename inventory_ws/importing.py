@@ -4,16 +4,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .aiopg_fixes import Row
+from .csvfile import FIELDS
 from .database import Database
 from .postgresql_errors import Rejected
-from .repository import Cause, draw, find_event
+from .repository import Cause, fetch_with_new_ids, find_event
 
 IMPORT_TIMEOUT = 60.0  # seconds for a whole file
 
 
 class Imported(NamedTuple):
-    """The result of an import. `json`: `{"creados":2,"actualizados":1}`. `missing`: the numbers of rows whose product does
-    not exist; if there are any, nothing was written."""
+    """The result of an import. `json`: `{"creados":2,"actualizados":1}`. `missing`: the numbers of the rows in the file whose
+    product does not exist; if there are any, nothing was written."""
 
     json: str
     missing: Sequence[int] = ()
@@ -22,28 +23,26 @@ class Imported(NamedTuple):
 
 def _sql(fields: Sequence[str]) -> str:
     """Return the statement of an import that writes `fields`."""
-    # An empty cell equals an empty description and a missing one. A name written by SQL may have blanks at its ends.
-    same = {
-        "descripcion": "coalesce(p.descripcion, '') = coalesce(f.descripcion, '')",
-        "nombre": "p.nombre IN (f.nombre, f.crudo)",
-    }
+    # To a file, an empty text and a missing one are the same. A name written by SQL may have blanks at its ends.
+    same = [f"coalesce(p.{name}::text, '') = coalesce(f.{name}::text, '')" for name in fields if name != "nombre"]
+    same += ["p.nombre IN (f.nombre, f.crudo)"] if "nombre" in fields else []
+    columns = ", ".join(FIELDS)
     return f"""
         WITH filas AS MATERIALIZED (
-            SELECT * FROM json_to_recordset(%(rows)s::json) AS f
-            (fila integer, id bigint, nombre text, crudo text, descripcion text, precio numeric, stock integer)
+            SELECT (j ->> 'fila')::integer AS fila, (j ->> 'producto')::bigint AS id, j ->> 'crudo' AS crudo, {columns}
+            FROM json_array_elements(%(rows)s::json) AS j, json_populate_record(NULL::productos, j)
         ), vistos AS MATERIALIZED (
             SELECT id FROM productos WHERE id IN (SELECT id FROM filas) ORDER BY id FOR NO KEY UPDATE
         ), perdidas AS MATERIALIZED (
             SELECT fila FROM filas WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM vistos) ORDER BY fila LIMIT 100
         ), creados AS (
-            INSERT INTO productos (nombre, descripcion, precio, stock)
-            SELECT nombre, descripcion, precio, stock FROM filas
+            INSERT INTO productos ({columns}) SELECT {columns} FROM filas
             WHERE id IS NULL AND NOT EXISTS (SELECT FROM perdidas) ORDER BY fila
             RETURNING id
         ), cambiados AS (
             UPDATE productos AS p SET {", ".join(f"{name} = f.{name}" for name in fields)} FROM filas AS f
             WHERE p.id = f.id AND NOT EXISTS (SELECT FROM perdidas)
-              AND NOT ({" AND ".join(same.get(name, f"p.{name} = f.{name}") for name in fields)})
+              AND NOT ({" AND ".join(same)})
             RETURNING p.id
         ), hecho AS (
             SELECT c + a AS cuantos, format('{{"creados":%s,"actualizados":%s}}', c, a) AS json
@@ -61,10 +60,10 @@ async def import_products(db: Database, fields: Sequence[str], rows: str, cause:
     made: Row = ()
     if not (done := await find_event(db, cause)):
         try:
-            (made,) = await draw(db, _sql(fields), params, IMPORT_TIMEOUT)
+            (made,) = await fetch_with_new_ids(db, _sql(fields), params, IMPORT_TIMEOUT)
         except Rejected:
             if not (done := await find_event(db, cause)):
                 raise
-    if made and not made[2]:  # a concurrent request with the same key may have done it first
+    if made and not made[2]:  # nothing to change: perhaps a concurrent request with the same key was first
         done = await find_event(db, cause)
     return Imported(done[0].partition(" ")[2], replayed=True) if done else Imported(made[0], made[1])

@@ -12,8 +12,8 @@ ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\%_"})  
 
 
 class Products(NamedTuple):
-    """A page of products. `etag`: of the database snapshot. `json`: the array in UTF-8, empty if the caller knows the
-    ETag. `length`: the number of products. `last_id`: the highest id."""
+    """A page of products. `etag`: of the database snapshot. `json`: the array in UTF-8, `[]` if the caller knows the ETag.
+    `length`: the number of products. `last_id`: the highest id."""
 
     etag: str
     json: bytes
@@ -22,12 +22,12 @@ class Products(NamedTuple):
 
 
 LIST_CACHE = web.AppKey("LIST_CACHE", dict[Page, Products])
-"""The last rendered page of products; it is valid as long as the database has the same snapshot."""
+"""The last rendered page of products, one entry at most. It is valid as long as the database has the same snapshot."""
 
 
 async def list_products(db: Database, page: Page, known: Sequence[str], cache: dict[Page, Products]) -> Products:
-    """Return a page of products in the order of their ids. The ETag identifies the snapshot of the database: two equal
-    snapshots contain the same data. `known`: ETags for which the caller needs no JSON. `cache`: see LIST_CACHE."""
+    """Return a page of products in the order of their ids. The ETag is a hash of the snapshot of the database and the epoch:
+    equal ETags mean equal data. `known`: ETags for which the caller needs no JSON. `cache`: see LIST_CACHE."""
     cached = cache.get(page)
     sql = f"""
         WITH estado AS (SELECT md5(pg_current_snapshot()::text || epoca) AS etag FROM eventos_epoca)
@@ -55,8 +55,10 @@ async def list_products(db: Database, page: Page, known: Sequence[str], cache: d
 async def list_products_at(db: Database, page: Page) -> Products | None:
     """Return the products as they were after the event `page.at`, or None if the log does not reach back to it.
 
-    A product without later events still has its current values. One with later events has the values of its last event
-    at or before `page.at`; if there is none, it existed before the log began (then the result is None) or not at all.
+    - A product without events after `page.at` has its current values.
+    - Any other product has the values of its last event up to `page.at`.
+    - If there is no such event, and the first later event is its creation, the product did not exist yet.
+    - If that event is another one, the product is older than the log, and the result is None.
     """
     sql = f"""
         WITH cambiados AS (
@@ -84,12 +86,12 @@ async def list_products_at(db: Database, page: Page) -> Products | None:
 
 
 def _searched(name: str, description: str) -> str:
-    """The SQL condition that each of `words` occurs in one of two expressions."""
+    """Return the SQL condition that each of `words` occurs in the name or the description."""
     text = f"texto_plegado(({name}) || ' ' || coalesce({description}, '')) COLLATE \"C\""
     words = "SELECT texto_plegado(palabra) FROM unnest(%(words)s::text[]) AS palabra"
     return f"(%(words)s::text[] = '{{}}' OR {text} LIKE ALL (ARRAY({words})))"
 
 
 def _words(q: str) -> list[str]:
-    """The LIKE patterns of a search text."""
+    """Return the LIKE patterns of a search text."""
     return [f"%{word.translate(ESCAPES)}%" for word in q.split()]

@@ -15,10 +15,9 @@ async def index(request: web.Request) -> web.StreamResponse:
     """GET /: the page, or the socket when the request is an upgrade."""
     if request.method == "GET" and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
         return await websocket(request)
-    if not request.path.endswith(
-        "/"
-    ):  # without it, the page's relative links would miss the prefix of a host application
-        raise web.HTTPPermanentRedirect(f"{request.rel_url.raw_path}/")
+    # Without it, the page's relative links would miss the prefix of a host application.
+    if not request.path.endswith("/"):
+        return web.Response(status=308, headers={hdrs.LOCATION: f"{request.rel_url.raw_path}/"})
     title, currency = request.app[PAGE]
     if not (title or currency):
         return _file("index.html")
@@ -29,7 +28,7 @@ async def index(request: web.Request) -> web.StreamResponse:
 
 
 async def client_file(request: web.Request) -> web.FileResponse:
-    """GET /app.js and the other files of the page, and /docs, which shows openapi.json and asyncapi.json"""
+    """GET /app.js and the other files of client/; GET /docs is docs.html"""
     return _file(request.match_info.get("file", "docs.html"))
 
 

@@ -15,7 +15,7 @@ REJECTED = (
     errors.UntranslatableCharacter,
     errors.ProgramLimitExceeded,  # a text is too long for an index
 )
-RAISE = "exec_stmt_raise"  # the function of PostgreSQL that reports the RAISE of a trigger
+RAISE = "exec_stmt_raise"  # the C function that errors of a RAISE in PL/pgSQL name as their source
 
 
 class Unavailable(Exception):
@@ -25,8 +25,8 @@ class Unavailable(Exception):
 class Rejected(Exception):
     """PostgreSQL rejected a value.
 
-    `code`: the SQLSTATE. `place`: the names of the column or constraint, and of the key. `raised`: the text comes from the
-    RAISE of a trigger.
+    `code`: the SQLSTATE. `place`: the names of the column or constraint, and of the columns of a unique key. `raised`: the text
+    comes from the RAISE of a trigger.
     """
 
     def __init__(self, exc: psycopg2.Error) -> None:

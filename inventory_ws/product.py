@@ -51,7 +51,7 @@ def _number(value: Any) -> Decimal:
 
 
 def _to_cents(price: Decimal) -> Decimal:
-    """Normalize to two decimals; PostgreSQL rejects numbers with a large exponent, such as 0e-100000."""
+    """Normalize to two decimals, because PostgreSQL rejects numbers with a large exponent, such as 0e-100000."""
     return price.quantize(Decimal("0.01"))
 
 
@@ -78,7 +78,8 @@ Stock = Annotated[int, Field(ge=0, le=INT4_MAX)]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, cache_strings="keys")  # values are rarely repeated
+    # And not values, which are rarely repeated.
+    model_config = ConfigDict(extra="forbid", strict=True, cache_strings="keys")
 
 
 class NewProduct(_Body):
@@ -91,7 +92,7 @@ class NewProduct(_Body):
 
 
 class ProductChange(_Body):
-    """The fields to change; an omitted field keeps its value. Only `descripcion` may be null."""
+    """The fields to change; an omitted field keeps its value, so the defaults are never used. Only `descripcion` may be null."""
 
     nombre: Nombre = ""
     descripcion: Descripcion | None = None
@@ -107,8 +108,8 @@ class StockMove(_Body):
 
 
 class Page(BaseModel):
-    """A query for products: at most `limit` with an id above `after` whose name or description contains each word of `q`,
-    as they were after the event `at` (None: now)."""
+    """A query for products. At most `limit`, with ids above `after`. Name or description contain each word of `q`. As they were
+    after the event `at` (None: now)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -119,7 +120,8 @@ class Page(BaseModel):
 
 
 class EventPage(BaseModel):
-    """A query for events: `limit` with an id above `after`, or, newest first, below `before`; of `producto` (None: all)."""
+    """A query for events: `limit` events with ids above `after`. With `before`, the newest ones below it, newest first. Of one
+    product, or of all (`producto` is None)."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 1000
     after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0
@@ -133,7 +135,7 @@ def number_of(text: str) -> int | Decimal:
     return int(number) if number.adjusted() < 20 and number == number.to_integral_value() else number
 
 
-# int() raises on more than 4,300 digits; Decimal has no limit, so a long number is an error of its field only.
+# int() raises on more than 4,300 digits. Decimal has no limit: a long number is an error of its field, and not invalid JSON.
 DECODER = json.JSONDecoder(
     parse_float=number_of, parse_int=lambda digits: int(digits) if len(digits) < 20 else Decimal(digits)
 )

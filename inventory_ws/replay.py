@@ -1,4 +1,4 @@
-"""The events after a position: of the last ones from memory, of all others from the log."""
+"""Returns the events after a position: recent ones from memory, older ones from the log."""
 
 import asyncio
 from bisect import bisect_right
@@ -12,8 +12,8 @@ from .frames import FramedEvent
 from .postgresql_errors import Unavailable
 
 RECENT = 1000  # events kept in memory for clients that resume soon
-READERS = 4  # concurrent replays from the database; the rest of the pool stays free for requests
-POLL = 2.0  # seconds between reads of the feed without a notification: the delay that a lost notification causes
+READERS = 4  # concurrent replays from the database; the rest of the pool (POOL_SIZE) stays free for requests
+POLL = 2.0  # seconds between reads of the log without a notification: the delay of an event if its notification is lost
 
 
 class Lost(Exception):
@@ -29,15 +29,15 @@ def _page(events: list[FramedEvent], limit: int, head: int) -> Page:
 
 
 class Replay:
-    """The log as clients resume from it. No event at or below `head` is still to come."""
+    """What a client that resumes reads. All events up to `head` are known; none below it is still to come."""
 
     def __init__(self, db: Database) -> None:
         self.head = 0  # the last published event
-        self.head_moved = asyncio.Event()  # set once when the head moves, then replaced by a new event
+        self.head_moved = asyncio.Event()  # is set when the head moves, and then replaced by a new asyncio.Event
         self.epoch = ""
         self.floor = 0  # events at or below it are gone from the log, as of the last read
         self.live = asyncio.Event()  # set while the head follows the end of the log
-        self.replay_lock = asyncio.Lock()  # one replay writes per loop iteration: many resuming clients block nobody
+        self.replay_lock = asyncio.Lock()  # one replay writes per loop iteration, so that many of them block nobody
         self._db = db
         self._bell = asyncio.Event()  # set to have the log read now
         self._former: dict[str, int] = {}  # each former epoch and its last valid position
@@ -48,7 +48,7 @@ class Replay:
     def remember(self, events: list[FramedEvent]) -> None:
         """Keeps the next events in memory and moves the head to the last of them."""
         for event in events:
-            if len(self._recent) == RECENT:
+            if len(self._recent) == RECENT:  # the deque drops its oldest event
                 self._recent_after = self._recent[0].id
             self._recent.append(event)
         self._move(events[-1].id)
@@ -65,18 +65,20 @@ class Replay:
         self.head_moved = asyncio.Event()
 
     async def check(self, position: int, epoch: str | None) -> None:
-        """Raises Lost if a stream cannot resume after `position` of `epoch` (None: the current one), and Unavailable."""
+        """Raises Lost if a stream cannot resume after `position` of `epoch` (None: the current one), or Unavailable."""
         asked = self.epoch if epoch is None else epoch
-        limit = self._former.get(asked, self.head)
-        if asked not in self._former and (asked != self.epoch or position > self.head):
-            # Another instance may be ahead of this one, so the database decides.
-            found = await eventlog.get_log(self._db)
-            if found.epoch != self.epoch:
+        if asked in self._former:
+            last = self._former[asked]
+        elif asked == self.epoch and position <= self.head:
+            last = self.head
+        else:  # another instance may be ahead of this one, so the database decides
+            bounds = await eventlog.get_log(self._db)
+            if bounds.epoch != self.epoch:
                 await self._renewed()
                 await self.check(position, epoch)
                 return
-            limit = (found.limit or 0) if asked == self.epoch else -1
-        if not self.floor <= position <= limit:
+            last = (bounds.limit or 0) if asked == self.epoch else -1
+        if not self.floor <= position <= last:
             raise Lost
 
     async def _renewed(self) -> None:
@@ -102,8 +104,8 @@ class Replay:
         return _page(list(islice(self._recent, start, start + limit)), limit, max(self.head, position))
 
     async def past(self, position: int, limit: int) -> Page:
-        """Return the page after the position from the log; it is empty if an epoch began meanwhile. Raises Lost if the
-        events are pruned, and Unavailable."""
+        """Return the page after the position from the log. It is empty if an epoch began meanwhile; the caller asks again.
+        Raises Lost if the events are pruned, or Unavailable."""
         head, epoch = self.head, self.epoch
         async with self._readers:
             rows = await eventlog.list_events(self._db, after=position, head=head, limit=limit)

@@ -1,4 +1,8 @@
-"""The SQL of one product: reading it, and every change, one statement each. PostgreSQL renders the JSON."""
+"""The SQL of one product: reading it and changing it. PostgreSQL renders the JSON.
+
+The changes are idempotent if their `cause` has a key: they return the result of the first request with the key, and raise
+KeyReused if that request was a different one.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,15 +15,15 @@ from .database import Database
 from .postgresql_errors import Rejected, Unavailable
 from .product import NewProduct, ProductChange, encode
 
-REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused; change and answer together stay under four
+REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with STATEMENT_TIMEOUT, a request takes four at most
 
 Versions = Sequence[datetime] | None
 """The product versions that a change applies to; None: any version."""
 
 
 class Cause(NamedTuple):
-    """Why a change is made, stored with its event. `actor`: who makes it. `motivo`: the reason. `clave`: the
-    Idempotency-Key of the request; `huella`: a fingerprint of the request, equal only for the same request."""
+    """Why a change is made, stored with its event. `actor`: the user. `motivo`: the reason. `clave`: the Idempotency-Key of the
+    request. `huella`: a hash of the request, equal only for the same request."""
 
     actor: str = ""
     motivo: str = ""
@@ -36,7 +40,7 @@ class KeyReused(Exception):
 
 
 class Product(NamedTuple):
-    """One product: its id, its JSON in the wire format, and whether it is the answer to an earlier request."""
+    """One product: its id, its JSON in the wire format, and whether it is the stored answer of an earlier request."""
 
     id: int
     json: str
@@ -44,7 +48,7 @@ class Product(NamedTuple):
 
     @property
     def version(self) -> str:
-        """Its `updated_at`, the last field of the JSON object; also its ETag."""
+        """Its `updated_at`, cut from the end of the JSON, where producto_json() puts it. It is also the ETag."""
         return self.json[-26:-2]
 
 
@@ -60,8 +64,7 @@ async def get_product(db: Database, product_id: int, seconds: float | None = Non
 
 
 async def create_product(db: Database, product: NewProduct, cause: Cause) -> Product:
-    """Insert the product and return it. This function and the following ones are idempotent if `cause` has a key: they
-    return the result of the first request with the key. They raise KeyReused if that request was a different one."""
+    """Insert the product and return it."""
     sql = """
         INSERT INTO productos (nombre, descripcion, precio, stock)
         VALUES (%(nombre)s, %(descripcion)s, %(precio)s, %(stock)s)
@@ -103,40 +106,41 @@ async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) ->
 
 
 async def _change(db: Database, sql: str, params: Params, cause: Cause, differs: str = "") -> Product | None:
-    """Execute the change; with a key, only once. `differs`: a condition that is false if the change has no effect.
+    """Execute the change; with a key, only once. `differs`: an SQL condition that is false if the change has no effect.
 
-    A change without effect writes no event. Without `differs`, the second of two concurrent requests with one key would
-    find its change already made, and answer with the current product instead of the first request's answer.
+    With `differs`, the second of two concurrent requests with one key waits for the row, then changes nothing, and so looks up
+    the first answer. Only if there is none, the change itself has no effect, and is executed without `differs`.
     """
     if not cause.clave:
-        return await _make(db, sql, params, cause)
+        return await _execute(db, sql, params, cause)
     try:
         async with asyncio.timeout(STATEMENT_TIMEOUT):  # for all statements together
-            if done := await _find_done(db, cause):  # first, as a failing INSERT would leave a gap in the ids
-                return done
+            # The look-up comes first, because a failing INSERT would leave a gap in the ids.
+            if answer := await _find_answer(db, cause):
+                return answer
             try:
-                made = await _make(db, sql + differs, params, cause) or await _find_done(db, cause)
-                return made or (await _make(db, sql, params, cause) if differs else None)
+                made = await _execute(db, sql + differs, params, cause) or await _find_answer(db, cause)
+                return made or (await _execute(db, sql, params, cause) if differs else None)
             except Rejected:
-                if done := await _find_done(db, cause):
-                    return done
+                if answer := await _find_answer(db, cause):
+                    return answer
                 raise
     except TimeoutError:
         raise Unavailable("no time is left") from None
 
 
-async def _make(db: Database, sql: str, params: Params, cause: Cause) -> Product | None:
+async def _execute(db: Database, sql: str, params: Params, cause: Cause) -> Product | None:
     sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos) AS j)"
     if any(cause):
         sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # the trigger reads it at COMMIT
         params = {**params, "cause": cause.text()}
-    rows = await draw(db, sql, params)
+    rows = await fetch_with_new_ids(db, sql, params)
     return Product(*rows[0][:2]) if rows else None
 
 
-async def draw(db: Database, sql: str, params: Params, seconds: float | None = None) -> list[Row]:
-    """Run a statement that may draw ids from the sequence. An id that somebody inserted explicitly collides; nothing has
-    been changed then, and the second attempt draws other ids."""
+async def fetch_with_new_ids(db: Database, sql: str, params: Params, seconds: float | None = None) -> list[Row]:
+    """Run a statement that may draw ids from the sequence. If an id collides with one that was inserted explicitly, the
+    statement is rolled back and run once more: it draws the next ids."""
     try:
         return await db.fetch(sql, params, seconds=seconds)
     except Rejected as exc:
@@ -145,7 +149,7 @@ async def draw(db: Database, sql: str, params: Params, seconds: float | None = N
         return await db.fetch(sql, params, seconds=seconds)
 
 
-async def _find_done(db: Database, cause: Cause) -> Product | None:
+async def _find_answer(db: Database, cause: Cause) -> Product | None:
     """Return the result of the first request with the key, or None if there was none. Raises KeyReused."""
     done = await find_event(db, cause)
     return Product(done[1], done[2], replayed=True) if done else None
@@ -160,6 +164,6 @@ async def find_event(db: Database, cause: Cause) -> Row | None:
         FROM eventos WHERE clave = %(key)s
         """
     rows = await db.fetch(sql, {"key": cause.clave}, attempts=2)
-    if rows and rows[0][0].partition(" ")[0] != cause.huella:  # an import stores its result behind the fingerprint
+    if rows and rows[0][0].partition(" ")[0] != cause.huella:  # an import appends its result
         raise KeyReused
     return rows[0] if rows else None

@@ -1,4 +1,4 @@
-"""Reads requests: the id, the body, the key, the versions. Each error is a response."""
+"""Reads requests: the id in the path, the body, the Idempotency-Key, the versions. Every error is raised as a response."""
 
 import asyncio
 import hashlib
@@ -24,12 +24,12 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_id(request: web.Request) -> int:
-    """The id in the path; the route's pattern ensures that it fits into a bigint."""
+    """Return the id in the path. It can exceed an integer, but not a bigint: hence `::bigint` in the SQL."""
     return int(request.match_info["id"])
 
 
 async def read_model(request: web.Request, model: type[Model]) -> Model:
-    """Parse and validate the body. Raises Failure and ValidationError."""
+    """Parse and validate the body. Raises Failure or ValidationError."""
     if request.content_type != "application/json":
         raise Failure(415, "El cuerpo tiene que ser application/json; el de un archivo de productos, text/csv")
     try:
@@ -42,12 +42,14 @@ async def read_model(request: web.Request, model: type[Model]) -> Model:
 async def read_body(request: web.Request) -> bytes:
     """Return the body. Raises Failure if it is too slow, and HTTPRequestEntityTooLarge."""
     limit, seconds = (MAX_FILE, FILE_TIMEOUT) if request.content_type == "text/csv" else (MAX_BODY, BODY_TIMEOUT)
+    if (size := request.content_length or 0) > limit:
+        raise web.HTTPRequestEntityTooLarge(limit, size)
     try:
         async with asyncio.timeout(None if request.content.is_eof() else seconds):
-            data = b"" if (request.content_length or 0) > limit else await request.read()
+            data = await request.read()
     except TimeoutError:
         raise Failure(408, "El cuerpo tarda demasiado", headers={hdrs.CONNECTION: "close"}) from None
-    if max(len(data), request.content_length or 0) > limit:
+    if len(data) > limit:
         raise web.HTTPRequestEntityTooLarge(limit, len(data))
     return data
 
@@ -57,12 +59,13 @@ async def read_cause(request: web.Request, reason: str = "") -> Cause:
     actor = request.get(ACTOR, "")
     if "Idempotency-Key" not in request.headers:
         return Cause(actor, reason)
-    key = " ".join(request.headers.getall("Idempotency-Key"))  # two headers are invalid together
+    # Several headers together contain a blank, which the check below refuses.
+    key = " ".join(request.headers.getall("Idempotency-Key"))
     if quoted := re.fullmatch(r'"(.*)"', key):  # a string, as RFC 9651 writes it
         key = re.sub(r"\\(.)", r"\1", quoted[1])
     if not re.fullmatch(r"[!-~]{1,255}", key):
         raise Failure(400, "Idempotency-Key lleva de 1 a 255 caracteres ASCII visibles")
-    same = f"{request.method} {request.path}\n{actor}\n".encode() + await read_body(request)
+    same = f"{request.method} {request.path}\n{actor}\n".encode() + await read_body(request)  # aiohttp keeps the body
     return Cause(actor, reason, key, hashlib.sha256(same).hexdigest())
 
 

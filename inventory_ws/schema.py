@@ -10,15 +10,15 @@ from .files import sql_file
 from .postgresql_errors import Rejected
 
 
-def database(pruned: bool) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return the context in which the database is open and has the schema. `pruned`: the service prunes the log."""
+def migrated_database(pruning: bool) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return the context in which the database is open and has the schema. `pruning`: the service prunes the log."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         async with app[DATABASE] as db:
             try:
                 await apply(db, sql_file("schema.sql"))
             except PermissionError as exc:  # the owner may have created the schema already
-                if missing := await _missing_grants(db, pruned):
+                if missing := await _missing_grants(db, pruning):
                     remedy = "; ".join(["inventory-ws schema | psql", *missing])
                     raise PermissionError(f"al rol le faltan permisos ({exc}); que ejecute el dueño: {remedy}") from exc
             yield
@@ -27,8 +27,8 @@ def database(pruned: bool) -> Callable[[web.Application], AsyncIterator[None]]:
 
 
 async def apply(db: Database, script: str) -> None:
-    """Run a script. Raises Unavailable, PermissionError where the role lacks a right, and ValueError where an object of
-    another kind has the name of one of the script's."""
+    """Run a script. Raises Unavailable, PermissionError if the role lacks a right, or ValueError if the script does not fit
+    the database, for example because a table of the same name is another one."""
     try:
         async with db.connection() as conn:
             await conn.execute(script)

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 from .errors import Failure
 
 Authenticate = Callable[[web.Request], Awaitable[bool | str]]
-"""Returns whether a request is allowed; a text allows it and is the name of the user."""
+"""Returns True or the name of the user if a request is allowed, else False or an empty text."""
 
 ACTOR = web.RequestKey("ACTOR", str)
 
@@ -67,9 +67,9 @@ def security(
         return response
 
     async def answer(request: web.Request, origin: str) -> web.Response | None:
-        """Return the response to a request that does not reach its handler."""
+        """Return the response if the request is answered here; None if its handler answers."""
         host = request.headers.get(hdrs.HOST, "")
-        # DNS rebinding: if an attacker's name resolves to 127.0.0.1, the browser takes his page for same-origin.
+        # DNS rebinding: if the name of a foreign page resolves to 127.0.0.1, browsers treat the page as same-origin.
         if is_ours and not is_ours(host):
             return Failure(421, "Este servidor no atiende ese nombre (Host); véase --hosts").response
         guarded = request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers
@@ -100,7 +100,7 @@ def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
         if not (found := AUTHORITY.fullmatch(authority.lower())):
             return False
         name = found[1] or found[2]
-        if name in names or f".{name}".endswith(".localhost"):  # RFC 6761: nobody can register it
+        if name in names or f".{name}".endswith(".localhost"):  # RFC 6761: nobody can register a name in .localhost
             return True
         try:
             return any(ip_address(name) in network for network in networks)

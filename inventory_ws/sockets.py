@@ -18,7 +18,7 @@ from .security import UNAUTHENTICATED, Authenticate
 from .stream import CLOSE_TIMEOUT, EVERYTHING, MAX_BUFFER, Room, Stream, abort
 
 PROTOCOL = "inventario.v1"
-HEARTBEAT = 30.0  # seconds between pings; a peer has half of it to answer
+HEARTBEAT = 30.0  # seconds between pings; a peer has half of this time to answer
 MAX_FRAME = 4096  # bytes of a client's message
 FANOUT_BATCH = 50  # sockets written to before the event loop runs other tasks
 CLOSE_GRACE = 0.5  # seconds for a client to read the close frame
@@ -44,9 +44,9 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         compress=state[COMPRESS],
         timeout=2.0,
         protocols=(PROTOCOL,),
-        autoping=False,  # aiohttp would answer a flood of pings before it does anything else
+        autoping=False,  # _listen() answers pings: aiohttp would answer a flood of them before it does anything else
     )
-    if UNAUTHENTICATED in request:  # the handshake comes first: a browser shows no reason for a refused one
+    if UNAUTHENTICATED in request:  # completes the handshake: a page cannot see why one was refused
         await ws.prepare(request)
         if request.transport is not None:
             await _end(request.transport, UNAUTHORIZED, "hace falta una clave de acceso")
@@ -63,7 +63,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         farewell = await _listen(stream)
     finally:
         sockets.discard(stream)
-        # aiohttp waits for the write buffer, which a peer that is gone never drains.
+        # aiohttp closes the connection when the write buffer is empty, which never happens if the peer has vanished.
         asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, abort, stream.transport)
     if farewell:
         await _end(stream.transport, *farewell)
@@ -94,7 +94,7 @@ async def _open(
     recovered = asked is not None and asked[1] == feed.epoch
     if asked and recovered:
         stream.cursor = asked[0]
-    # No await from here to sockets.add(): the client gets every event above the cursor it is told, and none twice.
+    # No await from here to sockets.add(): the client gets every event above the cursor in this message, and none twice.
     told = {"last_event_id": stream.cursor, "epoch": feed.epoch, "recovered": recovered}
     stream.send(message("CONNECTION_ESTABLISHED", message="Conectado al servidor WebSocket", **told))
     sockets.add(stream)
@@ -123,7 +123,7 @@ async def _listen(stream: Stream) -> tuple[int, str] | None:
     """Handles the client's messages until it disconnects. Returns a close code and a reason if it broke the rules."""
     loop = asyncio.get_running_loop()
     async for received in stream.ws:
-        if received.type is WSMsgType.ERROR:  # aiohttp does not end the iteration
+        if received.type is WSMsgType.ERROR:  # after which aiohttp does not end the iteration
             break
         if received.type is WSMsgType.BINARY:
             return WSCloseCode.UNSUPPORTED_DATA, "solo texto"
@@ -131,7 +131,8 @@ async def _listen(stream: Stream) -> tuple[int, str] | None:
             return WSCloseCode.POLICY_VIOLATION, "demasiados mensajes"
         if stream.transport.get_write_buffer_size() > 4 * MAX_BUFFER:  # it sends and does not read
             stream.transport.abort()
-        elif received.type is WSMsgType.PING:
+            break
+        if received.type is WSMsgType.PING:
             stream.send(frame(received.data, FIN | PONG))
         elif received.type is WSMsgType.TEXT:
             stream.send(_answer(received.data, stream))

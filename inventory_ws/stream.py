@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def abort(transport: asyncio.Transport) -> None:
     """Aborts a connection if its peer has not read everything."""
-    if transport.get_write_buffer_size():  # a closed transport cannot be aborted
+    if transport.get_write_buffer_size():  # else it may be closed already, and then must not be aborted
         transport.abort()
 
 
@@ -93,12 +93,13 @@ class Stream:
 
     async def _catch_up(self) -> None:
         try:
-            # There is no await between this comparison and the end of the task, so no event is skipped.
+            # There is no await between the comparison that ends this loop and `_catching_up = None`, so no event is skipped.
             while await self._drained() and self.cursor < self._feed.head:
                 in_memory = self._feed.remembers(self.cursor)
                 page = None if in_memory else await self._feed.past(self.cursor, PAGE)
                 async with self._feed.replay_lock:
-                    page = page or self._feed.recent(self.cursor, PAGE)  # from memory as late as possible
+                    # Read now, to include what the wait has brought.
+                    page = page or self._feed.recent(self.cursor, PAGE)
                     if page and self._write(page[0]):
                         self.cursor = page[1]
                     await asyncio.sleep(0)
@@ -110,7 +111,8 @@ class Stream:
             log.exception("a replay failed")
 
     def _write(self, events: list[FramedEvent]) -> bool:
-        """Writes the matching events above the cursor in one piece. Returns False if the buffer's limit cut them short."""
+        """Writes the matching events above the cursor, up to the high-water mark, and advances the cursor. Returns whether
+        all events are written."""
         frames, size = [], 0
         for event in events:
             if size > MAX_BUFFER:
@@ -132,6 +134,7 @@ class Stream:
                 least, since, pause = size, loop.time(), 0.01
             elif loop.time() - since > STALL_TIMEOUT:
                 self.transport.abort()
+                return False
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
         return not self.transport.is_closing()

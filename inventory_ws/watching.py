@@ -38,7 +38,7 @@ class Event(NamedTuple):
 
 class Snapshot(NamedTuple):
     """All products in the wire format, with `precio` as a Decimal, and the position from which `watch` continues. The
-    first events may be contained in the products already; `updated_at` tells."""
+    first events may be contained in the products already: compare `updated_at`."""
 
     products: list[dict[str, Any]]
     last_event_id: int
@@ -52,7 +52,7 @@ async def products(app: web.Application) -> Snapshot:
     """
     feed = _feed(app)
     await feed.live.wait()
-    position = feed.head, feed.epoch  # read before the rows: a change in between is repeated by watch(), not lost
+    position = feed.head, feed.epoch  # read before the rows: a change in between is in both, and never in neither
     rows = (await listing.list_products(app[DATABASE], Page(), (), {})).json
     return Snapshot(json.loads(rows, parse_float=Decimal), *position)
 
@@ -77,7 +77,7 @@ async def _events(feed: Feed, position: int | None, epoch: str | None) -> AsyncI
     await feed.live.wait()
     position, epoch = feed.head if position is None else position, epoch or feed.epoch
     while True:
-        moved = feed.head_moved
+        moved = feed.head_moved  # taken before the comparison: a move after it sets this one
         try:
             await feed.check(position, epoch)
             epoch = feed.epoch  # the position is valid in this epoch too

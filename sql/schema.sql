@@ -1,23 +1,24 @@
--- The inventory and its log: PostgreSQL 14 to 18. Idempotent: it may be applied at every start and takes no lock that
--- a writer holds; it never drops data. Whoever owns the tables applies it (`python -m inventory_ws schema | psql`).
+-- The inventory and its log, for PostgreSQL 14 to 18. It is applied at every start, never waits for a writer, and never
+-- drops data. The owner of the tables can also apply it by hand (`python -m inventory_ws schema | psql`).
 BEGIN;
-SELECT pg_advisory_xact_lock(2024013001); -- two services that start at once
--- The functions below keep this path: whoever writes, from whatever schema, they find the same tables.
+SELECT pg_advisory_xact_lock(2024013001); -- services that start at the same time apply it one after the other
+-- The functions store this search_path, so that they find these tables whatever the search_path of their caller is.
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
 
 CREATE TABLE IF NOT EXISTS productos (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     nombre varchar(255) NOT NULL CHECK (nombre ~ '[^[:space:]]'),
     descripcion text CHECK (length(descripcion) <= 10000),
-    precio numeric(12, 2) NOT NULL CHECK (precio >= 0 AND precio <= 9999999999.99), -- NaN passes the first alone
+    precio numeric(12, 2) NOT NULL CHECK (precio >= 0 AND precio <= 9999999999.99), -- NaN is above every number
     stock integer NOT NULL DEFAULT 0 CHECK (stock >= 0),
     created_at timestamptz NOT NULL DEFAULT date_trunc('milliseconds', now()) CHECK (isfinite(created_at)),
     updated_at timestamptz NOT NULL DEFAULT date_trunc('milliseconds', now())
 );
 
--- What happened to the products, in order. `mensaje` is what the sockets are sent, byte for byte; `clave` the
--- Idempotency-Key of the request that did it, `huella` what else that request has to be to be the same again.
-CREATE SEQUENCE IF NOT EXISTS eventos_id_seq CACHE 1; -- a larger cache would hand out ids out of order for good
+-- The log: every change of a product, in order. `mensaje` is the text that the sockets are sent, byte for byte. `clave` is the
+-- Idempotency-Key of the request. `huella` is a hash of its method, path, user and body: a repeated request has the same. An
+-- import appends a space and its result to the hash.
+CREATE SEQUENCE IF NOT EXISTS eventos_id_seq CACHE 1; -- with a larger cache, each session has its own block of ids
 CREATE TABLE IF NOT EXISTS eventos (
     id bigint PRIMARY KEY,
     tipo text NOT NULL,
@@ -25,9 +26,10 @@ CREATE TABLE IF NOT EXISTS eventos (
     mensaje json NOT NULL
 );
 
--- One row. Positions count in the epoch `epoca`, and those of former epochs up to where `anteriores` says, as
--- {"uuid": position}; none below `desde` counts: those events were pruned, or a TRUNCATE cut them off. `lugar` is the
--- server, the database and the tables in which the epoch began.
+-- One row. An epoch is one uninterrupted history of the log; ids of events are comparable within an epoch only. A position
+-- is valid in the current epoch `epoca`, and in a former epoch up to the value in `anteriores`, as {"uuid": position}. Below
+-- `desde` no position is valid: those events were pruned, or removed by a TRUNCATE. `lugar` identifies where the epoch began:
+-- the start time of the server, and the oids of the database and of both tables.
 CREATE TABLE IF NOT EXISTS eventos_epoca (
     unica boolean PRIMARY KEY DEFAULT true CHECK (unica),
     epoca uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -35,8 +37,8 @@ CREATE TABLE IF NOT EXISTS eventos_epoca (
 );
 INSERT INTO eventos_epoca DEFAULT VALUES ON CONFLICT DO NOTHING;
 
--- What came after 0.1.0. ALTER TABLE and CREATE INDEX keep writers waiting: only what is missing is made, and of a long
--- log it takes its time.
+-- Additions since 0.1.0. ALTER TABLE and CREATE INDEX block writers, so they are executed only if something is missing. On a
+-- long log they take long, hence no time limit.
 SET LOCAL statement_timeout = 0;
 DO $$
 DECLARE
@@ -63,7 +65,8 @@ BEGIN
     END IF;
 END $$;
 
--- The product as the wire shows it. A set of one row, because PostgreSQL inlines such a function and a scalar one not.
+-- The product in the wire format; `updated_at` has to be its last field, because the service reads it from the end of the
+-- text. It returns a set because PostgreSQL inlines such a function, but not a scalar one, which would be slower.
 CREATE OR REPLACE FUNCTION producto_json(p productos) RETURNS SETOF json LANGUAGE sql STABLE AS $$
     SELECT row_to_json(r) FROM (
         SELECT p.id, p.nombre, p.descripcion, p.precio, p.stock,
@@ -72,27 +75,27 @@ CREATE OR REPLACE FUNCTION producto_json(p productos) RETURNS SETOF json LANGUAG
     ) AS r
 $$;
 
--- A text as searches compare it: without case and accents, however it was composed. Accents count where the database is
--- not in UTF-8. Letters of ASCII are lowered by themselves: in Turkish I is not i.
+-- A text as searches compare it: lower case, without accents in any Unicode form. (In a database that is not in UTF-8, accents
+-- stay.) ASCII is lowered first and with the collation C, because a Turkish locale would lower I to a dotless i.
 CREATE OR REPLACE FUNCTION texto_plegado(texto text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT lower(lower(
         CASE WHEN octet_length(texto) = length(texto) OR getdatabaseencoding() <> 'UTF8' THEN texto
         ELSE regexp_replace(normalize(texto, NFD), '[\u0300-\u036F]+', '', 'g') END COLLATE "C") COLLATE "default")
 $$;
 
--- The sequence of the ids, whatever its name. IMMUTABLE: a session looks for it once and not at every row.
+-- The sequence of the ids, whatever its name. Declared IMMUTABLE, though it is not, so that it is evaluated once per session.
 CREATE OR REPLACE FUNCTION productos_secuencia() RETURNS regclass LANGUAGE sql IMMUTABLE
 SET search_path FROM CURRENT AS $$ SELECT pg_get_serial_sequence('productos', 'id')::regclass $$;
 
--- Draws ids until the sequence has come to one that was brought. setval() can set it back below what others draw
--- meanwhile: it only leads over a gap too large to be drawn, and ends 100,000 before the id.
+-- Advances the sequence to an id that was inserted explicitly. It draws ids, because setval() could move the sequence back
+-- below ids that others draw meanwhile. Only over a gap of more than 1,000,000 it uses setval(), up to 100,000 before the id.
 CREATE OR REPLACE FUNCTION productos_alcanzar(hasta integer) RETURNS void LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
     ultimo bigint := coalesce(pg_sequence_last_value(productos_secuencia()), 0);
 BEGIN
     IF hasta - ultimo > 1000000 THEN
-        PERFORM pg_advisory_xact_lock(2024013003); -- of two such gaps, the second is measured after the first
+        PERFORM pg_advisory_xact_lock(2024013003); -- two such jumps run one after the other
         ultimo := coalesce(pg_sequence_last_value(productos_secuencia()), 0);
         IF hasta - ultimo > 1000000 THEN
             ultimo := setval(productos_secuencia(), hasta - 100000);
@@ -102,15 +105,15 @@ BEGIN
         ultimo := nextval(productos_secuencia());
     END LOOP;
 END $$;
-SELECT productos_alcanzar((SELECT max(id) FROM productos)); -- brought before this trigger was, or past it
+SELECT productos_alcanzar((SELECT max(id) FROM productos)); -- ids inserted before the trigger existed, or without it
 
--- `updated_at` is the row's version: whole milliseconds, and every change moves it forward, whatever the clock does.
+-- `updated_at` is the version of the row, in whole milliseconds. Every change moves it forward, even if the clock goes back.
 CREATE OR REPLACE FUNCTION productos_version() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     NEW.created_at := date_trunc('milliseconds', NEW.created_at);
     IF TG_OP = 'INSERT' THEN
-        -- An id that was drawn is never above the sequence: this one was brought, by COPY or OVERRIDING SYSTEM VALUE.
+        -- An id above the sequence was inserted explicitly, by COPY or OVERRIDING SYSTEM VALUE.
         IF NEW.id > coalesce(pg_sequence_last_value(productos_secuencia()), 0) THEN
             PERFORM productos_alcanzar(NEW.id);
         END IF;
@@ -127,8 +130,8 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- Begins an epoch in which no position of `cual` or of former epochs counts. Does nothing where `cual` is over already,
--- or the event `ultimo` was pruned.
+-- Begins an epoch that invalidates all earlier positions. Does nothing if `cual` is no longer the current epoch, or if the
+-- event `ultimo` was pruned.
 CREATE OR REPLACE FUNCTION eventos_cortar(cual uuid, ultimo bigint DEFAULT NULL) RETURNS void LANGUAGE sql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
     UPDATE eventos_epoca SET epoca = gen_random_uuid(), anteriores = '{}',
@@ -137,8 +140,9 @@ SECURITY DEFINER SET search_path FROM CURRENT AS $$
     SELECT pg_notify('inventory_ws', '');
 $$;
 
--- Begins an epoch where the log may have lost its end: in another run of the server (a crash, a failover, a folder put
--- back), in another database or in other tables (a dump). The former epochs count up to the event that is now the last.
+-- Begins an epoch if the log may have lost its end: if the server was restarted (also after a failover or with a restored
+-- folder), or if the database or the tables are others (a restored dump). Positions of former epochs stay valid up to the
+-- event that is the last now.
 CREATE OR REPLACE FUNCTION eventos_comprobar() RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
@@ -151,20 +155,20 @@ BEGIN
         UPDATE eventos_epoca SET epoca = gen_random_uuid(), lugar = aqui, anteriores = anteriores
             || jsonb_build_object(epoca, greatest(desde, (SELECT max(id) FROM eventos)))
         WHERE lugar IS DISTINCT FROM aqui;
-        IF (antes[3] = aqui[3]) <> (antes[4] = aqui[4]) THEN -- the log of one state, the products of another
+        IF (antes[3] = aqui[3]) <> (antes[4] = aqui[4]) THEN -- only one of the tables is another: they do not match
             PERFORM eventos_cortar(epoca) FROM eventos_epoca;
         END IF;
         PERFORM pg_notify('inventory_ws', '');
     END IF;
 END $$;
 
--- Writes the event of one changed row. It runs at COMMIT (deferred), so that a transaction left open blocks nobody. The
--- transaction may say in `inventory_ws.causa` what it does it for: {"actor", "motivo", "clave", "huella"}.
+-- Writes the event of one changed row. It is deferred to the COMMIT, so that an open transaction blocks nobody. The
+-- transaction may set its cause in `inventory_ws.causa`: {"actor", "motivo", "clave", "huella"}.
 CREATE OR REPLACE FUNCTION eventos_registrar() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     tablas text := TG_RELID || ' ' || 'eventos'::regclass::oid;
-    causa jsonb := nullif(current_setting('inventory_ws.causa', true), ''); -- '' once a transaction had one
+    causa jsonb := nullif(current_setting('inventory_ws.causa', true), ''); -- '' if an earlier transaction of the session had one
     antes text;
     numero bigint;
 BEGIN
@@ -182,16 +186,16 @@ BEGIN
     ELSIF TG_OP = 'DELETE' THEN
         antes := (SELECT j FROM producto_json(OLD) AS j);
     END IF;
-    -- Before the first event of a session, which never outlives its server: a new epoch begins where the old log ends.
+    -- Once per session is enough, because no session survives a restart of its server.
     IF current_setting('inventory_ws.tablas', true) IS DISTINCT FROM tablas THEN
         PERFORM eventos_comprobar();
         PERFORM set_config('inventory_ws.tablas', tablas, false);
     END IF;
-    IF causa ? 'clave' THEN -- of several rows the first event has the key
+    IF causa ? 'clave' THEN -- the key is unique: the first event of a transaction has it
         PERFORM set_config('inventory_ws.causa', (causa - '{clave,huella}'::text[])::text, true);
     END IF;
-    -- The turnstile. A sequence hands out ids before the commits make them visible; while this lock is shared by
-    -- every transaction that has drawn one, whoever gets it alone knows that nothing is in between.
+    -- The turnstile. An id is drawn before its commit makes it visible. Every writer shares this lock from before it draws
+    -- an id until its commit. A reader that gets the lock exclusively knows that no drawn id is still invisible.
     PERFORM pg_advisory_xact_lock_shared(2024013002);
     numero := nextval('eventos_id_seq');
     INSERT INTO eventos (id, tipo, producto_id, clave, huella, mensaje)
@@ -208,15 +212,16 @@ BEGIN
                 ELSE (SELECT j FROM producto_json(NEW) AS j) END AS data,
             to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS timestamp
     ) AS m;
-    -- NOTIFY takes a lock of the whole server at commit; the service rings its own bell instead.
+    -- NOTIFY serializes the commits of the whole server. The service sets `bell` (dsn.py) and wakes its feed itself; all other
+    -- sessions notify here, also those of a host application's pool.
     IF current_setting('inventory_ws.bell', true) IS DISTINCT FROM 'local' THEN
         PERFORM pg_notify('inventory_ws', '');
     END IF;
     RETURN NULL;
 END $$;
 
--- The last event that is visible for good, its epoch, and the event up to which the log is gone. No `limite` where a
--- commit under way does not let us know in 50 ms.
+-- The bounds of the log: up to `limite`, all events are visible; up to `desde`, all are gone. `limite` is NULL if a commit in
+-- progress holds the lock for more than 50 ms.
 DROP FUNCTION IF EXISTS eventos_limite(); -- of 0.1.0
 CREATE OR REPLACE FUNCTION eventos_estado(OUT limite bigint, OUT epoca uuid, OUT desde bigint) LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '50ms' AS $$
@@ -229,7 +234,7 @@ EXCEPTION WHEN lock_not_available THEN
     SELECT NULL, e.epoca, e.desde INTO limite, epoca, desde FROM eventos_epoca AS e;
 END $$;
 
--- TRUNCATE fires no row trigger: the log can't tell what went, so positions before it end here.
+-- TRUNCATE fires no row trigger, so the log does not contain what it deletes. A new epoch begins instead.
 CREATE OR REPLACE FUNCTION eventos_nueva_epoca() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -237,7 +242,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Deletes at most 1,000 of the oldest events: those over so many days old, and those beyond the newest so many.
+-- Deletes at most 1,000 of the oldest events: those older than `dias`, and those beyond the newest `cuantos` (NULL: no limit).
 CREATE OR REPLACE FUNCTION eventos_podar(dias double precision, cuantos bigint) RETURNS integer LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
@@ -258,8 +263,8 @@ BEGIN
     RETURN podados;
 END $$;
 
--- They act with the rights of their owner. To fire a trigger nobody needs EXECUTE; to put it on a table of one's own,
--- and so to write into the log what one likes, one does.
+-- These functions have the rights of their owner. Without EXECUTE, nobody can attach them to a table of their own and so forge
+-- events; firing the triggers below does not need it.
 REVOKE EXECUTE ON FUNCTION productos_version(), eventos_registrar(), eventos_nueva_epoca(), eventos_comprobar(),
     eventos_podar(double precision, bigint) FROM PUBLIC;
 

@@ -147,6 +147,17 @@ async def undoable(page: Page, client: TestClient) -> None:
     await expect(page.locator(".toast .act:visible")).to_have_count(1)
 
 
+async def wired(page: Page, client: TestClient) -> None:
+    await connected(page)
+    await page.locator("#cableToggle").click()
+    await expect(page.locator("#cableCount")).to_have_text("1 conectado")
+    await populated(page, client)
+    await page.locator("#goOffline").click()
+    await expect(page.locator("#cableRows .bad")).not_to_have_count(0)
+    await page.locator("#cableRows summary").first.click()
+    await expect(page.locator("#cableRows pre").first).not_to_be_empty()
+
+
 async def offline(page: Page, client: TestClient) -> None:
     await populated(page, client)
     await client.server.close()
@@ -166,7 +177,7 @@ STATES = [
     looking_back,
     offline,
 ]
-STATES += [tabular, in_place, one_history, importing, refused_file, helped, undoable]
+STATES += [tabular, in_place, one_history, importing, refused_file, helped, undoable, wired]
 LOOKS = {
     "laptop": {"color_scheme": "light"},
     "laptop in the dark": {"color_scheme": "dark"},

@@ -86,6 +86,7 @@ async def test_bare_prefix_redirects_to_the_page_and_accepts_sockets(dsn: str, a
     resp = await client.get("/inventario")
     assert resp.url.path == "/inventario/"
     assert "<title>Inventario</title>" in await resp.text()
+    assert [(each.status, "Content-Security-Policy" in each.headers) for each in resp.history] == [(308, True)]
     for path in ("/inventario", "/inventario/", "/inventario/ws"):
         async with client.ws_connect(path) as ws:
             assert (await ws.receive_json(timeout=5))["type"] == "CONNECTION_ESTABLISHED"

@@ -98,6 +98,22 @@ async def test_conflicting_edit_shows_both_versions(page: Page, client: TestClie
     assert (await (await client.get("/api/productos/1")).json())["data"]["precio"] == 20
 
 
+async def test_cable_shows_frames_and_the_cut(page: Page, client: TestClient) -> None:
+    await visit(page, client)
+    await page.click("#cableToggle")
+    await shows(page, "#cableCount", "1 conectado")
+    await create(client, nombre="Teclado")
+    await shows(page, "#cableRows li", "PRODUCT_CREATED")
+    await page.click("#cableRows summary")
+    await shows(page, "#cableRows pre", '"nombre": "Teclado"')
+    await page.click("#cut")
+    await shows(page, "#cableRows li", "recovered: true")
+    await shows(page, "#cableRows li", "1000")
+    await page.wait_for(CONNECTED)
+    await page.click("#closeCable")
+    await page.wait_for("document.querySelector('#cable').hidden && document.activeElement.id === 'cableToggle'")
+
+
 async def test_page_reconnects_and_shows_missed_changes(
     page: Page, dsn: str, psql: Callable, aiohttp_server: Callable
 ) -> None:

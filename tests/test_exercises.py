@@ -1,4 +1,5 @@
-"""The exercises of the guide: each check fails where nothing was done, and passes where its solution was applied."""
+"""The exercises of the guide: each check fails where nothing was done, and says in one line what it expected; it passes
+where a solution was applied, by whichever road."""
 
 import os
 import re
@@ -6,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pytest
@@ -16,7 +18,10 @@ from .tools.service import PATIENCE
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tests" / "exercises"
-NUMBERS = sorted((path.stem for path in FOLDER.glob("*.patch")), key=lambda number: [*map(int, number.split("."))])
+PATCHES = sorted(path.stem for path in FOLDER.glob("*.patch"))  # 2.2, and 2.2.otra: another solution of the same
+NUMBERS = sorted(
+    {".".join(patch.split(".")[:2]) for patch in PATCHES}, key=lambda number: [*map(int, number.split("."))]
+)
 LIMIT = 90 * PATIENCE  # seconds for the checks of one tree
 
 pytestmark = pytest.mark.slow
@@ -40,6 +45,14 @@ def apply(patch: Path, tree: Path) -> None:
         path.write_text(text)
 
 
+class Outcome(NamedTuple):
+    """What pytest printed, how the tests of each check ended, and what the failed ones said."""
+
+    said: str
+    ends: dict[str, set[str]]
+    failures: list[str]
+
+
 class Trees:
     """Copies of the checkout, and what becomes of checks in them."""
 
@@ -47,8 +60,8 @@ class Trees:
         self.folder = folder
         self.env = {**os.environ, "TEST_DATABASE_URL": server}
 
-    def run(self, name: str, *numbers: str, patch: Path | None = None) -> tuple[str, dict[str, set[str]]]:
-        """Runs the checks in a new copy; returns what pytest printed and, by check, how its tests ended."""
+    def run(self, name: str, *numbers: str, patch: Path | None = None) -> Outcome:
+        """Runs the checks in a new copy."""
         tree = self.folder / name
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "build", "dist", "*.egg-info"))
         if patch:
@@ -61,11 +74,13 @@ class Trees:
         )
         said = done.stdout + done.stderr
         ends: dict[str, set[str]] = {}
+        failures: list[str] = []
         for test in ElementTree.parse(tree / "results.xml").iter("testcase"):
             end = next((child.tag for child in test if child.tag in ("failure", "error", "skipped")), "passed")
             ends.setdefault(test.get("classname", "").rpartition(".")[2], set()).add(end)
+            failures += [child.get("message", "") for child in test if child.tag in ("failure", "error")]
         shutil.rmtree(tree)
-        return said, ends
+        return Outcome(said, ends, failures)
 
 
 @pytest.fixture(scope="session")
@@ -76,26 +91,43 @@ def trees(folder: Path, server: str) -> Trees:
 
 
 @pytest.fixture(scope="session")
-def untouched(trees: Trees) -> tuple[str, dict[str, set[str]]]:
+def untouched(trees: Trees) -> Outcome:
     """What becomes of all checks in an untouched copy."""
     return trees.run("untouched", *NUMBERS)
 
 
 def test_every_exercise_has_its_solution_and_its_check() -> None:
     assert re.findall(r"^\d+\. \*\*([\d.]+)\*\*", GUIDE, re.MULTILINE) == NUMBERS
+    assert set(PATCHES) - {f"{number}.otra" for number in NUMBERS} == set(NUMBERS)
     assert {path.stem for path in FOLDER.glob("check_*.py")} == set(map(check, NUMBERS))
     for number in NUMBERS:
         assert GUIDE.count(f"`tests/exercises/{number}.patch`") == GUIDE.count(f"`make exercise N={number}`") == 1
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_check_passes_where_the_solution_was_applied(trees: Trees, number: str) -> None:
-    said, ends = trees.run(number, number, patch=FOLDER / f"{number}.patch")
-    assert ends.keys() == {check(number)}, said
-    assert ends[check(number)] <= {"passed", "skipped"}, said  # skipped: without Chromium
+@pytest.mark.parametrize("patch", PATCHES)
+def test_check_passes_where_a_solution_was_applied(trees: Trees, patch: str) -> None:
+    number = patch.removesuffix(".otra")
+    outcome = trees.run(patch, number, patch=FOLDER / f"{patch}.patch")
+    assert outcome.ends.keys() == {check(number)}, outcome.said
+    assert outcome.ends[check(number)] <= {"passed", "skipped"}, outcome.said  # skipped: without Chromium
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_check_fails_where_nothing_was_done(untouched: tuple[str, dict[str, set[str]]], number: str) -> None:
-    said, ends = untouched
-    assert ends[check(number)] & {"failure", "skipped"}, said
+def test_check_fails_where_nothing_was_done(untouched: Outcome, number: str) -> None:
+    assert untouched.ends[check(number)] & {"failure", "skipped"}, untouched.said
+
+
+def test_check_fails_where_nothing_was_done_and_says_in_one_line_what_it_expected(untouched: Outcome) -> None:
+    assert untouched.failures
+    assert [said for said in untouched.failures if not re.fullmatch("Se esperaba .+", said)] == []
+
+
+def test_what_a_class_has_handed_in_is_checked_one_by_one(tmp_path: Path) -> None:
+    shutil.copy(FOLDER / "4.1.patch", tmp_path / "ana.patch")
+    (tmp_path / "eva.diff").write_text("I forgot\n")
+    (tmp_path / "juan").mkdir()
+    command = [sys.executable, "-m", "tests.exercises", "4.1", str(tmp_path)]
+    lines = subprocess.check_output(command, cwd=ROOT, text=True, timeout=LIMIT).splitlines()
+    assert [line.split(maxsplit=2)[:2] for line in lines] == [["ana", "bien"], ["eva", "mal:"], ["juan", "mal:"]]
+    assert "no se puede aplicar" in lines[1]
+    assert "Se esperaba 200 de GET /api/resumen" in lines[2]

@@ -1,13 +1,15 @@
 import asyncio
 import json
 
-from .conftest import Start
+from .conftest import Start, expected, same
 
 
 async def test_handshake_is_made_by_hand(start: Start, url: str) -> None:
-    out = (await (await start("saludo.py", url)).output()).splitlines()
-    assert out[0] == "HTTP/1.1 101 Switching Protocols"
-    assert json.loads(out[1])["type"] == "CONNECTION_ESTABLISHED"
+    first, _, rest = (await (await start("saludo.py", url)).output()).partition("\n")
+    same(first.rstrip(), "HTTP/1.1 101 Switching Protocols", "en la primera línea de saludo.py")
+    with expected("el JSON de la primera trama en la segunda línea de saludo.py"):
+        kind = json.loads(rest)["type"]
+    same(kind, "CONNECTION_ESTABLISHED", "como type de la segunda línea de saludo.py")
 
 
 async def test_server_that_does_not_speak_websocket_is_found_out(start: Start) -> None:
@@ -24,6 +26,12 @@ async def test_server_that_does_not_speak_websocket_is_found_out(start: Start) -
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         program = await start("saludo.py", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        assert "{}" not in await program.line() + await program.line()
-        async with asyncio.timeout(5):
-            assert await program.process.wait() != 0
+        with expected("que saludo.py terminara ante un Sec-WebSocket-Accept que no es el de su clave"):
+            async with asyncio.timeout(10):
+                out, _ = await program.process.communicate()
+        assert b"{}" not in out, (
+            "Se esperaba que saludo.py no imprimiera la trama de quien no calcula bien el Accept; la imprimió"
+        )
+        assert program.process.returncode, (
+            "Se esperaba un estado distinto de 0 ante un Accept que no es el suyo; llegó 0"
+        )

@@ -3,22 +3,28 @@ from collections.abc import Callable
 from aiohttp.test_utils import TestClient
 
 from ..conftest import create
+from .conftest import expected, heard, same
 
 
 async def test_change_says_which_fields_it_changed(client: TestClient, listen: Callable) -> None:
     await create(client, precio=10, stock=5)
     ws = await listen("/ws?last_event_id=1")
-    for change in ({"precio": 12}, {"nombre": "Teclado", "stock": 6}, {"precio": 12, "descripcion": None}):
-        assert (await client.patch("/api/productos/1", json=change)).status == 200
-    events = [await ws.receive_json(timeout=2) for _ in range(3)]
-    assert [event["type"] for event in events] == ["PRODUCT_UPDATED"] * 3
-    assert [sorted(event["cambios"]) for event in events] == [["precio"], ["nombre", "stock"], ["descripcion"]]
+    for change, fields in (
+        ({"precio": 12}, ["precio"]),
+        ({"nombre": "Teclado", "stock": 6}, ["nombre", "stock"]),
+        ({"precio": 12, "descripcion": None}, ["descripcion"]),
+    ):
+        same((await client.patch("/api/productos/1", json=change)).status, 200, f"del PATCH {change}")
+        event = await heard(ws, "un PRODUCT_UPDATED")
+        same(event["type"], "PRODUCT_UPDATED", f"tras el PATCH {change}")
+        with expected(f"cambios en el evento del PATCH {change}"):
+            same(sorted(event["cambios"]), fields, f"como cambios del PATCH {change}")
 
 
 async def test_change_of_psql_says_it_too(client: TestClient, listen: Callable, psql: Callable) -> None:
     ws = await listen()
     await create(client)
     psql("UPDATE productos SET stock = 1")
-    created, updated = [await ws.receive_json(timeout=2) for _ in range(2)]
-    assert not created.get("cambios")
-    assert updated["cambios"] == ["stock"]
+    created, updated = [await heard(ws, "PRODUCT_CREATED y PRODUCT_UPDATED") for _ in range(2)]
+    assert not created.get("cambios"), f"Se esperaba un PRODUCT_CREATED sin cambios; llegó {created['cambios']}"
+    same(updated.get("cambios"), ["stock"], "como cambios de un UPDATE hecho desde psql")

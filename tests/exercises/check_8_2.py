@@ -1,41 +1,65 @@
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 from aiohttp.test_utils import TestClient
 
 from ..conftest import create
-from .conftest import Start
+from .conftest import Start, asked, expected, same
 
 
-async def events(client: TestClient, after: int, number: int) -> list[dict[str, Any]]:
-    """The events above `after`, as soon as there are so many."""
-    async with asyncio.timeout(5):
-        while len(found := (await (await client.get(f"/api/eventos?after={after}")).json())["data"]) < number:
-            await asyncio.sleep(0.05)
-    return found
+async def stocks(client: TestClient, after: int, number: int, what: str) -> list[Any]:
+    """The stocks that the events above `after` tell, as soon as there are so many."""
+    with expected(what):
+        async with asyncio.timeout(10):
+            while len(found := (await asked(client, f"/api/eventos?after={after}"))["data"]) < number:
+                await asyncio.sleep(0.05)
+    return [event["data"]["stock"] for event in found]
 
 
 async def test_what_runs_out_is_reordered(start: Start, url: str, client: TestClient) -> None:
     await create(client, stock=10)
     await create(client, stock=10)
     program = await start("reponer.py", url)
-    assert await program.line() == "Reponiendo"
+    await program.says("Reponiendo", "cuando está conectado")
     for stock in (5, 4):
         await client.patch("/api/productos/1", json={"stock": stock})
-    assert [event["data"]["stock"] for event in await events(client, 2, 3)] == [5, 4, 24]
-    assert await program.line() == "1: de 4 a 24"
+    found = await stocks(client, 2, 3, "que reponer.py sumara 20 unidades a un stock de 4")
+    same(found, [5, 4, 24], "como stocks: con 5 no se repone, con 4 sí")
+    await program.says("1: de 4 a 24", "al reponer")
+
+
+async def test_sale_made_meanwhile_is_not_overwritten(
+    start: Start, url: str, client: TestClient, connect: Callable
+) -> None:
+    """It is not committed when the program hears of the one before; whatever the program then does waits for it."""
+    await create(client, stock=5)
+    program = await start("reponer.py", url)
+    await program.says("Reponiendo", "cuando está conectado")
+    sale = "UPDATE productos SET stock = stock - 1"
+    with connect().cursor() as cursor:
+        cursor.execute(f"BEGIN; {sale}; COMMIT; BEGIN; {sale}")
+        await asyncio.sleep(0.5)
+        cursor.execute("COMMIT")
+    await stocks(client, 1, 3, "dos ventas y una reposición")
+    await asyncio.sleep(0.3)
+    found = await stocks(client, 1, 3, "dos ventas y una reposición")
+    same(found, [4, 3, 23], "como stocks, si de 5 se venden dos muy seguidas")
+    await program.says("1: de 3 a 23", "al reponer tras la segunda venta")
 
 
 async def test_what_somebody_else_was_first_with_is_left_alone(start: Start, url: str, client: TestClient) -> None:
     """However quickly the stock moves, nothing is reordered twice and no sale is overwritten."""
     await create(client, stock=30)
     program = await start("reponer.py", url)
-    assert await program.line() == "Reponiendo"
+    await program.says("Reponiendo", "cuando está conectado")
     for _ in range(29):
-        assert (await client.post("/api/productos/1/stock", json={"delta": -1})).status == 200
+        same((await client.post("/api/productos/1/stock", json={"delta": -1})).status, 200, "de cada venta")
         await asyncio.sleep(0.005)
+    await stocks(client, 0, 31, "una reposición después de 29 ventas de 30 unidades")
     await asyncio.sleep(0.3)
-    stocks = [event["data"]["stock"] for event in await events(client, 0, 31)]
-    assert Counter(after - before for before, after in pairwise(stocks)) == {-1: 29, 20: 1}
+    found = await stocks(client, 0, 31, "una reposición después de 29 ventas de 30 unidades")
+    moves = Counter(after - before for before, after in pairwise(found))
+    same(moves, Counter({-1: 29, 20: 1}), "como movimientos: 29 ventas de una unidad y una reposición de 20")

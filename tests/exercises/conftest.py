@@ -1,37 +1,128 @@
 import asyncio
 import contextlib
+import json
+import os
+import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg2
 import pytest
+from aiohttp import ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
 
 from ..tools.service import ended
 
 ROOT = Path(__file__).parents[2]
+LINE = "Se esperaba"  # how a line begins that says what was expected
+
+
+def short(text: str) -> str:
+    """A text within a line."""
+    text = " ".join(text.split())
+    return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+def shown(value: object) -> str:
+    """A value within a line."""
+    return f"«{short(value)}»" if isinstance(value, str) else short(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def same(got: object, wanted: object, where: str = "") -> None:
+    """Fails with a line where the values differ. `where`: when, or of what, `wanted` was expected."""
+    came = "no llegó nada" if got is None or got == "" else f"llegó {shown(got)}"
+    assert got == wanted, f"{LINE} {shown(wanted)}{where and f' {where}'}; {came}"
+
+
+@contextlib.contextmanager
+def expected(what: str) -> Iterator[None]:
+    """Fails with a line that says what was expected, however the block fails."""
+    try:
+        yield
+    except Exception as exc:
+        said = str(exc)
+        if said.startswith(LINE):  # said already, and better
+            raise
+        raise AssertionError(f"{LINE} {what}; {_reason(exc)}") from None
+
+
+def _reason(exc: BaseException) -> str:
+    """What came instead, of an exception of any kind."""
+    said = str(exc)
+    if isinstance(exc, TimeoutError):
+        return "no llegó a tiempo"
+    if actual := re.search(r"^Actual value: (.*)", said, re.MULTILINE):  # of Playwright
+        came = actual[1].strip()
+        return "no llegó nada" if came in ("", "None") else f"llegó {shown(came)}"
+    first = short(next(iter(said.splitlines()), ""))
+    return f"llegó {first}" if isinstance(exc, AssertionError) else f"llegó un {type(exc).__name__}: {first}"
+
+
+def _line(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
+    """What was expected, in one line, where a check or what it stands on has failed."""
+    assert call.excinfo
+    exc = call.excinfo.value
+    first = next(iter(str(exc).splitlines()), "")
+    if isinstance(exc, AssertionError) and first.startswith(LINE):
+        return first
+    if isinstance(exc, psycopg2.Error):
+        return f"{LINE} un SQL que PostgreSQL acepte; {_reason(exc)}"
+    if call.when != "call":
+        return f"{LINE} que el servicio y lo demás arrancaran y pararan bien; {_reason(exc)}"
+    line = next((entry.lineno + 1 for entry in reversed(call.excinfo.traceback) if entry.path == item.path), "?")
+    return f"{LINE} lo que comprueba la línea {line} de tests/exercises/{item.path.name}; {_reason(exc)}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """A check says in one line what it expected; with -v it shows the traceback as well as any test."""
+    report: Any = yield
+    if report.failed and call.excinfo and item.config.get_verbosity() < 1:
+        report.longrepr = _line(item, call)
+    return report
+
+
+async def asked(client: TestClient, path: str) -> Any:
+    """The JSON that is answered to a GET, with status 200."""
+    resp = await client.get(path)
+    same(resp.status, 200, f"de GET {path}")
+    with expected(f"JSON de GET {path}"):
+        return await resp.json()
+
+
+async def heard(ws: ClientWebSocketResponse, what: str) -> Any:
+    """The next message of the socket. `what`: which one is expected."""
+    with expected(f"{what} por el socket"):
+        return await ws.receive_json(timeout=3)
 
 
 class Program:
-    """A running program and what it prints."""
+    """A running program of ejercicios/, and what it prints."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
+    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
+        self.name, self.process = name, process
 
     async def line(self) -> str:
         """The next line it prints; "" when there is none in five seconds, or it has ended."""
         assert self.process.stdout
         try:
             async with asyncio.timeout(5):
-                return (await self.process.stdout.readline()).decode().rstrip("\n")
+                return (await self.process.stdout.readline()).decode().rstrip()
         except TimeoutError:
             return ""
 
+    async def says(self, line: str, when: str = "") -> None:
+        """Sees that this is the next line it prints."""
+        same(await self.line(), line, f"de {self.name}{when and f' {when}'}")
+
     async def output(self) -> str:
         """All that it prints until it ends, which it has to do well."""
-        async with asyncio.timeout(10):
-            out, _ = await self.process.communicate()
-        assert self.process.returncode == 0, out
+        with expected(f"que {self.name} terminara en diez segundos"):
+            async with asyncio.timeout(10):
+                out, _ = await self.process.communicate()
+        same(self.process.returncode, 0, f"como estado de {self.name} al terminar")
         return out.decode()
 
 
@@ -44,11 +135,14 @@ async def start() -> AsyncIterator[Start]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(name: str, *args: object) -> Program:
+            path = ROOT / "ejercicios" / name
+            assert path.is_file(), f"{LINE} el programa ejercicios/{name}; ese archivo no existe"
+            env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as people have it
             process = await asyncio.create_subprocess_exec(
-                sys.executable, ROOT / "ejercicios" / name, *map(str, args), stdout=asyncio.subprocess.PIPE
+                sys.executable, path, *map(str, args), stdout=asyncio.subprocess.PIPE, env=env
             )
             await stack.enter_async_context(ended(process))
-            return Program(process)
+            return Program(name, process)
 
         yield start
 

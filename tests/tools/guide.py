@@ -9,3 +9,6 @@ CONTENTS = re.findall(r"^- \[([^\]]+)\]\((\S+\.md)\)", (FOLDER / "README.md").re
 
 CHAPTERS = [(FOLDER / file).read_text() for _, file in CONTENTS]
 GUIDE = "\n".join([(FOLDER / "README.md").read_text(), *CHAPTERS])
+
+WORKSHOP = (FOLDER / "02b-cien-lineas.md").read_text()
+"""The chapter in which the reader types a program of their own."""
