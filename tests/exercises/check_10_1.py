@@ -5,46 +5,47 @@ from typing import Any
 import aiohttp
 
 from ..test_main import CLEAN, Service, service  # noqa: F401
-from .says import expecting, hear
+from .conftest import expected, heard, same, short
 
 PRODUCT = {"nombre": "Teclado", "precio": 64.9}
-BOTH = ("--token", "escribe", "--read-token", "lee")
 
 
 def begin(service: Callable[..., Service], *flags: str, **options: Any) -> Service:  # noqa: F811
     one = service(*flags, **options)
-    said = "" if one.url else one.stop()[1].strip().rpartition("\n")[2]
+    said = "" if one.url else short(one.stop()[1].strip().rpartition("\n")[2])
     assert one.url, f"Se esperaba que inventory-ws arrancara con {' '.join(flags)}; terminó con «{said}»"
     return one
 
 
 async def demand(one: Service, token: str, method: str, *wanted: int) -> None:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with aiohttp.ClientSession(one.url, headers=headers) as session:
-        body = {"json": PRODUCT} if method == "POST" else {}
-        async with session.request(method, "/api/productos", **body) as resp:
-            who, text = f"con la clave «{token}»" if token else "sin clave", " o ".join(map(str, wanted))
-            assert resp.status in wanted, f"Se esperaba {text} en un {method} {who}; llegó {resp.status}"
+    body = {"json": PRODUCT} if method == "POST" else {}
+    async with (
+        aiohttp.ClientSession(one.url, headers=headers) as session,
+        session.request(method, "/api/productos", **body) as resp,
+    ):
+        who = f"con la clave «{token}»" if token else "sin clave"
+        what = f"{' o '.join(map(str, wanted))} de un {method} {who}"
+        assert resp.status in wanted, f"Se esperaba {what}; llegó {resp.status}"
 
 
 async def welcomed(one: Service, token: str) -> None:
-    """Whether the token opens a socket, given in a header and as a browser gives it."""
+    """Sees that the token opens a socket, in a header and as a browser gives it."""
     encoded = urlsafe_b64encode(token.encode()).decode().rstrip("=")
-    for how, options in {
+    for where, options in {
         "en la cabecera": {"headers": {"Authorization": f"Bearer {token}"}},
         "como subprotocolo": {"protocols": ("inventario.v1", f"bearer.{encoded}")},
     }.items():
-        what = f"que la clave «{token}» {how} abriera un socket, con su bienvenida"
         async with aiohttp.ClientSession() as session:
-            with expecting(f"Se esperaba {what}; se rechazó el saludo"):
+            with expected(f"que la clave «{token}» {where} abriera un socket"):
                 ws = await session.ws_connect(f"{one.url}/ws", **options)
-            message = await hear(ws, what)
-            assert message["type"] == "CONNECTION_ESTABLISHED", f"Se esperaba {what}; llegó {message}"
+            welcome = await heard(ws, f"la bienvenida con la clave «{token}» {where}")
+            same(welcome.get("type"), "CONNECTION_ESTABLISHED", f"con la clave «{token}» {where}")
             await ws.close()
 
 
 async def test_who_may_read_may_not_write(service: Callable[..., Service]) -> None:  # noqa: F811
-    one = begin(service, *BOTH)
+    one = begin(service, "--token", "escribe", "--read-token", "lee")
     for token, status in (("lee", 200), ("escribe", 200), ("otra", 401), ("", 401)):
         await demand(one, token, "GET", status)
     await demand(one, "escribe", "POST", 201)

@@ -4,41 +4,43 @@ from aiohttp import ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
 
 from ..conftest import create
-from .says import hear, quiet, say
+from .conftest import heard, same
+from .says import quiet, say
+
+NAMES = ("Teclado español", "Ratón", "MONITOR 27", "teclado inglés")
 
 
 async def create_some(client: TestClient) -> None:
-    for nombre in ("Teclado español", "Ratón", "MONITOR 27", "teclado inglés"):
+    for nombre in NAMES:
         await create(client, nombre=nombre)
 
 
-async def hears(ws: ClientWebSocketResponse, *numbers: int, room: str) -> None:
+async def hears(ws: ClientWebSocketResponse, room: str, *numbers: int) -> None:
     for number in numbers:
-        event = await hear(ws, f"el evento {number} en la sala {room}")
-        assert event.get("id") == number, f"Se esperaba el evento {number} en la sala {room}; llegó {event}"
+        event = await heard(ws, f"el evento {number} en la sala {room}")
+        same(event.get("id"), number, f"como id del evento siguiente en la sala {room}")
 
 
 async def test_room_of_words_hears_of_the_products_with_one_of_them(client: TestClient, listen: Callable) -> None:
     ws = await listen()
-    what = 'un SUBSCRIBED con "palabras":["monitor","teclado"]'
-    answer = await say(ws, {"type": "SUBSCRIBE", "palabras": ["teclado", "monitor"]}, what)
-    assert answer["type"] == "SUBSCRIBED", f"Se esperaba {what}; llegó {answer}"
-    assert answer.get("palabras") == ["monitor", "teclado"], f"Se esperaba {what}; llegó {answer}"
+    answer = await say(ws, {"type": "SUBSCRIBE", "palabras": ["teclado", "monitor"]}, "SUBSCRIBED")
+    same(answer.get("palabras"), ["monitor", "teclado"], "como palabras de SUBSCRIBED, ordenadas")
     await create_some(client)
-    await hears(ws, 1, 3, 4, room="de teclado y monitor")
-    await quiet(ws, "No se esperaba ningún evento más en la sala de teclado y monitor")
+    await hears(ws, "de teclado y monitor", 1, 3, 4)
+    await quiet(ws, "que en la sala de teclado y monitor no llegara nada más")
 
 
 async def test_room_of_words_hears_of_every_deletion(client: TestClient, listen: Callable) -> None:
     """Its event has only the id: who does not know the product passes over it."""
-    ws = await listen("/ws?palabras=teclado&eventos=PRODUCT_CREATED,PRODUCT_DELETED")
+    path = "/ws?palabras=teclado&eventos=PRODUCT_CREATED,PRODUCT_DELETED"
+    ws = await listen(path)
     await create_some(client)
     await client.patch("/api/productos/1", json={"precio": 1})
     await client.delete("/api/productos/2")
-    await hears(ws, 1, 4, 6, room="?palabras=teclado&eventos=PRODUCT_CREATED,PRODUCT_DELETED")
+    await hears(ws, path, 1, 4, 6)
 
 
 async def test_room_of_words_is_the_same_for_the_past(client: TestClient, listen: Callable) -> None:
     await create_some(client)
-    ws = await listen("/ws?palabras=teclado&last_event_id=0")
-    await hears(ws, 1, 4, room="?palabras=teclado&last_event_id=0")
+    path = "/ws?palabras=teclado&last_event_id=0"
+    await hears(await listen(path), path, 1, 4)

@@ -5,18 +5,18 @@ from aiohttp import ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
 
 from ..conftest import create
-from .says import hear, quiet, say
+from .conftest import heard, same
+from .says import quiet, say
 
 
-async def room(ws: ClientWebSocketResponse, asked: dict[str, Any], productos: list[int] | None) -> dict[str, Any]:
+async def room(ws: ClientWebSocketResponse, asked: dict[str, Any], wanted: list[int] | None) -> dict[str, Any]:
     """Says something to the socket, whose room should then have these products; None: all."""
-    what = (
-        f"un SUBSCRIBED {f'con los productos {productos}' if productos is not None else 'sin productos'} tras {asked}"
-    )
-    answer = await say(ws, asked, what)
-    assert answer["type"] == "SUBSCRIBED", f"Se esperaba {what}; llegó {answer}"
-    got = answer.get("productos")
-    assert (got if got is None else sorted(got)) == productos, f"Se esperaba {what}; llegó {answer}"
+    answer = await say(ws, asked, "SUBSCRIBED")
+    products = answer.get("productos")
+    if wanted is None:
+        assert products is None, f"Se esperaba un SUBSCRIBED sin productos tras {asked}; llegó {products}"
+    else:
+        same(sorted(products) if products else products, wanted, f"como productos de SUBSCRIBED tras {asked}")
     return answer
 
 
@@ -28,19 +28,18 @@ async def test_products_join_the_room_and_leave_it(client: TestClient, listen: C
     for _ in range(4):
         await create(client)
     for product in (1, 3):
-        event = await hear(ws, f"el evento del producto {product}, que está en la sala")
-        assert event.get("data", {}).get("id") == product, f"Se esperaba el producto {product}; llegó {event}"
-    await quiet(ws, "No se esperaba ningún evento de los productos 2 y 4, que no están en la sala")
+        event = await heard(ws, f"el evento del producto {product}, que está en la sala")
+        same(event.get("data", {}).get("id"), product, "como producto del evento, de los dos que están en la sala")
+    await quiet(ws, "que no llegara nada de los productos 2 y 4, que no están en la sala")
 
 
 async def test_the_rest_of_the_room_stays(client: TestClient, listen: Callable) -> None:
     ws = await listen("/ws?eventos=PRODUCT_DELETED")
     answer = await room(ws, {"type": "JOIN", "productos": [2]}, [2])
-    got = answer.get("eventos")
-    assert got == ["PRODUCT_DELETED"], f"Se esperaba que JOIN dejara eventos en ['PRODUCT_DELETED']; quedó en {got}"
+    same(answer.get("eventos"), ["PRODUCT_DELETED"], "como eventos de SUBSCRIBED, que JOIN no cambia")
     await room(ws, {"type": "LEAVE", "productos": [2]}, [])
     await create(client)
-    await quiet(ws, "No se esperaba ningún evento en una sala de la que salió el último producto")
+    await quiet(ws, "que no llegara nada a la sala de la que salió el último producto")
     await room(ws, {"type": "UNSUBSCRIBE"}, None)
 
 
@@ -48,7 +47,5 @@ async def test_nonsense_is_answered_and_changes_nothing(listen: Callable) -> Non
     ws = await listen()
     await room(ws, {"type": "JOIN", "productos": [7]}, [7])
     for wrong in ({}, {"productos": 5}, {"productos": ["x"]}, {"productos": None}):
-        asked = {"type": "JOIN", **wrong}
-        answer = await say(ws, asked, f"un ERROR tras {asked}")
-        assert answer["type"] == "ERROR", f"Se esperaba un ERROR tras {asked}; llegó {answer}"
+        await say(ws, {"type": "JOIN", **wrong}, "ERROR")
     await room(ws, {"type": "JOIN", "productos": [8]}, [7, 8])

@@ -1,49 +1,40 @@
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
 
 import psycopg2
-from aiohttp import ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
 from psycopg2.extensions import parse_dsn
 
 from ..conftest import create
-from .says import hear, say
+from .conftest import expected, heard, same
+from .says import say
 
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name = 'inventory_ws'"
-
-
-async def get(ws: ClientWebSocketResponse, wanted: str, seconds: float = 5, **fields: object) -> dict[str, Any]:
-    """Asks for a product over the socket; the answer should be of this type."""
-    asked = {"type": "GET", **fields}
-    answer = await say(ws, asked, f"un mensaje {wanted} tras {asked}", seconds)
-    assert answer["type"] == wanted, f"Se esperaba un mensaje {wanted} tras {asked}; llegó {answer}"
-    return answer
 
 
 async def test_product_is_asked_for_over_the_socket(client: TestClient, listen: Callable) -> None:
     product = await create(client)
     ws = await listen("/ws?eventos=PRODUCT_DELETED")
-    answer = await get(ws, "PRODUCT", id=1)
-    assert answer.get("data") == product, f"Se esperaba en data el producto entero, {product}; llegó {answer}"
-    answer = await say(ws, {"type": "PING"}, "un PONG tras un PING, como hasta ahora")
-    assert answer["type"] == "PONG", f"Se esperaba un PONG tras un PING, como hasta ahora; llegó {answer}"
+    answer = await say(ws, {"type": "GET", "id": 1}, "PRODUCT")
+    same(answer.get("data"), product, "como data de PRODUCT")
+    await say(ws, {"type": "PING"}, "PONG")
 
 
 async def test_product_that_is_not_there_is_an_error(client: TestClient, listen: Callable) -> None:
-    answer = await get(await listen(), "ERROR", id=7)
+    answer = await say(await listen(), {"type": "GET", "id": 7}, "ERROR")
     told = answer.get("message", "")
-    assert "no encontrado" in told.lower(), f"Se esperaba el ERROR «Producto no encontrado»; llegó «{told}»"
+    right = "producto no encontrado" in told.lower()
+    assert right, f"Se esperaba «Producto no encontrado» en el message del ERROR; llegó «{told}»"
 
 
 async def test_nonsense_is_an_error_and_the_socket_stays(client: TestClient, listen: Callable) -> None:
     ws = await listen()
     for wrong in ({}, {"id": "x"}, {"id": None}, {"id": [1]}, {"id": 10**40}, {"id": -1}, {"id": 1.5}):
-        await get(ws, "ERROR", **wrong)
+        await say(ws, {"type": "GET", **wrong}, "ERROR")
     await create(client)
-    event = await hear(ws, "el evento 1 en el socket que preguntó mal, que sigue abierto")
-    assert event.get("id") == 1, f"Se esperaba el evento 1 en el socket que preguntó mal; llegó {event}"
-    await get(ws, "PRODUCT", id=1)
+    event = await heard(ws, "un evento en el socket que preguntó mal, que sigue abierto")
+    same(event.get("id"), 1, "como id del evento en el socket que preguntó mal")
+    await say(ws, {"type": "GET", "id": 1}, "PRODUCT")
 
 
 async def test_database_that_does_not_answer_is_an_error(
@@ -56,6 +47,7 @@ async def test_database_that_does_not_answer_is_an_error(
         admin.autocommit = True
         admin.cursor().execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         admin.cursor().execute(CUT, (name,))
-    await get(ws, "ERROR", seconds=10, id=1)
-    answer = await say(ws, {"type": "PING"}, "un PONG en el socket, que sigue abierto sin base de datos")
-    assert answer["type"] == "PONG", f"Se esperaba un PONG en el socket, que sigue abierto sin base; llegó {answer}"
+    await ws.send_json({"type": "GET", "id": 1})
+    with expected("un ERROR tras un GET si la base de datos no responde, y que el socket siga abierto"):
+        same((await ws.receive_json(timeout=15)).get("type"), "ERROR", "tras un GET si la base de datos no responde")
+    await say(ws, {"type": "PING"}, "PONG")

@@ -3,7 +3,8 @@ from collections.abc import Callable
 from aiohttp.test_utils import TestClient
 
 from ..test_feed import slow_commit_beside_a_fast_one
-from .says import hear, quiet
+from .conftest import asked, heard, same
+from .says import quiet
 
 
 async def test_event_is_lost(client: TestClient, listen: Callable, connect: Callable) -> None:
@@ -11,9 +12,9 @@ async def test_event_is_lost(client: TestClient, listen: Callable, connect: Call
     listens has gone past it."""
     ws = await listen()
     await slow_commit_beside_a_fast_one(connect)
-    event = await hear(ws, "el evento del cambio rápido")
+    event = await heard(ws, "el evento del cambio rápido, «fast»,")
     name = event.get("data", {}).get("nombre")
-    assert name == "fast", f"Se esperaba que el evento «slow» se perdiera y llegara solo «fast»; llegó antes «{name}»"
-    await quiet(ws, "Se esperaba que el evento «slow» no llegara nunca")
-    logged = [event["id"] for event in (await (await client.get("/api/eventos")).json())["data"]]
-    assert logged == [1, 2], f"Se esperaban los eventos [1, 2] en el registro; están {logged}"
+    same(name, "fast", "como nombre en el único evento que llega, y que «slow» se perdiera")
+    await quiet(ws, "que el evento de «slow» no llegara nunca")
+    logged = [event["id"] for event in (await asked(client, "/api/eventos"))["data"]]
+    same(logged, [1, 2], "como ids de los eventos del registro, que tiene los dos")
