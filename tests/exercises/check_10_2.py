@@ -9,6 +9,8 @@ from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app, security
 
+from .conftest import expected, same
+
 
 def ticket(seconds: float, secret: str = "secreto") -> str:
     """A ticket that expires in so many seconds."""
@@ -23,25 +25,37 @@ async def client(dsn: str, aiohttp_client: Callable) -> TestClient:
     return await aiohttp_client(create_app(dsn=dsn, authenticate=tickets("secreto")))
 
 
-async def ask(client: TestClient, text: str) -> int:
-    return (await client.get("/api/productos", headers={"Authorization": f"Bearer {text}"})).status
+def written() -> None:
+    there = callable(getattr(security, "tickets", None))
+    assert there, "Se esperaba la función tickets(secret) en inventory_ws/security.py; no existe todavía"
+
+
+async def demand(client: TestClient, text: str, status: int, what: str) -> None:
+    written()
+    resp = await client.get("/api/productos", headers={"Authorization": f"Bearer {text}"})
+    same(resp.status, status, f"con {what}")
 
 
 async def test_ticket_is_good_until_it_expires(client: TestClient) -> None:
-    assert [await ask(client, ticket(60)), await ask(client, ticket(-2))] == [200, 401]
+    await demand(client, ticket(60), 200, "una entrada que aún vale un minuto")
+    await demand(client, ticket(-2), 401, "una entrada que caducó hace dos segundos")
 
 
 async def test_ticket_that_was_not_given_out_is_worth_nothing(client: TestClient) -> None:
     expiry, _, signature = ticket(60).partition(".")
-    assert await ask(client, ticket(60, "otro")) == 401
-    for wrong in (f"{int(expiry) + 60}.{signature}", expiry, f"{expiry}.", f".{signature}", ".", "x.y", "ñ.ñ", ""):
-        assert await ask(client, wrong) == 401
+    await demand(client, ticket(60, "otro"), 401, "una entrada firmada con otro secreto")
+    await demand(client, f"{int(expiry) + 60}.{signature}", 401, "una entrada con la hora cambiada")
+    for wrong in (expiry, f"{expiry}.", f".{signature}", ".", "x.y", "ñ.ñ", ""):
+        await demand(client, wrong, 401, f"«{wrong}», que no es una entrada")
 
 
 async def test_browser_offers_its_ticket_as_a_subprotocol(client: TestClient) -> None:
-    for seconds, code in ((60, None), (-2, 4401)):
+    written()
+    for seconds, whose in ((60, "con una entrada que aún vale"), (-2, "con una entrada caducada")):
         text = urlsafe_b64encode(ticket(seconds).encode()).decode().rstrip("=")
-        ws = await client.ws_connect("/ws", protocols=("inventario.v1", f"bearer.{text}"))
-        await ws.receive(timeout=2)
-        assert ws.close_code == code
+        with expected(f"que el saludo se aceptara, y un mensaje o un cierre, {whose} como subprotocolo"):
+            ws = await client.ws_connect("/ws", protocols=("inventario.v1", f"bearer.{text}"))
+            await ws.receive(timeout=5)
+        came = "abierto" if ws.close_code is None else f"cerrado con {ws.close_code}"
+        same(came, "abierto" if seconds > 0 else "cerrado con 4401", f"como estado del socket {whose}")
         await ws.close()

@@ -1,46 +1,51 @@
 from collections.abc import Callable
+from typing import Any
 
 from aiohttp import ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
 
-from ..conftest import create, receive, silence
+from ..conftest import create
+from .conftest import heard, same
+from .says import quiet, say
 
 
-async def say(ws: ClientWebSocketResponse, **message: object) -> dict:
-    await ws.send_json(message)
-    return await ws.receive_json(timeout=2)
+async def room(ws: ClientWebSocketResponse, asked: dict[str, Any], wanted: list[int] | None) -> dict[str, Any]:
+    """Says something to the socket, whose room should then have these products; None: all."""
+    answer = await say(ws, asked, "SUBSCRIBED")
+    products = answer.get("productos")
+    if wanted is None:
+        assert products is None, f"Se esperaba un SUBSCRIBED sin productos tras {asked}; llegó {products}"
+    else:
+        same(sorted(products) if products else products, wanted, f"como productos de SUBSCRIBED tras {asked}")
+    return answer
 
 
 async def test_products_join_the_room_and_leave_it(client: TestClient, listen: Callable) -> None:
     ws = await listen()
-    for asked, productos in (
-        ({"type": "JOIN", "productos": [2]}, [2]),
-        ({"type": "JOIN", "productos": [3, 1]}, [1, 2, 3]),
-        ({"type": "LEAVE", "productos": [2, 9]}, [1, 3]),
-    ):
-        answer = await say(ws, **asked)
-        assert answer["type"] == "SUBSCRIBED"
-        assert answer["productos"] == productos
+    await room(ws, {"type": "JOIN", "productos": [2]}, [2])
+    await room(ws, {"type": "JOIN", "productos": [3, 1]}, [1, 2, 3])
+    await room(ws, {"type": "LEAVE", "productos": [2, 9]}, [1, 3])
     for _ in range(4):
         await create(client)
-    assert [event["data"]["id"] for event in await receive(ws, 2)] == [1, 3]
-    await silence(ws)
+    for product in (1, 3):
+        event = await heard(ws, f"el evento del producto {product}, que está en la sala")
+        same(event.get("data", {}).get("id"), product, "como producto del evento, de los dos que están en la sala")
+    await quiet(ws, "que no llegara nada de los productos 2 y 4, que no están en la sala")
 
 
 async def test_the_rest_of_the_room_stays(client: TestClient, listen: Callable) -> None:
     ws = await listen("/ws?eventos=PRODUCT_DELETED")
-    answer = await say(ws, type="JOIN", productos=[2])
-    assert [answer.get("eventos"), answer.get("productos")] == [["PRODUCT_DELETED"], [2]]
-    assert (await say(ws, type="LEAVE", productos=[2]))["productos"] == []
+    answer = await room(ws, {"type": "JOIN", "productos": [2]}, [2])
+    same(answer.get("eventos"), ["PRODUCT_DELETED"], "como eventos de SUBSCRIBED, que JOIN no cambia")
+    await room(ws, {"type": "LEAVE", "productos": [2]}, [])
     await create(client)
-    await silence(ws)
-    answer = await say(ws, type="UNSUBSCRIBE")
-    assert "productos" not in answer
+    await quiet(ws, "que no llegara nada a la sala de la que salió el último producto")
+    await room(ws, {"type": "UNSUBSCRIBE"}, None)
 
 
 async def test_nonsense_is_answered_and_changes_nothing(listen: Callable) -> None:
     ws = await listen()
-    await say(ws, type="JOIN", productos=[7])
+    await room(ws, {"type": "JOIN", "productos": [7]}, [7])
     for wrong in ({}, {"productos": 5}, {"productos": ["x"]}, {"productos": None}):
-        assert (await say(ws, type="JOIN", **wrong))["type"] == "ERROR"
-    assert (await say(ws, type="JOIN", productos=[8]))["productos"] == [7, 8]
+        await say(ws, {"type": "JOIN", **wrong}, "ERROR")
+    await room(ws, {"type": "JOIN", "productos": [8]}, [7, 8])

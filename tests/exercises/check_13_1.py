@@ -1,36 +1,53 @@
 from collections.abc import Callable
+from contextlib import closing
 
-from aiohttp import ClientWebSocketResponse
+import psycopg2
 from aiohttp.test_utils import TestClient
+from psycopg2.extensions import parse_dsn
 
 from ..conftest import create
+from .conftest import expected, heard, same
+from .says import say
 
-
-async def say(ws: ClientWebSocketResponse, **message: object) -> dict:
-    await ws.send_json(message)
-    return await ws.receive_json(timeout=2)
+CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name = 'inventory_ws'"
 
 
 async def test_product_is_asked_for_over_the_socket(client: TestClient, listen: Callable) -> None:
     product = await create(client)
     ws = await listen("/ws?eventos=PRODUCT_DELETED")
-    answer = await say(ws, type="GET", id=1)
-    assert answer["type"] == "PRODUCT"
-    assert answer["data"] == product
-    assert (await say(ws, type="PING"))["type"] == "PONG"
+    answer = await say(ws, {"type": "GET", "id": 1}, "PRODUCT")
+    same(answer.get("data"), product, "como data de PRODUCT")
+    await say(ws, {"type": "PING"}, "PONG")
 
 
 async def test_product_that_is_not_there_is_an_error(client: TestClient, listen: Callable) -> None:
-    ws = await listen()
-    answer = await say(ws, type="GET", id=7)
-    assert answer["type"] == "ERROR"
-    assert "no encontrado" in answer["message"]
+    answer = await say(await listen(), {"type": "GET", "id": 7}, "ERROR")
+    told = answer.get("message", "")
+    right = "producto no encontrado" in told.lower()
+    assert right, f"Se esperaba «Producto no encontrado» en el message del ERROR; llegó «{told}»"
 
 
 async def test_nonsense_is_an_error_and_the_socket_stays(client: TestClient, listen: Callable) -> None:
     ws = await listen()
     for wrong in ({}, {"id": "x"}, {"id": None}, {"id": [1]}, {"id": 10**40}, {"id": -1}, {"id": 1.5}):
-        assert (await say(ws, type="GET", **wrong))["type"] == "ERROR"
+        await say(ws, {"type": "GET", **wrong}, "ERROR")
     await create(client)
-    assert (await ws.receive_json(timeout=2))["id"] == 1
-    assert (await say(ws, type="GET", id=1))["type"] == "PRODUCT"
+    event = await heard(ws, "un evento en el socket que preguntó mal, que sigue abierto")
+    same(event.get("id"), 1, "como id del evento en el socket que preguntó mal")
+    await say(ws, {"type": "GET", "id": 1}, "PRODUCT")
+
+
+async def test_database_that_does_not_answer_is_an_error(
+    server: str, dsn: str, client: TestClient, listen: Callable
+) -> None:
+    await create(client)
+    ws = await listen("/ws?eventos=PRODUCT_DELETED")
+    name = parse_dsn(dsn)["dbname"]
+    with closing(psycopg2.connect(server)) as admin:
+        admin.autocommit = True
+        admin.cursor().execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        admin.cursor().execute(CUT, (name,))
+    await ws.send_json({"type": "GET", "id": 1})
+    with expected("un ERROR tras un GET si la base de datos no responde, y que el socket siga abierto"):
+        same((await ws.receive_json(timeout=15)).get("type"), "ERROR", "tras un GET si la base de datos no responde")
+    await say(ws, {"type": "PING"}, "PONG")

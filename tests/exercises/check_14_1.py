@@ -5,7 +5,15 @@ from pathlib import Path
 from aiohttp.test_utils import TestClient
 
 from ..conftest import create
-from .conftest import Start
+from .conftest import Program, Start, expected, same
+
+
+async def stop(program: Program) -> None:
+    await asyncio.sleep(0.5)  # it has to keep the position after it has processed the event
+    going_on = program.process.returncode is None
+    assert going_on, f"Se esperaba que consumidor.py siguiera a la escucha; terminó con {program.process.returncode}"
+    program.process.terminate()
+    await program.process.wait()
 
 
 async def test_every_event_is_processed_once(start: Start, url: str, client: TestClient, tmp_path: Path) -> None:
@@ -13,16 +21,17 @@ async def test_every_event_is_processed_once(start: Start, url: str, client: Tes
     for _ in range(3):
         await create(client)
     first = await start("consumidor.py", url, position)
-    assert [await first.line() for _ in range(3)] == [f"{n} PRODUCT_CREATED" for n in (1, 2, 3)]
+    for number in (1, 2, 3):
+        await first.says(f"{number} PRODUCT_CREATED", "sin fichero, desde el primer evento")
     await create(client)
-    assert await first.line() == "4 PRODUCT_CREATED"
-    await asyncio.sleep(0.5)  # it has to keep the position after it has processed the event
-    first.process.terminate()
-    await first.process.wait()
+    await first.says("4 PRODUCT_CREATED", "tras un cambio")
+    await stop(first)
+    assert position.exists(), "Se esperaba la posición guardada en el FICHERO que se le dice; no existe"
     await client.delete("/api/productos/1")
     second = await start("consumidor.py", url, position)
     await create(client)
-    assert [await second.line() for _ in range(2)] == ["5 PRODUCT_DELETED", "6 PRODUCT_CREATED"]
+    for line in ("5 PRODUCT_DELETED", "6 PRODUCT_CREATED"):
+        await second.says(line, "al arrancar de nuevo, por donde iba")
 
 
 async def test_position_of_another_log_is_worth_nothing(
@@ -31,11 +40,11 @@ async def test_position_of_another_log_is_worth_nothing(
     """After a TRUNCATE the events begin anew: the program stops and says so, instead of going on as if nothing were."""
     await create(client)
     first = await start("consumidor.py", url, tmp_path / "posicion")
-    assert await first.line() == "1 PRODUCT_CREATED"
-    await asyncio.sleep(0.5)
-    first.process.terminate()
-    await first.process.wait()
+    await first.says("1 PRODUCT_CREATED", "sin fichero, desde el primer evento")
+    await stop(first)
     psql("TRUNCATE productos")
     second = await start("consumidor.py", url, tmp_path / "posicion")
-    await second.line()
-    assert await second.process.wait() == 1
+    with expected("que consumidor.py terminara tras un TRUNCATE, que no le deja continuar"):
+        async with asyncio.timeout(10):
+            status = await second.process.wait()
+    same(status, 1, "como estado de consumidor.py tras un TRUNCATE, que no le deja continuar")

@@ -3,7 +3,13 @@ from collections.abc import Callable
 from aiohttp.test_utils import TestClient
 
 from ..conftest import create, settled
-from .conftest import Start
+from .conftest import Start, same
+
+
+async def movements(start: Start, url: str, product: int) -> list[str]:
+    """The lines that the program prints."""
+    out = await (await start("movimientos.py", url, product)).output()
+    return [line.strip() for line in out.strip().splitlines()]
 
 
 async def test_movements_are_told_in_their_order_with_their_reasons(
@@ -17,8 +23,8 @@ async def test_movements_are_told_in_their_order_with_their_reasons(
     psql("UPDATE productos SET stock = 20, precio = 4 WHERE id = 1")
     await client.delete("/api/productos/1")
     await settled(client, 7)
-    program = await start("movimientos.py", url, 1)
-    assert (await program.output()).splitlines() == ["1 +5 5", "3 -2 3", "4 +24 27 entrega", "6 -7 20", "7 -20 0"]
+    wanted = ["1 +5 5", "3 -2 3", "4 +24 27 entrega", "6 -7 20", "7 -20 0"]
+    same(await movements(start, url, 1), wanted, "como líneas de movimientos.py")
 
 
 async def test_history_of_more_than_a_page_is_told_whole(
@@ -27,9 +33,11 @@ async def test_history_of_more_than_a_page_is_told_whole(
     await create(client, stock=0)
     psql("DO $$ BEGIN FOR i IN 1..1500 LOOP UPDATE productos SET stock = i; COMMIT; END LOOP; END $$")
     await settled(client, 1501)
-    lines = (await (await start("movimientos.py", url, 1)).output()).splitlines()
-    assert lines == [f"{number + 1} +1 {number}" for number in range(1, 1501)]
+    lines = await movements(start, url, 1)
+    same(len(lines), 1500, "como número de líneas tras 1500 cambios del stock")
+    for number, line in enumerate(lines, 1):
+        same(line, f"{number + 1} +1 {number}", f"como línea {number} de movimientos.py")
 
 
 async def test_product_that_never_was_has_none(start: Start, url: str) -> None:
-    assert await (await start("movimientos.py", url, 7)).output() == ""
+    same(await movements(start, url, 7), [], "como líneas de un producto que nunca existió")

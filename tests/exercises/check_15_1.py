@@ -2,8 +2,9 @@ from collections.abc import Callable
 
 from aiohttp.test_utils import TestClient
 
-from ..conftest import receive, silence
 from ..test_feed import slow_commit_beside_a_fast_one
+from .conftest import asked, heard, same
+from .says import quiet
 
 
 async def test_event_is_lost(client: TestClient, listen: Callable, connect: Callable) -> None:
@@ -11,6 +12,9 @@ async def test_event_is_lost(client: TestClient, listen: Callable, connect: Call
     listens has gone past it."""
     ws = await listen()
     await slow_commit_beside_a_fast_one(connect)
-    assert [event["data"]["nombre"] for event in await receive(ws, 1)] == ["fast"]
-    await silence(ws)
-    assert [event["id"] for event in (await (await client.get("/api/eventos")).json())["data"]] == [1, 2]
+    event = await heard(ws, "el evento del cambio rápido, «fast»,")
+    name = event.get("data", {}).get("nombre")
+    same(name, "fast", "como nombre en el único evento que llega, y que «slow» se perdiera")
+    await quiet(ws, "que el evento de «slow» no llegara nunca")
+    logged = [event["id"] for event in (await asked(client, "/api/eventos"))["data"]]
+    same(logged, [1, 2], "como ids de los eventos del registro, que tiene los dos")

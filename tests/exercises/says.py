@@ -1,0 +1,22 @@
+"""Conversations by a socket; whatever is not so, is said in one line."""
+
+from typing import Any
+
+from aiohttp import ClientWebSocketResponse
+
+from ..conftest import silence
+from .conftest import expected, heard, same
+
+
+async def say(ws: ClientWebSocketResponse, asked: dict[str, Any], kind: str) -> dict[str, Any]:
+    """What is answered to a message, which should be of this type."""
+    await ws.send_json(asked)
+    answer = await heard(ws, f"{kind} tras {asked}")
+    same(answer.get("type"), kind, f"como type de la respuesta a {asked}")
+    return answer
+
+
+async def quiet(ws: ClientWebSocketResponse, what: str) -> None:
+    """Sees that nothing more has come. `what`: as in "Se esperaba que no llegara nada más"."""
+    with expected(what):
+        await silence(ws)
