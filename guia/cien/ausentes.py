@@ -1,11 +1,10 @@
 """ausentes.py URL: se va, alguien crea un producto, y vuelve."""
 
-import asyncio
 import sys
 from uuid import uuid4
 
 import aiohttp
-from servicio import create, hears
+from servicio import create, hears, run
 
 
 async def main(url):
@@ -29,4 +28,4 @@ async def main(url):
         sys.exit(1)
 
 
-asyncio.run(main(*sys.argv[1:]))
+run(main)

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import aiohttp
 import psycopg2
-from servicio import hears
+from servicio import hears, run
 
 
 def execute(base, sql, product):
@@ -34,4 +34,4 @@ async def main(url, base, table):
         sys.exit(1)
 
 
-asyncio.run(main(*sys.argv[1:]))
+run(main)

@@ -1,11 +1,10 @@
 """repetida.py URL: manda dos veces la misma petición, como quien no recibió la respuesta a la primera."""
 
-import asyncio
 import sys
 from uuid import uuid4
 
 import aiohttp
-from servicio import create, stored
+from servicio import create, run, stored
 
 
 async def main(url):
@@ -26,4 +25,4 @@ async def main(url):
         sys.exit(1)
 
 
-asyncio.run(main(*sys.argv[1:]))
+run(main)

@@ -42,6 +42,14 @@ async def is_up(session):
         return False
 
 
+def run(main):
+    """Ejecuta el programa con los argumentos de su orden."""
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except aiohttp.ClientConnectionError:
+        sys.exit(f"En {sys.argv[1]} no contesta nadie: arranca antes el servicio")
+
+
 @asynccontextmanager
 async def running(url, *command):
     """Arranca un servicio con la orden; es su proceso, y una sesión HTTP con él."""

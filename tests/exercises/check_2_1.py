@@ -2,7 +2,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import pytest
 from aiohttp.test_utils import TestClient
+
+from inventory_ws.database import DATABASE
 
 from ..conftest import create
 from .conftest import asked, same
@@ -20,6 +23,21 @@ async def test_question_is_answered_when_there_is_something_to_say(client: TestC
     took = time.monotonic() - began
     assert took < 5, f"Se esperaba la respuesta en cuanto llega el evento; tardó {took:.1f} s"
     same([event["id"] for event in events], [1], "como ids de los eventos que esperaba la petición")
+
+
+async def test_whoever_waits_asks_the_database_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = client.app[DATABASE]
+    fetch, asked_for = database.fetch, []
+
+    async def counted(sql: str, *args: object, **options: object) -> object:
+        asked_for.append(sql)
+        return await fetch(sql, *args, **options)
+
+    monkeypatch.setattr(database, "fetch", counted)
+    same((await asked(client, "/api/eventos?after=0&wait=2"))["data"], [], "como data cuando se acaba wait=2")
+    assert len(asked_for) <= 4, (
+        f"Se esperaba que wait=2 esperara sin consultar la base de datos; la consultó {len(asked_for)} veces"
+    )
 
 
 async def test_patience_ends(client: TestClient) -> None:

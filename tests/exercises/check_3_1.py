@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestClient
 from inventory_ws.files import sql_file
 
 from ..conftest import create
-from .conftest import asked, expected, heard, same
+from .conftest import asked, expected, heard_event, same
 
 OLD = (Path(__file__).parents[1] / "schema_0.1.0.sql").read_text()
 
@@ -31,7 +31,20 @@ async def test_sku_is_in_the_event(client: TestClient, listen: Callable) -> None
     ws = await listen()
     with expected("un 201 al crear un producto con sku"):
         await create(client, sku="TEC-01")
-    same((await heard(ws, "el evento del producto"))["data"].get("sku"), "TEC-01", "como sku en el evento")
+    same((await heard_event(ws, "el evento del producto"))["data"].get("sku"), "TEC-01", "como sku en el evento")
+    await client.patch("/api/productos/1", json={"sku": "TEC-02"})
+    same(
+        (await heard_event(ws, "el evento del cambio")).get("antes"),
+        {"sku": "TEC-01"},
+        "como antes de un cambio de sku",
+    )
+
+
+async def test_sku_is_imported_from_a_file(client: TestClient) -> None:
+    headers = {"Content-Type": "text/csv"}
+    resp = await client.post("/api/productos", data="nombre,precio,sku\nTeclado,1,TEC-01\n", headers=headers)
+    same(resp.status, 200, "al importar un archivo con una columna sku")
+    same((await asked(client, "/api/productos"))["data"][0].get("sku"), "TEC-01", "como sku de la fila importada")
 
 
 async def test_product_needs_no_sku(client: TestClient) -> None:

@@ -30,3 +30,11 @@ async def test_summary_of_very_much_does_not_overflow(client: TestClient) -> Non
         await create(client, precio=1000, stock=2_147_483_647)
     wanted = {"productos": 2, "unidades": 4_294_967_294, "valor": 4_294_967_294_000}
     same(await summary(client), wanted, "de dos veces 2147483647 unidades a 1000")
+
+
+async def test_summary_is_exact_to_the_cent(client: TestClient) -> None:
+    await create(client, precio=9_999_999_999.99, stock=2_147_483_647)
+    text = await (await client.get("/api/resumen")).text()
+    assert "21474836469978525163.53" in text, (
+        f"Se esperaba 21474836469978525163.53 de 2147483647 unidades a 9999999999.99; llegó {text}"
+    )

@@ -4,7 +4,7 @@ from typing import Any
 from aiohttp.test_utils import TestClient
 
 from ..conftest import PRODUCT, create
-from .conftest import asked, heard, same
+from .conftest import asked, heard_event, same
 
 
 async def post(client: TestClient, request_id: str) -> Any:
@@ -15,7 +15,7 @@ async def test_event_says_which_request_it_comes_from(client: TestClient, listen
     ws = await listen()
     same((await post(client, "caja-3_0001")).status, 201, "para X-Request-Id: caja-3_0001")
     await create(client)
-    marked, plain = [await heard(ws, "un PRODUCT_CREATED") for _ in range(2)]
+    marked, plain = [await heard_event(ws, "un PRODUCT_CREATED") for _ in range(2)]
     same(marked.get("request_id"), "caja-3_0001", "como request_id del evento")
     assert not plain.get("request_id"), f"Se esperaba un evento sin request_id; llegó {plain['request_id']}"
     same((await asked(client, "/api/eventos?limit=1"))["data"], [marked], "en /api/eventos, como por el socket")
@@ -27,7 +27,7 @@ async def test_mark_of_one_request_is_not_left_on_the_connection(client: TestCli
     for number in range(20):
         await post(client, f"n{number}")
         await client.patch("/api/productos/1", json={"stock": number})
-    marks = [(await heard(ws, "un evento por cada cambio")).get("request_id") for _ in range(40)]
+    marks = [(await heard_event(ws, "un evento por cada cambio")).get("request_id") for _ in range(40)]
     for number, mark in enumerate(marks[::2]):
         same(mark, f"n{number}", f"como request_id del producto creado con X-Request-Id: n{number}")
     left = [mark for mark in marks[1::2] if mark]

@@ -98,6 +98,13 @@ async def heard(ws: ClientWebSocketResponse, what: str) -> Any:
         return await ws.receive_json(timeout=3)
 
 
+async def heard_event(ws: ClientWebSocketResponse, what: str) -> Any:
+    """The next event of a product; messages of any other type are passed over, as a client should."""
+    while not str((message := await heard(ws, what)).get("type")).startswith("PRODUCT_"):
+        pass
+    return message
+
+
 class Program:
     """A running program of ejercicios/, and what it prints."""
 
