@@ -1,9 +1,7 @@
-import asyncio
 import re
-from urllib.parse import urlsplit
 
 from ..conftest import create
-from .conftest import Start, same
+from .conftest import Seen, Start, between, same
 
 COUNT = r"sondeo: (\d+) bytes\nsocket: (\d+) bytes\s*"
 
@@ -19,34 +17,17 @@ async def test_bytes_of_polling_and_of_a_socket_are_counted(start: Start, url: s
     polled: list[bytearray] = []
     pushed: list[bytearray] = []
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Between the program and the service: keeps what the program is sent."""
-        try:
-            back, there = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
-        except ConnectionError:  # the check is over
-            writer.close()
-            return
-        request = await reader.readuntil(b"\r\n\r\n")
+    def connected(head: bytes) -> Seen:
         received = bytearray()
-        (pushed if b"upgrade: websocket" in request.lower() else polled).append(received)
-        there.write(request)
+        (pushed if b"upgrade: websocket" in head.lower() else polled).append(received)
 
-        async def forth() -> None:
-            while data := await reader.read(65536):
-                there.write(data)
-            there.close()
+        async def keep(data: bytes) -> None:
+            received.extend(data)
 
-        forwarding = asyncio.create_task(forth())
-        while data := await back.read(65536):
-            received += data
-            writer.write(data)
-        forwarding.cancel()
-        there.close()
-        writer.close()
+        return keep
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        out = await (await start("contar.py", f"http://127.0.0.1:{port}")).output()
+    async with between(url, connected) as proxy:
+        out = await (await start("contar.py", proxy)).output()
     found = re.fullmatch(COUNT, out)
     assert found, f"Se esperaban las líneas «sondeo: N bytes» y «socket: M bytes»; llegó {out!r}"
     same(len(polled), 10, "peticiones de la lista, cada una con su conexión")

@@ -1,42 +1,20 @@
 import asyncio
 import re
-from urllib.parse import urlsplit
 
 from aiohttp.test_utils import TestClient
 
 from ..conftest import create, settled
-from .conftest import Start, asked, expected, same
+from .conftest import Seen, Start, asked, between, expected, same
 
 
 async def test_event_is_timed_although_the_answer_is_late(start: Start, url: str) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Between the program and the service: holds back what is no socket."""
-        try:
-            back, there = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
-        except ConnectionError:  # the check is over
-            writer.close()
-            return
-        request = await reader.readuntil(b"\r\n\r\n")
-        late = b"upgrade: websocket" not in request.lower()
-        there.write(request)
+    def connected(head: bytes) -> Seen:
+        """Holds back what is no socket."""
+        late = 0 if b"upgrade: websocket" in head.lower() else 0.5
+        return lambda _: asyncio.sleep(late)
 
-        async def forth() -> None:
-            while data := await reader.read(65536):
-                there.write(data)
-            there.close()
-
-        forwarding = asyncio.create_task(forth())
-        while data := await back.read(65536):
-            if late:
-                await asyncio.sleep(0.5)
-            writer.write(data)
-        forwarding.cancel()
-        there.close()
-        writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        out = await (await start("latencia.py", f"http://127.0.0.1:{port}")).output()
+    async with between(url, connected) as proxy:
+        out = await (await start("latencia.py", proxy)).output()
     answer, event = map(float, re.findall(r"\d+\.\d", out))
     assert event < answer - 200, (
         f"Se esperaba un evento anterior a la respuesta cuando esta tarda medio segundo más; llegó {out!r}"

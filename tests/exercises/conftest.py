@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -103,6 +104,37 @@ async def heard_event(ws: ClientWebSocketResponse, what: str) -> Any:
     while not str((message := await heard(ws, what)).get("type")).startswith("PRODUCT_"):
         pass
     return message
+
+
+Seen = Callable[[bytes], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def between(url: str, connected: Callable[[bytes], Seen]) -> AsyncIterator[str]:
+    """A proxy before the service; yields its URL. `connected` is called with the head of a connection's first request, and
+    returns what each piece of the answers is given to, before the program gets it."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def forth() -> None:
+            while data := await reader.read(65536):
+                there.write(data)
+            there.close()
+
+        with contextlib.suppress(ConnectionError):  # the check may be over
+            back, there = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
+            head = await reader.readuntil(b"\r\n\r\n")
+            seen = connected(head)
+            there.write(head)
+            forwarding = asyncio.create_task(forth())
+            while data := await back.read(65536):
+                await seen(data)
+                writer.write(data)
+            forwarding.cancel()
+            there.close()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 class Program:
