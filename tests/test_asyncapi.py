@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 from aiohttp.test_utils import TestClient
@@ -13,6 +14,7 @@ from .conftest import create, receive, settled
 from .test_main import ROOT
 from .test_openapi import OPENAPI
 from .test_readme import README
+from .tools.schemas import differences
 
 ASYNCAPI = json.loads((ROOT / "client" / "asyncapi.json").read_text())
 MESSAGES = ASYNCAPI["components"]["messages"]
@@ -20,8 +22,7 @@ MESSAGES = ASYNCAPI["components"]["messages"]
 
 def faults(message: dict) -> list[str]:
     """What the message's own description has against it."""
-    schema = {**MESSAGES[message["type"]]["payload"], "components": ASYNCAPI["components"]}
-    return [fault.message for fault in Draft202012Validator(schema).iter_errors(message)]
+    return differences(ASYNCAPI, MESSAGES[message["type"]]["payload"], message)
 
 
 def named(operation: dict) -> set[str]:
@@ -41,14 +42,16 @@ def test_description_is_valid() -> None:
 
 
 @pytest.mark.parametrize("name", ASYNCAPI["channels"])
-async def test_every_message_matches_the_description(client: TestClient, name: str) -> None:
+async def test_every_message_matches_the_description(client: TestClient, psql: Callable, name: str) -> None:
     channel, operations = ASYNCAPI["channels"][name], ASYNCAPI["operations"]
     ws = await client.ws_connect(channel["address"])
     heard = await receive(ws, 1)
     await create(client, descripcion=None)
-    await client.patch("/api/productos/1", json={"stock": 3})
+    cause = json.dumps({"actor": "ana", "motivo": "rebajas"})
+    psql(f"UPDATE productos SET precio = 2, stock = 3 WHERE set_config('inventory_ws.causa', '{cause}', true) <> ''")
     await client.delete("/api/productos/1")
     heard += await receive(ws, 3)
+    assert heard[2].keys() == MESSAGES["PRODUCT_UPDATED"]["payload"]["properties"].keys()
     asked = [MESSAGES[kind]["examples"][0]["payload"] for kind in ("PING", "SUBSCRIBE", "UNSUBSCRIBE")]
     for message in [*asked, {"type": "NOTHING"}]:
         await ws.send_json(message)
@@ -61,6 +64,7 @@ async def test_every_message_matches_the_description(client: TestClient, name: s
         assert named(operation) == {message["type"] for message in messages}
     assert [message["type"] for message in heard[-4:]] == ["PONG", "SUBSCRIBED", "SUBSCRIBED", "ERROR"]
     assert faults({**heard[1], "data": {}})
+    assert faults({**heard[-4], "more": 1})
 
 
 def test_examples_match_their_schemas_and_references_resolve() -> None:

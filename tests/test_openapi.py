@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from inventory_ws.security import bearer
 
 from .conftest import create
 from .test_main import ROOT, service  # noqa: F401
+from .tools.schemas import differences
 
 OPENAPI = json.loads((ROOT / "client" / "openapi.json").read_text("utf-8"))
 SCHEMATHESIS = [
@@ -120,6 +122,42 @@ async def test_examples_are_accepted(client: TestClient) -> None:
                     resp = await client.request(method, url, data=data, headers={"Content-Type": kind})
                     assert str(resp.status) in operation["responses"], await resp.text()
                     assert resp.status in (200, 201), await resp.text()
+
+
+async def test_answers_have_what_is_described_and_no_more(client: TestClient) -> None:
+    product = {"nombre": "Teclado", "precio": 64.9, "stock": 3}
+    one, old = "/api/productos/1", {"If-Match": '"2024-01-30T10:00:00.000Z"'}
+    csv = {"data": "nombre,precio\nRatón,1\n", "headers": {"Content-Type": "text/csv"}}
+    asked = set()
+    for method, url, options in (
+        ("post", "/api/productos", {"json": product}),
+        ("post", "/api/productos", {"json": {"precio": -1}}),
+        ("post", "/api/productos", csv),
+        ("post", "/api/productos", csv | {"data": "nombre,precio\nRatón,1.299\n"}),
+        ("get", "/api/productos", {}),
+        ("get", "/api/productos?limit=x", {}),
+        ("get", one, {}),
+        ("get", "/api/productos/9", {}),
+        ("put", one, {"json": product | {"precio": 2}}),
+        ("patch", one, {"json": {"stock": 2}}),
+        ("patch", one, {"json": {"stock": 1}, "headers": old}),
+        ("post", f"{one}/stock", {"json": {"delta": -1, "motivo": "venta"}}),
+        ("post", f"{one}/stock", {"json": {"delta": -9}}),
+        ("delete", one, {"headers": old}),
+        ("delete", one, {}),
+        ("get", "/api/eventos", {}),
+        ("get", "/api/salud", {}),
+    ):
+        resp = await client.request(method, url, **options)
+        path = re.sub(r"/\d+", "/{id}", url.partition("?")[0])
+        response = OPENAPI["paths"][path][method]["responses"][str(resp.status)]
+        name = response["$ref"].rpartition("/")[2]
+        schema = OPENAPI["components"]["responses"][name]["content"]["application/json"]["schema"]
+        assert differences(OPENAPI, schema, await resp.json()) == [], (method, url)
+        asked.add((path, method))
+    assert asked == {
+        (path, method) for path, methods in OPENAPI["paths"].items() for method in methods if "/api" in path
+    }
 
 
 @pytest.mark.slow
