@@ -26,11 +26,11 @@ from .files import sql_file
 from .postgresql_errors import Unavailable
 from .security import LOOPBACK, bearer
 
-ACCEPT_BATCH = (
-    2  # connections that asyncio accepts per loop iteration: a reconnecting crowd does not block other clients
-)
+ACCEPT_BATCH = 2  # connections accepted per loop iteration, so that a reconnecting crowd does not block other clients
 KEEPALIVE = 20.0  # seconds for an idle connection, and for the headers of a request
-GC_INTERVAL = 60.0  # seconds between full collections, which _serve() makes rare: closed connections leave cycles
+GC_INTERVAL = (
+    60.0  # seconds between full collections; automatic ones are rare (_serve), but closed connections leave cycles
+)
 RESERVED_FILES = 256  # open files that are not client sockets
 
 log = logging.getLogger(__name__)
@@ -77,12 +77,14 @@ def _days(text: str) -> float:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags; each has an environment variable, and the flag wins."""
+    """The flags. Each has an environment variable, except --demo; the flag wins."""
 
     def flag(name: str, text: str, default: object = None, variable: str = "", **options: Any) -> None:
         variable = variable or f"INVENTORY_WS_{name.upper().replace('-', '_')}"
         # An empty variable counts as unset; an empty HOST would mean all interfaces.
         value = os.environ.get(variable) or default
+        if "action" in options:
+            value = value not in (False, "0", "no", "false")
         flags.add_argument(f"--{name}", default=value, help=f"{text} ({variable})", **options)
 
     flags = argparse.ArgumentParser("inventory-ws", description="Un inventario cuyos cambios llegan a toda pantalla.")
@@ -163,7 +165,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
         origins=args.origins,
         authenticate=bearer(args.token) if args.token else None,
         max_sockets=_socket_limit(args.max_sockets),
-        compress=bool(args.compress),
+        compress=args.compress,
         title=args.title,
         currency=args.currency,
         keep_days=args.keep_days,
@@ -177,7 +179,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
     welcome += "" if args.database_url else f"Datos:  {args.data_dir}\nBase:   {dsn}\n"
 
     def started(_: str) -> None:
-        sock.listen(addresses.QUEUE)  # asyncio uses one number, ACCEPT_BATCH, for this queue and for its own
+        sock.listen(addresses.QUEUE)  # asyncio has taken ACCEPT_BATCH for the length of this queue too
         asyncio.get_running_loop().call_later(GC_INTERVAL, _collect)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # for terminals without these characters

@@ -71,7 +71,7 @@ async def fetch(conn: aiopg.Connection, sql: str, params: Params | None = None) 
     """Run SQL on a connection, which may be a host's own, and return the rows of the last statement.
 
     It replaces `Connection.cursor`, `Cursor.execute` and `fetchall`: their wrappers cost 5 % of a GET and of a POST, and
-    `Connection._poll` has the fault of `_wait`. Raises what psycopg2 raises.
+    `Connection._poll` has the fault that `_wait` corrects. Raises what psycopg2 raises.
     """
     # The factory of a host may return rows that are not tuples.
     cursor = conn.raw.cursor(cursor_factory=psycopg2.extensions.cursor)

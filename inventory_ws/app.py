@@ -9,7 +9,7 @@ from aiohttp import web
 
 from . import eventlog, handlers, page, sockets
 from .database import DATABASE, Database, HostPool, end
-from .errors import errors, expectation
+from .errors import expectation
 from .feed import FEED, Feed
 from .files import data_folder
 from .listing import LIST_CACHE
@@ -52,8 +52,8 @@ def create_app(
     - `title`: of the page. `currency`: of its prices, as a code of ISO 4217 (`EUR`). None: `$`.
     - `keep_days`: older events are deleted from the log. `keep_events`: all but this number of newest events are deleted.
 
-    Start-up raises `inventory_ws.Unavailable` if PostgreSQL does not answer, and PermissionError if the role can neither
-    create the schema nor use an existing one.
+    Start-up raises `inventory_ws.Unavailable` if PostgreSQL does not answer, PermissionError if the role can neither create the
+    schema nor use an existing one, and ValueError if the schema does not fit the database.
     """
     if (dsn is None) == (pool is None):
         raise TypeError("create_app() wants dsn='postgresql://...', or pool= and a function that returns an aiopg.Pool")
@@ -61,7 +61,7 @@ def create_app(
         raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
     open_to_all = {page.index, page.client_file, handlers.health, sockets.websocket}
     guard = security(hosts, origins, authenticate, open_to_all)
-    app = web.Application(middlewares=[guard, errors], client_max_size=MAX_BODY)
+    app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
     app[DATABASE] = Database(dsn, pool)
     app[SOCKETS] = WeakSet()
     app[MAX_SOCKETS] = max_sockets

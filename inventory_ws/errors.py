@@ -24,7 +24,7 @@ MESSAGES = {
     503: "La base de datos no responde; inténtelo de nuevo",
 }
 
-# Messages for values that PostgreSQL rejects, by SQLSTATE, also by constraints that the owner of the database has added.
+# Messages for values that PostgreSQL rejects, by SQLSTATE. They also apply to constraints that the owner has added.
 REFUSALS = {
     "22001": "es un texto demasiado largo",
     "22003": "es un número demasiado grande",
@@ -37,6 +37,8 @@ REFUSALS = {
     "23P01": "no es compatible con otro producto",
     "54000": "es un texto demasiado largo",
 }
+
+KEPT = (hdrs.ALLOW, hdrs.RETRY_AFTER, hdrs.WWW_AUTHENTICATE)  # headers of aiohttp's own errors
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +62,8 @@ class Failure(Exception):
         self.response = web.Response(status=status, text=body + "}", content_type="application/json", headers=headers)
 
 
-@web.middleware
 async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns every exception of a handler into a response."""
+    """Calls the handler, and turns its exceptions into responses."""
     try:
         return await handler(request)
     except Failure as failure:
@@ -87,7 +88,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _of_aiohttp(request: web.Request, exc: web.HTTPException) -> Failure:
-    headers = {name: exc.headers[name] for name in (hdrs.ALLOW, hdrs.RETRY_AFTER) if name in exc.headers}
+    headers = {name: exc.headers[name] for name in KEPT if name in exc.headers}
     hint = _without_slash(request) if exc.status == 404 else ""
     return Failure(exc.status, MESSAGES.get(exc.status, exc.reason) + hint, headers=headers)
 

@@ -24,7 +24,7 @@ class LogEntry(NamedTuple):
 
 class Log(NamedTuple):
     """The bounds of the log. `limit`: all events up to it are visible (None: unknown at the moment). `epoch`: ids are comparable
-    within one epoch only. `floor`: events up to it are gone (pruned, or removed by a TRUNCATE)."""
+    within one epoch only. `floor`: positions up to it are invalid (pruned, or of a former history)."""
 
     limit: int | None
     epoch: str

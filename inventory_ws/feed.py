@@ -46,6 +46,7 @@ class Feed(Replay):
         self._renew = renew
         self._reset = reset
         self._own_change = False
+        self._reason = ""  # why it is not live
 
     def ring(self) -> None:
         """Wakes the feed after this process has committed a change: it reads the log, then notifies the other instances."""
@@ -60,7 +61,7 @@ class Feed(Replay):
                 await self.live.wait()
         except TimeoutError:
             await self.__aexit__()
-            raise Unavailable("una transacción a medio confirmar oculta el final del registro") from None
+            raise Unavailable(self._reason) from None
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -73,8 +74,10 @@ class Feed(Replay):
                 async with self._db.listen(CHANNEL) as conn:
                     await self._follow(conn)
             except Unavailable as exc:
+                self._reason = str(exc)
                 log.warning("the feed lost PostgreSQL and tries again: %s", exc)
-            except Exception:
+            except Exception as exc:
+                self._reason = str(exc)
                 log.exception("the feed failed and tries again")
             pause = 0.1 if self.live.is_set() else min(pause * 2, 1.0)
             self.live.clear()
@@ -95,6 +98,7 @@ class Feed(Replay):
                         await asyncio.sleep(READ_INTERVAL)
                     woken = await self._wait_for_bell()
                 else:
+                    self._reason = "una transacción a medio confirmar oculta el final del registro"
                     if loop.time() - complete_at > BUSY_TIMEOUT and self.live.is_set():
                         log.warning("a transaction that does not finish its commit holds back all later events")
                         self.live.clear()
@@ -149,9 +153,9 @@ class Feed(Replay):
     async def _begin(self, epoch: str, limit: int, former: dict[str, int]) -> None:
         """Adopts the epoch of the database. The feed continues from its head if that position is valid in the new epoch,
         and restarts at `limit` if not."""
-        counts = self.head <= former.get(self.epoch, -1)
+        still_valid = self.head <= former.get(self.epoch, -1)
         self.epoch, self._former = epoch, former
-        if counts:
+        if still_valid:
             self._move(self.head)  # wakes the tasks that wait for the epoch
             for _ in self._renew():
                 await asyncio.sleep(0)
@@ -161,7 +165,7 @@ class Feed(Replay):
 
     def _new_events(self, rows: list[LogEntry]) -> list[LogEntry] | None:
         """Return the rows after the last published event. That event is read again, as the first row, to see whether this is
-        still the same log: the result is None if the row is missing, without being pruned, or has another text."""
+        still the same log: the result is None if the log was replaced: the row is missing although not pruned, or its text differs."""
         if self.head > self.floor:
             last = FramedEvent(rows[0]) if rows else None
             if last is None or last.id != self.head:
@@ -184,10 +188,10 @@ class Feed(Replay):
             news = self._new_events(rows)
             if news is None:
                 return False
-            whole = [event for number, event in enumerate(news, self.head + 1) if event.id == number]
-            await self._publish_all(whole)
-            if whole:
-                if len(whole) < len(news) or len(rows) > READ_BATCH:
+            consecutive = [event for number, event in enumerate(news, self.head + 1) if event.id == number]
+            await self._publish_all(consecutive)
+            if consecutive:
+                if len(consecutive) < len(news) or len(rows) > READ_BATCH:
                     self._bell.set()
                 return True
             await asyncio.sleep(GAP_PAUSE)

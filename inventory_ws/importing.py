@@ -23,7 +23,7 @@ class Imported(NamedTuple):
 
 def _sql(fields: Sequence[str]) -> str:
     """Return the statement of an import that writes `fields`."""
-    # To a file, an empty text and a missing one are the same. A name written by SQL may have blanks at its ends.
+    # CSV cannot distinguish '' from NULL. A stored name may have blanks around it: it is also compared with the unstripped cell.
     same = [f"coalesce(p.{name}::text, '') = coalesce(f.{name}::text, '')" for name in fields if name != "nombre"]
     same += ["p.nombre IN (f.nombre, f.crudo)"] if "nombre" in fields else []
     columns = ", ".join(FIELDS)

@@ -56,9 +56,9 @@ async def list_products_at(db: Database, page: Page) -> Products | None:
     """Return the products as they were after the event `page.at`, or None if the log does not reach back to it.
 
     - A product without events after `page.at` has its current values.
-    - Any other product has the values of its last event up to `page.at`.
-    - If there is no such event, and the first later event is its creation, the product did not exist yet.
-    - If that event is another one, the product is older than the log, and the result is None.
+    - Any other product has the values of its last event up to `page.at`; after a deletion it did not exist.
+    - Without an event up to `page.at`: if its first later event is the creation, it did not exist yet.
+    - Otherwise it is older than the log, and the result is None.
     """
     sql = f"""
         WITH cambiados AS (

@@ -78,7 +78,7 @@ Stock = Annotated[int, Field(ge=0, le=INT4_MAX)]
 
 
 class _Body(BaseModel):
-    # And not values, which are rarely repeated.
+    # Cache the strings of keys only; values are rarely repeated.
     model_config = ConfigDict(extra="forbid", strict=True, cache_strings="keys")
 
 
@@ -108,8 +108,8 @@ class StockMove(_Body):
 
 
 class Page(BaseModel):
-    """A query for products. At most `limit`, with ids above `after`. Name or description contain each word of `q`. As they were
-    after the event `at` (None: now)."""
+    """A query for at most `limit` products with ids above `after`. Each word of `q` has to occur in name or description. `at`: the
+    state after that event (None: now)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -120,8 +120,8 @@ class Page(BaseModel):
 
 
 class EventPage(BaseModel):
-    """A query for events: `limit` events with ids above `after`. With `before`, the newest ones below it, newest first. Of one
-    product, or of all (`producto` is None)."""
+    """A query for at most `limit` events with ids above `after`. `before`: only events below it, newest first. `producto`: only
+    events of this product."""
 
     limit: Annotated[int, Field(ge=1, le=1000)] = 1000
     after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0

@@ -29,7 +29,7 @@ def _page(events: list[FramedEvent], limit: int, head: int) -> Page:
 
 
 class Replay:
-    """What a client that resumes reads. All events up to `head` are known; none below it is still to come."""
+    """Serves past events to clients that resume. All events up to `head` are known; none below it is still to come."""
 
     def __init__(self, db: Database) -> None:
         self.head = 0  # the last published event

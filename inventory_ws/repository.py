@@ -15,7 +15,7 @@ from .database import Database
 from .postgresql_errors import Rejected, Unavailable
 from .product import NewProduct, ProductChange, encode
 
-REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with STATEMENT_TIMEOUT, a request takes four at most
+REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with STATEMENT_TIMEOUT, four seconds together
 
 Versions = Sequence[datetime] | None
 """The product versions that a change applies to; None: any version."""
@@ -108,8 +108,8 @@ async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) ->
 async def _change(db: Database, sql: str, params: Params, cause: Cause, differs: str = "") -> Product | None:
     """Execute the change; with a key, only once. `differs`: an SQL condition that is false if the change has no effect.
 
-    With `differs`, the second of two concurrent requests with one key waits for the row, then changes nothing, and so looks up
-    the first answer. Only if there is none, the change itself has no effect, and is executed without `differs`.
+    The second of two concurrent requests with one key waits for the row. Because of `differs` it then changes nothing, and
+    returns the first answer. If there is none, the change has no effect; it is run without `differs`, to return the product.
     """
     if not cause.clave:
         return await _execute(db, sql, params, cause)
@@ -120,7 +120,9 @@ async def _change(db: Database, sql: str, params: Params, cause: Cause, differs:
                 return answer
             try:
                 made = await _execute(db, sql + differs, params, cause) or await _find_answer(db, cause)
-                return made or (await _execute(db, sql, params, cause) if differs else None)
+                if made or not differs:
+                    return made
+                return await _execute(db, sql, params, cause)
             except Rejected:
                 if answer := await _find_answer(db, cause):
                     return answer

@@ -1,4 +1,4 @@
-"""Reads requests: the id in the path, the body, the Idempotency-Key, the versions. Every error is raised as a response."""
+"""Reads requests: the id in the path, the body, the Idempotency-Key, the versions. Every error is an exception that errors.py answers."""
 
 import asyncio
 import hashlib

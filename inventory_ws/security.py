@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from .errors import Failure
+from .errors import Failure, errors
 
 Authenticate = Callable[[web.Request], Awaitable[bool | str]]
 """Returns True or the name of the user if a request is allowed, else False or an empty text."""
@@ -42,11 +42,11 @@ def security(
     authenticate: Authenticate | None,
     open_to_all: Collection[Handler],
 ) -> Middleware:
-    """Return the middleware that checks every request.
+    """Return the middleware that checks every request, and turns every exception into a response.
 
-    `hosts`: the allowed names in `Host`, and networks (`10.0.0.0/8`) whose addresses are allowed; `localhost` always is
-    (None: no check). `origins`: other origins whose pages are allowed, as browsers send them (`https://shop.example`, or
-    `null` for a page from a file). `authenticate`: None allows everybody. `open_to_all`: handlers that need no
+    `hosts`: the allowed names in `Host`, and networks (`10.0.0.0/8`) whose addresses are allowed; `localhost` is
+    always allowed. None: no check. `origins`: other origins whose pages are allowed, as browsers send them
+    (`https://shop.example`, or `null` for a page from a file). `authenticate`: None allows everybody. `open_to_all`: handlers that need no
     authentication, or check `UNAUTHENTICATED in request` themselves.
     """
     if isinstance(hosts, str) or isinstance(origins, str):
@@ -56,7 +56,11 @@ def security(
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get(hdrs.ORIGIN, "")
-        response = await answer(request, origin) or await handler(request)
+
+        async def answered(request: web.Request) -> web.StreamResponse:
+            return await answer(request, origin) or await handler(request)
+
+        response = await errors(request, answered)
         if not response.prepared:  # a WebSocket's response was sent at the handshake
             response.headers.update(HEADERS)
             if origins:

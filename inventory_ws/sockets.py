@@ -30,7 +30,7 @@ SOCKETS = web.AppKey("SOCKETS", WeakSet[Stream])
 MAX_SOCKETS = web.AppKey("MAX_SOCKETS", int)
 COMPRESS = web.AppKey("COMPRESS", bool)
 HANDSHAKE = web.AppKey("HANDSHAKE", asyncio.Lock)
-"""Handshakes run one at a time: thousands of reconnects at once do not block the event loop."""
+"""Handshakes run one at a time, so that thousands of reconnects at once do not block the event loop."""
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
@@ -53,7 +53,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         return ws
     position = await _position(request, state[FEED])
     async with state[HANDSHAKE]:
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # other tasks run between two handshakes
         if len(sockets) >= state[MAX_SOCKETS]:
             raise Failure(503, "Hay demasiados clientes conectados", headers={hdrs.RETRY_AFTER: "5"})
         stream = await _open(request, ws, room, position)
@@ -71,7 +71,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 
 
 def _check_handshake(request: web.Request) -> None:
-    """Raises Failure if aiohttp would not refuse the handshake properly."""
+    """Raises Failure for a handshake that aiohttp would handle badly: it would log the token, or fail with a 500."""
     offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
     if offered and PROTOCOL not in [name.strip() for name in offered.split(",")]:
         # aiohttp would log the offered protocols, a token among them.

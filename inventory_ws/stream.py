@@ -98,7 +98,7 @@ class Stream:
                 in_memory = self._feed.remembers(self.cursor)
                 page = None if in_memory else await self._feed.past(self.cursor, PAGE)
                 async with self._feed.replay_lock:
-                    # Read now, to include what the wait has brought.
+                    # Read from memory after the wait for the lock: events may have been published meanwhile.
                     page = page or self._feed.recent(self.cursor, PAGE)
                     if page and self._write(page[0]):
                         self.cursor = page[1]

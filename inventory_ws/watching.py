@@ -52,7 +52,8 @@ async def products(app: web.Application) -> Snapshot:
     """
     feed = _feed(app)
     await feed.live.wait()
-    position = feed.head, feed.epoch  # read before the rows: a change in between is in both, and never in neither
+    # Read before the rows: a change in between may be in both, but is not missing from both.
+    position = feed.head, feed.epoch
     rows = (await listing.list_products(app[DATABASE], Page(), (), {})).json
     return Snapshot(json.loads(rows, parse_float=Decimal), *position)
 
@@ -77,7 +78,7 @@ async def _events(feed: Feed, position: int | None, epoch: str | None) -> AsyncI
     await feed.live.wait()
     position, epoch = feed.head if position is None else position, epoch or feed.epoch
     while True:
-        moved = feed.head_moved  # taken before the comparison: a move after it sets this one
+        moved = feed.head_moved  # before the comparison: a later move of the head sets this asyncio.Event
         try:
             await feed.check(position, epoch)
             epoch = feed.epoch  # the position is valid in this epoch too

@@ -1,5 +1,5 @@
--- The inventory and its log, for PostgreSQL 14 to 18. It is applied at every start, never waits for a writer, and never
--- drops data. The owner of the tables can also apply it by hand (`python -m inventory_ws schema | psql`).
+-- The inventory and its log, for PostgreSQL 14 to 18. It is applied at every start, never drops data, and waits for writers
+-- only in an upgrade. The owner of the tables can also apply it by hand (`python -m inventory_ws schema | psql`).
 BEGIN;
 SELECT pg_advisory_xact_lock(2024013001); -- services that start at the same time apply it one after the other
 -- The functions store this search_path, so that they find these tables whatever the search_path of their caller is.
@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS eventos (
 
 -- One row. An epoch is one uninterrupted history of the log; ids of events are comparable within an epoch only. A position
 -- is valid in the current epoch `epoca`, and in a former epoch up to the value in `anteriores`, as {"uuid": position}. Below
--- `desde` no position is valid: those events were pruned, or removed by a TRUNCATE. `lugar` identifies where the epoch began:
+-- `desde` no position is valid: those events were pruned, or a TRUNCATE ended their history. `lugar` identifies where the epoch began:
 -- the start time of the server, and the oids of the database and of both tables.
 CREATE TABLE IF NOT EXISTS eventos_epoca (
     unica boolean PRIMARY KEY DEFAULT true CHECK (unica),
@@ -88,7 +88,7 @@ CREATE OR REPLACE FUNCTION productos_secuencia() RETURNS regclass LANGUAGE sql I
 SET search_path FROM CURRENT AS $$ SELECT pg_get_serial_sequence('productos', 'id')::regclass $$;
 
 -- Advances the sequence to an id that was inserted explicitly. It draws ids, because setval() could move the sequence back
--- below ids that others draw meanwhile. Only over a gap of more than 1,000,000 it uses setval(), up to 100,000 before the id.
+-- below ids that others draw meanwhile. If the gap is over 1,000,000, setval() first jumps to 100,000 before the id.
 CREATE OR REPLACE FUNCTION productos_alcanzar(hasta integer) RETURNS void LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 DECLARE
@@ -155,7 +155,7 @@ BEGIN
         UPDATE eventos_epoca SET epoca = gen_random_uuid(), lugar = aqui, anteriores = anteriores
             || jsonb_build_object(epoca, greatest(desde, (SELECT max(id) FROM eventos)))
         WHERE lugar IS DISTINCT FROM aqui;
-        IF (antes[3] = aqui[3]) <> (antes[4] = aqui[4]) THEN -- only one of the tables is another: they do not match
+        IF (antes[3] = aqui[3]) <> (antes[4] = aqui[4]) THEN -- only one of the two tables was replaced, so log and products do not match
             PERFORM eventos_cortar(epoca) FROM eventos_epoca;
         END IF;
         PERFORM pg_notify('inventory_ws', '');
@@ -191,7 +191,7 @@ BEGIN
         PERFORM eventos_comprobar();
         PERFORM set_config('inventory_ws.tablas', tablas, false);
     END IF;
-    IF causa ? 'clave' THEN -- the key is unique: the first event of a transaction has it
+    IF causa ? 'clave' THEN -- `clave` is unique: only the first event of a transaction has it
         PERFORM set_config('inventory_ws.causa', (causa - '{clave,huella}'::text[])::text, true);
     END IF;
     -- The turnstile. An id is drawn before its commit makes it visible. Every writer shares this lock from before it draws

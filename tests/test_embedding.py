@@ -121,6 +121,25 @@ async def test_authentication_of_the_host_is_used(dsn: str, aiohttp_client: Call
         assert (await ws.receive_json(timeout=5))["type"] == "CONNECTION_ESTABLISHED"
 
 
+@pytest.mark.parametrize(
+    ("raised", "status", "header"),
+    [
+        (RuntimeError("the sessions are not there"), 500, ("X-Content-Type-Options", "nosniff")),
+        (web.HTTPUnauthorized(headers={"WWW-Authenticate": "Basic"}), 401, ("WWW-Authenticate", "Basic")),
+    ],
+)
+async def test_exception_of_authenticate_has_the_error_body_and_the_security_headers(
+    dsn: str, aiohttp_client: Callable, raised: Exception, status: int, header: tuple[str, str]
+) -> None:
+    async def failing(request: web.Request) -> bool:
+        raise raised
+
+    client = await aiohttp_client(inventory_ws.create_app(dsn=dsn, authenticate=failing))
+    resp = await client.get("/api/productos")
+    await error(resp, status)
+    assert header in resp.headers.items()
+
+
 @pytest.fixture
 async def on_loan(dsn: str, aiohttp_client: Callable) -> TestClient:
     """An inventory on its host's pool, whose settings are not the ones it would choose."""

@@ -24,7 +24,7 @@ import psycopg2
 import pytest
 import zxingcpp
 
-from inventory_ws.__main__ import _socket_limit
+from inventory_ws.__main__ import _socket_limit, parser
 from inventory_ws.files import sql_file
 
 from .tools.service import free_port
@@ -157,6 +157,17 @@ def test_empty_environment_variable_is_ignored(dsn: str) -> None:
         port = str(taken.getsockname()[1])
         env = dict.fromkeys(names, "")
         assert "127.0.0.1" in one_line(run("--port", port, "--database-url", dsn, env=env)), "and not every network"
+
+
+@pytest.mark.parametrize(
+    ("value", "on"), [("1", True), ("yes", True), ("0", False), ("no", False), ("false", False), ("", False)]
+)
+def test_flag_without_a_value_can_be_off_in_the_environment(
+    monkeypatch: pytest.MonkeyPatch, value: str, on: bool
+) -> None:
+    monkeypatch.setenv("INVENTORY_WS_COMPRESS", value)
+    assert parser().parse_args([]).compress is on
+    assert parser().parse_args(["--compress"]).compress is True
 
 
 def test_unprintable_welcome_does_not_end_the_service(service: Callable) -> None:
