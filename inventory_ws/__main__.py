@@ -89,9 +89,7 @@ def parser() -> argparse.ArgumentParser:
 
     flags = argparse.ArgumentParser("inventory-ws", description="Un inventario cuyos cambios llegan a toda pantalla.")
     flags.add_argument("command", nargs="?", choices=["schema"], help="schema: escribe el esquema SQL y termina")
-    flag(
-        "host", "dirección en la que escucha, %(default)s; 0.0.0.0: en todas, para otras máquinas", "127.0.0.1", "HOST"
-    )
+    flag("host", "dirección en la que escucha, %(default)s; 0.0.0.0: todas, para otras máquinas", "127.0.0.1", "HOST")
     flag("port", "puerto, %(default)s", "3000", "PORT", type=int)
     url = "PostgreSQL, como postgresql://usuario@servidor/base; sin ella, el PostgreSQL incluido"
     flag("database-url", url, variable="DATABASE_URL")
@@ -130,11 +128,9 @@ def main(argv: list[str] | None = None) -> int:
                 dsn = stack.enter_context(embedded.postgres(args.data_dir))
             _serve(args, dsn, sock)
     except Unavailable as exc:
-        print(
-            f"inventory-ws: PostgreSQL no responde ({_line(exc)}); véase --database-url (DATABASE_URL)", file=sys.stderr
-        )
+        _complain(f"PostgreSQL no responde ({exc}); véase --database-url (DATABASE_URL)")
     except (embedded.EmbeddedError, OSError, ValueError) as exc:
-        print(f"inventory-ws: {_line(exc)}", file=sys.stderr)
+        _complain(str(exc))
     except KeyboardInterrupt:
         return 130
     else:
@@ -173,14 +169,12 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
     )
     if args.demo:
         app.cleanup_ctx.insert(1, _demo)  # after the database and before the feed
-    gc.freeze()  # the objects of the start-up stay; a full collection over thousands of sockets would pause the service
-    gc.set_threshold(10_000, 100, 100)
     welcome = addresses.welcome(args.host, sock, args.token)
     welcome += "" if args.database_url else f"Datos:  {args.data_dir}\nBase:   {dsn}\n"
 
     def started(_: str) -> None:
+        _tune_gc()
         sock.listen(addresses.QUEUE)  # asyncio has taken ACCEPT_BATCH for the length of this queue too
-        asyncio.get_running_loop().call_later(GC_INTERVAL, _collect)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # for terminals without these characters
         with suppress(OSError):  # a closed pipe or a full disk
@@ -201,6 +195,12 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
             signal.signal(number, signal.SIG_IGN)  # the database is already stopping
 
 
+def _tune_gc() -> None:
+    gc.freeze()  # the objects of the start-up stay; a full collection over thousands of sockets would pause the service
+    gc.set_threshold(10_000, 100, 100)
+    asyncio.get_running_loop().call_later(GC_INTERVAL, _collect)
+
+
 def _collect() -> None:
     gc.collect()
     asyncio.get_running_loop().call_later(GC_INTERVAL, _collect)
@@ -211,8 +211,8 @@ async def _demo(app: web.Application) -> AsyncIterator[None]:
     yield
 
 
-def _line(exc: Exception) -> str:
-    return " ".join(str(exc).split())
+def _complain(text: str) -> None:
+    print("inventory-ws:", *text.split(), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .aiopg_fixes import Row
 from .csvfile import FIELDS
 from .database import Database
 from .postgresql_errors import Rejected
@@ -49,21 +48,23 @@ def _sql(fields: Sequence[str]) -> str:
             FROM (SELECT count(*) AS c FROM creados) AS nuevos, (SELECT count(*) AS a FROM cambiados) AS otros
         )
         SELECT json, ARRAY(SELECT fila FROM perdidas), cuantos, set_config('inventory_ws.causa',
-            jsonb_strip_nulls(%(cause)s::jsonb || jsonb_build_object('huella', %(print)s::text || ' ' || json))::text, true)
+            jsonb_strip_nulls(%(cause)s::jsonb || jsonb_build_object('huella', %(hash)s::text || ' ' || json))::text, true)
         FROM hecho
         """
 
 
 async def import_products(db: Database, fields: Sequence[str], rows: str, cause: Cause) -> Imported:
     """Create and change products by the rows of a file (`csvfile.Table`), in one statement: all rows or none."""
-    params = {"rows": rows, "cause": cause._replace(huella="").text(), "print": cause.huella or None}
-    made: Row = ()
-    if not (done := await find_event(db, cause)):
+    params = {"rows": rows, "cause": cause._replace(huella="").text(), "hash": cause.huella or None}
+    if not (first := await find_event(db, cause)):
         try:
-            (made,) = await fetch_with_new_ids(db, _sql(fields), params, IMPORT_TIMEOUT)
+            ((json, missing, changed, _),) = await fetch_with_new_ids(db, _sql(fields), params, IMPORT_TIMEOUT)
         except Rejected:
-            if not (done := await find_event(db, cause)):
+            if not (first := await find_event(db, cause)):
                 raise
-    if made and not made[2]:  # nothing to change: perhaps a concurrent request with the same key was first
-        done = await find_event(db, cause)
-    return Imported(done[0].partition(" ")[2], replayed=True) if done else Imported(made[0], made[1])
+        else:
+            if not changed:  # perhaps a concurrent request with the same key was first
+                first = await find_event(db, cause)
+            if not first:
+                return Imported(json, missing)
+    return Imported(first[0].partition(" ")[2], replayed=True)

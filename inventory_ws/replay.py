@@ -5,6 +5,7 @@ from bisect import bisect_right
 from collections import deque
 from itertools import islice
 from operator import attrgetter
+from typing import NamedTuple
 
 from . import eventlog
 from .database import Database
@@ -20,12 +21,15 @@ class Lost(Exception):
     """The log does not hold the events after a position: it is of another epoch, pruned, or beyond the end."""
 
 
-Page = tuple[list[FramedEvent], int]
-"""Consecutive events, and the position after them."""
+class ReplayPage(NamedTuple):
+    """Consecutive events, and the position after them."""
+
+    events: list[FramedEvent]
+    position: int
 
 
-def _page(events: list[FramedEvent], limit: int, head: int) -> Page:
-    return events, events[-1].id if len(events) == limit else head
+def _page(events: list[FramedEvent], limit: int, head: int) -> ReplayPage:
+    return ReplayPage(events, events[-1].id if len(events) == limit else head)
 
 
 class Replay:
@@ -96,14 +100,14 @@ class Replay:
         """Whether every event after the position is in memory."""
         return position >= self._recent_after
 
-    def recent(self, position: int, limit: int) -> Page | None:
+    def recent(self, position: int, limit: int) -> ReplayPage | None:
         """Return the page after the position from memory, or None if memory no longer reaches back to it."""
         if not self.remembers(position):
             return None
         start = bisect_right(self._recent, position, key=attrgetter("id"))
         return _page(list(islice(self._recent, start, start + limit)), limit, max(self.head, position))
 
-    async def past(self, position: int, limit: int) -> Page:
+    async def past(self, position: int, limit: int) -> ReplayPage:
         """Return the page after the position from the log. It is empty if an epoch began meanwhile; the caller asks again.
         Raises Lost if the events are pruned, or Unavailable."""
         head, epoch = self.head, self.epoch
@@ -113,7 +117,7 @@ class Replay:
         if found.epoch != epoch:
             if found.epoch != self.epoch:
                 await self._renewed()
-            return [], position
+            return ReplayPage([], position)
         if found.floor > position:
             raise Lost
         return _page([FramedEvent(event) for event in rows], limit, max(head, position))

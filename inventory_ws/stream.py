@@ -100,8 +100,8 @@ class Stream:
                 async with self._feed.replay_lock:
                     # Read from memory after the wait for the lock: events may have been published meanwhile.
                     page = page or self._feed.recent(self.cursor, PAGE)
-                    if page and self._write(page[0]):
-                        self.cursor = page[1]
+                    if page and self._write(page.events):
+                        self.cursor = page.position
                     await asyncio.sleep(0)
             self._catching_up = None
         except Lost:
