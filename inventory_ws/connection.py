@@ -47,9 +47,9 @@ class Connection:
         if seconds:
             execute = f"SET LOCAL statement_timeout = {seconds * 1000:.0f}; {execute}"  # sent together: one transaction
         if name not in self._prepared:
-            await self.execute(prepare)
+            await fetch(self.raw, prepare)
             self._prepared.add(name)
-        return await self.execute(execute, params)
+        return await fetch(self.raw, execute, params)
 
     async def execute(self, sql: str, params: Params | None = None) -> list[Row]:
         """Run SQL that is not prepared, which may be a script, and return the rows of its last statement."""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler, LooseHeaders
+from aiohttp.typedefs import LooseHeaders
 from pydantic import ValidationError
 
 from .postgresql_errors import Rejected, Unavailable
@@ -62,29 +62,29 @@ class Failure(Exception):
         self.response = web.Response(status=status, text=body + "}", content_type="application/json", headers=headers)
 
 
-async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Calls the handler, and turns its exceptions into responses."""
-    try:
-        return await handler(request)
-    except Failure as failure:
-        return failure.response
-    except ValidationError as exc:
-        return Failure(400, INVALID, errors=explain(exc)).response
-    except KeyReused:
-        return Failure(422, MESSAGES[422]).response
-    except Unavailable:
-        return Failure(503, MESSAGES[503], headers={hdrs.RETRY_AFTER: "1"}).response
-    except (web.RequestPayloadError, ConnectionError):  # a broken body, or a disconnected client
-        return Failure(400, MESSAGES[400]).response
-    except web.HTTPException as exc:
-        if exc.status < 400:
-            raise
-        return _of_aiohttp(request, exc).response
-    except Exception as exc:
-        if isinstance(exc, Rejected) and (faults := _refused(exc)):
-            return Failure(400, INVALID, errors=faults).response
-        log.exception("%s %s failed", request.method, request.rel_url.raw_path)
-        return Failure(500, MESSAGES[500]).response
+def answer_to(exc: Exception, request: web.Request) -> web.Response:
+    """Return the response for an exception that a request has raised. Raises the redirects of aiohttp again."""
+    match exc:
+        case Failure():
+            failure = exc
+        case ValidationError():
+            failure = Failure(400, INVALID, errors=explain(exc))
+        case KeyReused():
+            failure = Failure(422, MESSAGES[422])
+        case Unavailable():
+            failure = Failure(503, MESSAGES[503], headers={hdrs.RETRY_AFTER: "1"})
+        case web.RequestPayloadError() | ConnectionError():  # a broken body, or a disconnected client
+            failure = Failure(400, MESSAGES[400])
+        case web.HTTPException() if exc.status < 400:
+            raise exc
+        case web.HTTPException():
+            failure = _of_aiohttp(request, exc)
+        case Rejected() if faults := _refused(exc):
+            failure = Failure(400, INVALID, errors=faults)
+        case _:
+            log.error("%s %s failed", request.method, request.rel_url.raw_path, exc_info=exc)
+            failure = Failure(500, MESSAGES[500])
+    return failure.response
 
 
 def _of_aiohttp(request: web.Request, exc: web.HTTPException) -> Failure:

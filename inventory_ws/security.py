@@ -10,7 +10,7 @@ from ipaddress import ip_address, ip_network
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from .errors import Failure, errors
+from .errors import Failure, answer_to
 
 Authenticate = Callable[[web.Request], Awaitable[bool | str]]
 """Returns True or the name of the user if a request is allowed, else False or an empty text."""
@@ -56,11 +56,10 @@ def security(
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get(hdrs.ORIGIN, "")
-
-        async def answered(request: web.Request) -> web.StreamResponse:
-            return await answer(request, origin) or await handler(request)
-
-        response = await errors(request, answered)
+        try:
+            response = await answer(request, origin) or await handler(request)
+        except Exception as exc:  # noqa: BLE001 - answer_to() logs what it does not know
+            response = answer_to(exc, request)
         if not response.prepared:  # a WebSocket's response was sent at the handshake
             response.headers.update(HEADERS)
             if origins:
