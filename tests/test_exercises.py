@@ -7,16 +7,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
-from xml.etree import ElementTree
 
 import pytest
 from unidiff import PatchSet
 
+from .tools.exercises import ROOT, Outcome, check, copy, run
 from .tools.guide import GUIDE
 from .tools.service import PATIENCE
 
-ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tests" / "exercises"
 PATCHES = sorted(path.stem for path in FOLDER.glob("*.patch"))  # 2.2, and 2.2.otra: another solution of the same
 NUMBERS = sorted(
@@ -25,10 +23,6 @@ NUMBERS = sorted(
 LIMIT = 90 * PATIENCE  # seconds for the checks of one tree
 
 pytestmark = pytest.mark.slow
-
-
-def check(number: str) -> str:
-    return f"check_{number.replace('.', '_')}"
 
 
 def apply(patch: Path, tree: Path) -> None:
@@ -45,14 +39,6 @@ def apply(patch: Path, tree: Path) -> None:
         path.write_text(text)
 
 
-class Outcome(NamedTuple):
-    """What pytest printed, how the tests of each check ended, and what the failed ones said."""
-
-    said: str
-    ends: dict[str, set[str]]
-    failures: list[str]
-
-
 class Trees:
     """Copies of the checkout, and what becomes of checks in them."""
 
@@ -63,24 +49,12 @@ class Trees:
     def run(self, name: str, *numbers: str, patch: Path | None = None) -> Outcome:
         """Runs the checks in a new copy."""
         tree = self.folder / name
-        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "build", "dist", "*.egg-info"))
+        copy(tree)
         if patch:
             apply(patch, tree)
-        files = [f"tests/exercises/{check(number)}.py" for number in numbers]
-        options = ["-q", "-p", "no:cacheprovider", "--tb=short", "--junitxml=results.xml"]
-        command = [sys.executable, "-B", "-m", "pytest", *options, *files]
-        done = subprocess.run(
-            command, cwd=tree, env=self.env, capture_output=True, text=True, timeout=LIMIT, check=False
-        )
-        said = done.stdout + done.stderr
-        ends: dict[str, set[str]] = {}
-        failures: list[str] = []
-        for test in ElementTree.parse(tree / "results.xml").iter("testcase"):
-            end = next((child.tag for child in test if child.tag in ("failure", "error", "skipped")), "passed")
-            ends.setdefault(test.get("classname", "").rpartition(".")[2], set()).add(end)
-            failures += [child.get("message", "") for child in test if child.tag in ("failure", "error")]
+        outcome = run(tree, *numbers, limit=LIMIT, env=self.env)
         shutil.rmtree(tree)
-        return Outcome(said, ends, failures)
+        return outcome
 
 
 @pytest.fixture(scope="session")
@@ -126,8 +100,17 @@ def test_what_a_class_has_handed_in_is_checked_one_by_one(tmp_path: Path) -> Non
     shutil.copy(FOLDER / "4.1.patch", tmp_path / "ana.patch")
     (tmp_path / "eva.diff").write_text("I forgot\n")
     (tmp_path / "juan").mkdir()
+    (tmp_path / "leo" / "inventory_ws").mkdir(parents=True)
+    (tmp_path / "leo" / "inventory_ws" / "product.py").write_text("def (\n")
+    (tmp_path / ".hidden").touch()
     command = [sys.executable, "-m", "tests.exercises", "4.1", str(tmp_path)]
     lines = subprocess.check_output(command, cwd=ROOT, text=True, timeout=LIMIT).splitlines()
-    assert [line.split(maxsplit=2)[:2] for line in lines] == [["ana", "bien"], ["eva", "mal:"], ["juan", "mal:"]]
+    assert [line.split(maxsplit=2)[:2] for line in lines] == [
+        ["ana", "bien"],
+        ["eva", "mal:"],
+        ["juan", "mal:"],
+        ["leo", "mal:"],
+    ]
     assert "no se puede aplicar" in lines[1]
     assert "Se esperaba 200 de GET /api/resumen" in lines[2]
+    assert "las pruebas no arrancan" in lines[3]

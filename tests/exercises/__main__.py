@@ -7,43 +7,39 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from shutil import copytree, ignore_patterns
-from xml.etree import ElementTree
+from shutil import copytree
 
-ROOT = Path(__file__).parents[2]
+from ..tools.exercises import copy, run
+
 LIMIT = 300  # seconds for one student's check
 
 
-def failure(number: str, handed_in: Path, tree: Path) -> str | None:
-    """What was expected and is not so, in one line; None if the exercise is solved."""
-    copytree(ROOT, tree, ignore=ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__"))
+def verdict(number: str, handed_in: Path, tree: Path) -> str:
+    """Return "bien", or what was expected and is not so, in one line."""
+    copy(tree)
     if handed_in.is_dir():
         copytree(handed_in, tree, dirs_exist_ok=True)
     else:
-        applied = subprocess.run(
-            ["git", "apply", handed_in.resolve()], cwd=tree, capture_output=True, text=True, check=False
-        )
+        command = ["git", "apply", handed_in.resolve()]
+        applied = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
         if applied.returncode:
-            return f"no se puede aplicar: {applied.stderr.strip().splitlines()[0]}"
-    check = f"tests/exercises/check_{number.replace('.', '_')}.py"
-    command = [sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=results.xml", check]
+            return f"mal: no se puede aplicar: {applied.stderr.strip().splitlines()[0]}"
     try:
-        subprocess.run(command, cwd=tree, capture_output=True, timeout=LIMIT, check=False)
+        outcome = run(tree, number, limit=LIMIT)
     except subprocess.TimeoutExpired:
-        return f"no termina en {LIMIT} segundos"
-    for test in ElementTree.parse(tree / "results.xml").iter("testcase"):
-        for end in test:
-            if end.tag in ("failure", "error"):
-                return end.get("message", "").removeprefix("AssertionError: ").splitlines()[0]
-    return None
+        return f"mal: no termina en {LIMIT} segundos"
+    if outcome.failures:
+        return f"mal: {outcome.failures[0].splitlines()[0]}"
+    if not outcome.ends:
+        return f"mal: las pruebas no arrancan: {outcome.said.strip().splitlines()[-1]}"
+    return "sin comprobar: falta Chromium" if any("skipped" in ends for ends in outcome.ends.values()) else "bien"
 
 
 def main() -> None:
     number, folder = sys.argv[1], Path(sys.argv[2])
-    for handed_in in sorted(folder.iterdir()):
+    for handed_in in sorted(path for path in folder.iterdir() if path.name[0] != "."):
         with tempfile.TemporaryDirectory() as place:
-            reason = failure(number, handed_in, Path(place, "tree"))
-        print(f"{handed_in.stem:20} {'bien' if reason is None else f'mal: {reason}'}", flush=True)
+            print(f"{handed_in.stem:20} {verdict(number, handed_in, Path(place, 'tree'))}", flush=True)
 
 
 if __name__ == "__main__":
