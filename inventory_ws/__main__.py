@@ -174,7 +174,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
 
     def started(_: str) -> None:
         _tune_gc()
-        sock.listen(addresses.QUEUE)  # asyncio has taken ACCEPT_BATCH for the length of this queue too
+        sock.listen(addresses.QUEUE)  # asyncio has set the length of this queue to ACCEPT_BATCH
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # for terminals without these characters
         with suppress(OSError):  # a closed pipe or a full disk

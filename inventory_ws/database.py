@@ -37,7 +37,8 @@ class Database:
     """PostgreSQL behind a pool of connections: its own, or that of a host application."""
 
     def __init__(self, dsn: str | None, pool: HostPool | None = None) -> None:
-        """`dsn`: a connection string of libpq, a URL or `key=value` words. Raises ValueError if it is invalid. If None, `pool` is used."""
+        """`dsn`: a connection string of libpq, a URL or `key=value` words. None: `pool` is used. Raises
+        ValueError if it is invalid."""
         self._hosts = [] if dsn is None else split_hosts(dsn)
         self._host_pool = pool
         self._idle: list[Connection] = []

@@ -29,10 +29,11 @@ LOG_LIMIT = 5_000_000  # bytes; a longer log is truncated at a start
 PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,89}")
 OTHER = "elija otra con --data-dir (INVENTORY_WS_DATA=carpeta make run)"
 FIX = f"Corríjalo o {OTHER}; como root, una nueva en /var/lib"
-# A shell script that creates the cluster if there is none, in a folder that is renamed at the end, and runs the server until
-# stdin of the script is closed, which also happens if this process is killed. In the order of its lines: keep stdin as
-# descriptor 3; if there is no cluster, run initdb and create the database; run the server; in the background, wait for the
-# end of stdin, then stop the server (SIGINT: fast shutdown; SIGTERM ends an initdb); wait for the server, and end what is left of the group.
+# A shell script that creates the cluster if there is none, in a folder that is renamed at the end, and runs the server
+# until stdin of the script is closed, which also happens if this process is killed. In the order of its lines: keep stdin
+# as descriptor 3; if there is no cluster, run initdb and create the database; run the server; in the background, wait for
+# the end of stdin, then stop the server (SIGINT: fast shutdown; SIGTERM ends an initdb); wait for the server, and end what
+# is left of the group.
 SERVER = r"""bin=$1; shift; exec 3<&0
 {
     if [ ! -d cluster ]; then

@@ -164,8 +164,8 @@ class Feed(Replay):
             self._reset()
 
     def _new_events(self, rows: list[LogEntry]) -> list[LogEntry] | None:
-        """Return the rows after the last published event. That event is read again, as the first row, to see whether this is
-        still the same log: the result is None if the log was replaced: the row is missing although not pruned, or its text differs."""
+        """Return the rows after the last published event, or None if the log was replaced. To find out, that event is read
+        again, as the first row: it must have the same text, unless it was pruned."""
         if self.head > self.floor:
             last = FramedEvent(rows[0]) if rows else None
             if last is None or last.id != self.head:

@@ -48,7 +48,7 @@ async def _list_past(request: web.Request, page: Page, position: int) -> web.Res
     feed = request.app[FEED]
     try:
         await feed.check(position, None)
-        epoch = feed.epoch  # read before the rows: a client that resumes in it sees any later epoch
+        epoch = feed.epoch  # read before the rows, so that a client that resumes notices a later epoch
         products = await listing.list_products_at(request.app[DATABASE], page)
     except Lost:
         products = None

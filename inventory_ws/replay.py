@@ -33,7 +33,7 @@ def _page(events: list[FramedEvent], limit: int, head: int) -> ReplayPage:
 
 
 class Replay:
-    """Serves past events to clients that resume. All events up to `head` are known; none below it is still to come."""
+    """Serves past events to clients that resume. All events up to `head` are known."""
 
     def __init__(self, db: Database) -> None:
         self.head = 0  # the last published event

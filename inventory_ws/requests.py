@@ -1,4 +1,4 @@
-"""Reads requests: the id in the path, the body, the Idempotency-Key, the versions. Every error is an exception that errors.py answers."""
+"""Reads requests: the id in the path, the body, the Idempotency-Key, the versions. errors.py answers what they raise."""
 
 import asyncio
 import hashlib

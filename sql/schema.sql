@@ -26,10 +26,10 @@ CREATE TABLE IF NOT EXISTS eventos (
     mensaje json NOT NULL
 );
 
--- One row. An epoch is one uninterrupted history of the log; ids of events are comparable within an epoch only. A position
--- is valid in the current epoch `epoca`, and in a former epoch up to the value in `anteriores`, as {"uuid": position}. Below
--- `desde` no position is valid: those events were pruned, or a TRUNCATE ended their history. `lugar` identifies where the epoch began:
--- the start time of the server, and the oids of the database and of both tables.
+-- One row. An epoch is one uninterrupted history of the log; ids of events are comparable within an epoch only. A
+-- position is valid in the current epoch `epoca`, and in a former epoch up to the value in `anteriores`, as {"uuid":
+-- position}. Below `desde` no position is valid: those events were pruned, or a TRUNCATE ended their history. `lugar`
+-- identifies where the epoch began: the start time of the server, and the oids of the database and of both tables.
 CREATE TABLE IF NOT EXISTS eventos_epoca (
     unica boolean PRIMARY KEY DEFAULT true CHECK (unica),
     epoca uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -155,7 +155,7 @@ BEGIN
         UPDATE eventos_epoca SET epoca = gen_random_uuid(), lugar = aqui, anteriores = anteriores
             || jsonb_build_object(epoca, greatest(desde, (SELECT max(id) FROM eventos)))
         WHERE lugar IS DISTINCT FROM aqui;
-        IF (antes[3] = aqui[3]) <> (antes[4] = aqui[4]) THEN -- only one of the two tables was replaced, so log and products do not match
+        IF (antes[3] = aqui[3]) <> (antes[4] = aqui[4]) THEN -- only one of the tables was replaced
             PERFORM eventos_cortar(epoca) FROM eventos_epoca;
         END IF;
         PERFORM pg_notify('inventory_ws', '');
@@ -168,7 +168,7 @@ CREATE OR REPLACE FUNCTION eventos_registrar() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     tablas text := TG_RELID || ' ' || 'eventos'::regclass::oid;
-    causa jsonb := nullif(current_setting('inventory_ws.causa', true), ''); -- '' if an earlier transaction of the session had one
+    causa jsonb := nullif(current_setting('inventory_ws.causa', true), ''); -- '' after a transaction that had one
     antes text;
     numero bigint;
 BEGIN
