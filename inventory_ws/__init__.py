@@ -4,7 +4,7 @@ from .app import create_app
 from .postgresql_errors import Unavailable
 from .replay import Lost
 from .security import bearer
-from .watching import Event, Snapshot, products, watch
+from .watching import Event, Snapshot, snapshot, watch
 
-__all__ = ["Event", "Lost", "Snapshot", "Unavailable", "bearer", "create_app", "products", "watch"]
+__all__ = ["Event", "Lost", "Snapshot", "Unavailable", "bearer", "create_app", "snapshot", "watch"]
 __version__ = "0.1.0"
