@@ -17,8 +17,9 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import connection
 from xdist.scheduler import LoadScopeScheduling
 
-from inventory_ws import create_app, embedded
-from inventory_ws.files import sql_file
+from inventory_ws import create_app
+from inventory_ws.cli import embedded
+from inventory_ws.pg.files import sql_file
 
 from .tools.databases import empty_database
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import Lost, create_app, snapshot, watch
-from inventory_ws.feed import FEED
+from inventory_ws.live.feed import FEED
 
 from .conftest import PRODUCT, create, error, receive, settled
 from .test_readme import README

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from . import listing
-from .database import DATABASE
+from ..pg.database import DATABASE
+from ..pg.errors import Unavailable
+from ..products import listing
+from ..products.models import Page
 from .feed import FEED, Feed
-from .postgresql_errors import Unavailable
-from .product import Page
 
 PAGE = 200  # events per query
 PAUSE = 1.0  # seconds between attempts while PostgreSQL is unavailable
