@@ -11,7 +11,7 @@ from .live import eventlog, sockets
 from .live.feed import FEED, Feed
 from .live.sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
 from .live.stream import LOG_BEGAN_ANEW
-from .pg.database import DATABASE, Database, HostPool, end
+from .pg.database import DATABASE, POOL_SIZE, Database, end
 from .pg.files import data_folder
 from .pg.schema import migrated_database
 from .products.listing import LIST_CACHE
@@ -26,8 +26,8 @@ PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
 
 def create_app(
     *,
-    dsn: str | None = None,
-    pool: HostPool | None = None,
+    dsn: str,
+    pool_size: int = POOL_SIZE,
     hosts: Collection[str] | None = None,
     origins: Collection[str] = (),
     authenticate: Authenticate | None = None,
@@ -42,8 +42,7 @@ def create_app(
     """Return the inventory as an application, to run by itself or for `add_subapp` of a host application.
 
     - `dsn`: the connection string of PostgreSQL, in any format of libpq (`postgresql://user@host/name`).
-    - `pool`: instead of `dsn`, a function that returns the host application's `aiopg.Pool` (`lambda: host[POOL]`). It is
-      called after the host application has started.
+    - `pool_size`: how many connections to PostgreSQL it opens, beside one that listens.
     - `hosts`: allowed names in the `Host` header beside `localhost`, and networks (`10.0.0.0/8`) whose addresses are allowed.
       None: no check, because the host application checks.
     - `origins`: other origins whose pages may use the service (`https://shop.example`; `null` for a page from a file).
@@ -56,14 +55,12 @@ def create_app(
     Start-up raises `inventory_ws.Unavailable` if PostgreSQL does not answer, PermissionError if the role can neither create the
     schema nor use an existing one, and ValueError if the schema does not fit the database.
     """
-    if (dsn is None) == (pool is None):
-        raise TypeError("create_app() wants dsn='postgresql://...', or pool= and a function that returns an aiopg.Pool")
     if not re.fullmatch("([A-Z]{3})?", currency or ""):
         raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
     open_to_all = {page.index, page.client_file, handlers.health, sockets.websocket}
     guard = security(hosts, origins, authenticate, open_to_all)
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
-    app[DATABASE] = Database(dsn, pool)
+    app[DATABASE] = Database(dsn, pool_size)
     app[SOCKETS] = WeakSet()
     app[MAX_SOCKETS] = max_sockets
     app[COMPRESS] = compress

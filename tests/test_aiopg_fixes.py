@@ -13,7 +13,7 @@ import pytest
 from psycopg2.errors import NumericValueOutOfRange, QueryCanceled
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from inventory_ws.pg.aiopg_fixes import FixedConnection, acquire, fetch, receive_notifications, release
+from inventory_ws.pg.aiopg_fixes import FixedConnection, fetch, receive_notifications
 
 NOBODY = "host=127.0.0.1 port=1 dbname=x user=x"
 OVERFLOW = "SELECT 2147483647 + 1"
@@ -161,33 +161,3 @@ async def test_second_close_does_not_affect_the_next_connection(dsn: str) -> Non
                 assert bool(done) == works
                 task.cancel()
                 await asyncio.wait([task])
-
-
-async def test_waiting_task_gets_a_connection_after_one_is_closed(dsn: str) -> None:
-    async with aiopg.create_pool(dsn, minsize=0, maxsize=1, enable_hstore=False) as pool:
-        for give_back, waits in ((aiopg.Pool.release, True), (release, False)):
-            conn = await pool.acquire()
-            waiting = asyncio.create_task(pool._acquire())
-            await asyncio.sleep(0)
-            conn.close()
-            await give_back(pool, conn)
-            done, _ = await asyncio.wait([waiting], timeout=0.5)
-            assert (not done) == waits
-            await pool.clear()
-            await release(pool, await waiting)
-
-
-async def test_closing_pool_raises_operational_error(dsn: str) -> None:
-    async with aiopg.create_pool(dsn, minsize=0, enable_hstore=False) as pool:
-        pool.close()
-        with pytest.raises(RuntimeError):
-            await pool.acquire()
-        with pytest.raises(psycopg2.OperationalError):
-            await acquire(pool)
-
-
-async def test_rows_are_tuples_with_any_cursor_factory_of_the_host(dsn: str) -> None:
-    factory = psycopg2.extras.RealDictCursor
-    async with aiopg.connect(dsn, enable_hstore=False, cursor_factory=factory) as conn:
-        assert await fetch(conn, "SELECT %(number)s", {"number": 1}) == [(1,)]
-        assert await fetch(conn, "SET jit = off") == []

@@ -68,13 +68,12 @@ class FixedConnection(aiopg.Connection):
 
 
 async def fetch(conn: aiopg.Connection, sql: str, params: Params | None = None) -> list[Row]:
-    """Run SQL on a connection, which may be a host's own, and return the rows of the last statement.
+    """Run SQL on a connection and return the rows of the last statement.
 
     It replaces `Connection.cursor`, `Cursor.execute` and `fetchall`: their wrappers cost 5 % of a GET and of a POST, and
     `Connection._poll` has the fault that `_wait` corrects. Raises what psycopg2 raises.
     """
-    # The factory of a host may return rows that are not tuples.
-    cursor = conn.raw.cursor(cursor_factory=psycopg2.extensions.cursor)
+    cursor = conn.raw.cursor()
     waiter = conn._create_waiter("fetch")
     try:
         cursor.execute(sql, params)
@@ -104,20 +103,3 @@ def receive_notifications(conn: aiopg.Connection) -> None:
     # psycopg2 stops reading at the last result, and aiopg does not poll again before the next event of the socket
     # (psycopg2#1727 is the same fault of commit()).
     conn._ready(conn._weakref)
-
-
-async def acquire(pool: aiopg.Pool) -> aiopg.Connection:
-    """Take a connection from a pool. Raises what psycopg2 raises."""
-    try:
-        return await pool.acquire()
-    except (RuntimeError, AssertionError) as exc:
-        # aiopg raises these if the pool is closing, and if the connection was lost in this tick (aiopg#116).
-        raise psycopg2.OperationalError(str(exc)) from exc
-
-
-def release(pool: aiopg.Pool, conn: aiopg.Connection) -> asyncio.Future[None]:
-    """Give a connection back to its pool."""
-    released: asyncio.Future[None] = pool.release(conn)
-    # If the connection is closed, aiopg does not wake a task that waits in acquire(), though a new connection could be opened.
-    # clear() does.
-    return asyncio.ensure_future(pool.clear()) if conn.closed else released
