@@ -10,7 +10,7 @@ from typing import Self
 import psycopg2
 from aiohttp import web
 
-from .aiopg_fixes import FixedConnection, Params, Row
+from .aiopg_fixes import Params, Row
 from .connection import STATEMENT_TIMEOUT, Connection
 from .dsn import split_hosts
 from .errors import Unavailable, translated
@@ -52,7 +52,7 @@ class Database:
 
     def _close_idle(self) -> None:
         while self._idle:
-            self._idle.pop().raw.close()
+            self._idle.pop().close()
 
     async def _connect(self) -> Connection:
         # One host at a time: in non-blocking mode libpq ignores its time limit, and would wait for a dead host for ever.
@@ -61,23 +61,23 @@ class Database:
             dsn = hosts.pop(0)
             try:
                 async with asyncio.timeout(STATEMENT_TIMEOUT / len(self._hosts)):
-                    conn = await FixedConnection(dsn, 60.0, enable_json=False, enable_hstore=False, enable_uuid=False)
+                    await (conn := Connection(dsn))
             except (psycopg2.OperationalError, TimeoutError):
                 if not hosts:
                     raise
             else:
                 self._hosts.remove(dsn)  # the next connection tries this host first
                 self._hosts.insert(0, dsn)
-                return Connection(conn, set())
+                return conn
 
     async def _acquire(self) -> Connection:
         while self._idle:
-            if not (idle := self._idle.pop()).raw.closed:
+            if not (idle := self._idle.pop()).closed:
                 return idle
         return await self._connect()
 
     def _release(self, conn: Connection) -> None:
-        if not conn.raw.closed:
+        if not conn.closed:
             self._idle.append(conn)
 
     async def fetch(
@@ -114,7 +114,7 @@ class Database:
             try:
                 yield conn
             finally:
-                conn.raw.close()
+                conn.close()
 
     @asynccontextmanager
     async def listen(self, channel: str) -> AsyncIterator[Connection]:
