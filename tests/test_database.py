@@ -356,3 +356,75 @@ async def test_no_answering_host_is_unavailable_in_time() -> None:
     with silent() as (host, port), pytest.raises(Unavailable):
         async with asyncio.timeout(8), Database(f"host={host},{host} port={port} dbname=x user=x"):
             pass
+
+
+@pytest.fixture
+def sessions(dsn: str, psql: Callable) -> Callable[[], int]:
+    """Counts the connections that the service has at the server."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'inventory_ws'"
+    )
+    return lambda: psql(query)[0][0]
+
+
+async def until_none(sessions: Callable[[], int]) -> None:
+    async with asyncio.timeout(
+        5
+    ):  # the server finds that a client has gone within a second (client_connection_check_interval)
+        while sessions():
+            await asyncio.sleep(0.05)
+
+
+async def test_end_closes_connections_and_ends_statements(dsn: str, psql: Callable, sessions: Callable) -> None:
+    async with Database(dsn, 3) as db:
+        running = [asyncio.create_task(db.fetch("SELECT pg_sleep(3)", attempts=2)) for _ in range(5)]
+
+        async def listen() -> None:
+            async with db.listen("channel") as conn:
+                await conn.wait_for_notification()
+
+        running.append(asyncio.create_task(listen()))
+        while sessions() < 4:
+            await asyncio.sleep(0.02)
+    async with asyncio.timeout(2):
+        assert all(isinstance(exc, Unavailable) for exc in await asyncio.gather(*running, return_exceptions=True))
+    await until_none(sessions)
+
+
+async def test_no_connection_is_opened_after_the_end(dsn: str, psql: Callable, sessions: Callable) -> None:
+    async with Database(dsn, 3) as db:
+        psql(KILL)
+        with suppress(Unavailable):
+            await db.fetch("SELECT 1")
+        connecting = [asyncio.create_task(db.fetch("SELECT 1", attempts=2)) for _ in range(2)]
+        await asyncio.sleep(0)
+    assert [type(exc) for exc in await asyncio.gather(*connecting, return_exceptions=True)] == [Unavailable] * 2
+    with pytest.raises(Unavailable):
+        await db.fetch("SELECT 1", attempts=2)
+    with pytest.raises(Unavailable):
+        async with db.listen("channel"):
+            pass
+    await until_none(sessions)
+
+
+async def test_start_that_fails_half_way_leaves_no_connection(dsn: str, psql: Callable, sessions: Callable) -> None:
+    psql("CREATE ROLE few LOGIN CONNECTION LIMIT 3")
+    try:
+        with pytest.raises(Unavailable, match="too many connections") as raised:
+            async with Database(make_dsn(dsn, user="few")):
+                pass
+        await until_none(sessions)
+        assert raised, "its frames would keep the connections"
+    finally:
+        psql("DROP ROLE few")
+
+
+async def test_start_that_is_cancelled_leaves_no_connection(dsn: str, sessions: Callable) -> None:
+    db = Database(dsn, 50)
+    starting = asyncio.create_task(db.__aenter__())
+    while sessions() < 3:
+        await asyncio.sleep(0.001)
+    starting.cancel()
+    await asyncio.wait([starting])
+    assert starting.cancelled()
+    await until_none(sessions)

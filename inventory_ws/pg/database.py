@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from operator import index
 from typing import Self
+from weakref import WeakSet
 
 import psycopg2
 from aiohttp import web
@@ -37,18 +38,28 @@ class Database:
             raise ValueError(f"pool_size={size}: at least one connection is needed")
         self._hosts = split_hosts(dsn)
         self._size = size
-        self._idle: list[Connection] = []
         self._slots = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []
+        self._all = WeakSet[Connection]()
+        self._ended = False
 
     async def __aenter__(self) -> Self:
-        """Open the connections. Raises Unavailable."""
-        with translated():
-            async with asyncio.timeout(2 * STATEMENT_TIMEOUT):
-                self._idle = [await self._connect() for _ in range(self._size)]
+        """Open the connections. Raise Unavailable."""
+        try:
+            with translated():
+                async with asyncio.timeout(2 * STATEMENT_TIMEOUT):
+                    while len(self._idle) < self._size:
+                        self._idle.append(await self._connect())
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._close_idle()
+        """Close every connection for good. Statements under way, and later ones, raise Unavailable."""
+        self._ended = True
+        for conn in list(self._all):
+            conn.close()
 
     def _close_idle(self) -> None:
         while self._idle:
@@ -58,10 +69,13 @@ class Database:
         # One host at a time: in non-blocking mode libpq ignores its time limit, and would wait for a dead host for ever.
         hosts = list(self._hosts)
         while True:
+            if self._ended:
+                raise psycopg2.InterfaceError("the service has ended")
             dsn = hosts.pop(0)
             try:
+                self._all.add(conn := Connection(dsn))
                 async with asyncio.timeout(STATEMENT_TIMEOUT / len(self._hosts)):
-                    await (conn := Connection(dsn))
+                    await conn
             except (psycopg2.OperationalError, TimeoutError):
                 if not hosts:
                     raise
