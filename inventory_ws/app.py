@@ -11,8 +11,7 @@ from .live import eventlog, sockets
 from .live.feed import FEED, Feed
 from .live.sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
 from .live.stream import LOG_BEGAN_ANEW
-from .pg.database import DATABASE, POOL_SIZE, Database, end
-from .pg.files import data_folder
+from .pg.database import DATABASE, POOL_SIZE, Database
 from .pg.schema import migrated_database
 from .products.listing import LIST_CACHE
 from .web import handlers, page
@@ -84,7 +83,7 @@ def create_app(
         app.cleanup_ctx.append(_background(lambda: eventlog.prune(app[DATABASE], keep_days, keep_events)))
     app.on_response_prepare.append(expectation)
     app.on_shutdown.append(sockets.shutdown)
-    files = "|".join(re.escape(file.name) for file in data_folder("client").iterdir() if file.suffix != ".html")
+    files = "|".join(map(re.escape, page.file_names()))
     app.add_routes(
         [
             web.get("/api/productos", handlers.list_products),
@@ -115,6 +114,7 @@ def _background(work: Callable[[], Coroutine[None, None, None]]) -> Callable[[we
     async def context(_: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(work())
         yield
-        await end(task)
+        task.cancel()
+        await asyncio.wait([task])
 
     return context

@@ -11,10 +11,9 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from inventory_ws import create_app
-from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database, end
+from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database
 from inventory_ws.pg.errors import Rejected, Unavailable
-from inventory_ws.pg.files import sql_file
-from inventory_ws.pg.schema import apply
+from inventory_ws.pg.schema import apply_schema
 
 from .conftest import PRODUCT, create, error
 from .test_aiopg_fixes import many_files
@@ -32,19 +31,6 @@ async def test_cancelled_task_ends(client: TestClient) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-
-
-async def test_task_that_ignores_a_cancellation_is_cancelled_again() -> None:
-    async def stubborn() -> None:
-        with suppress(asyncio.CancelledError):
-            await asyncio.sleep(60)
-        await asyncio.sleep(60)
-
-    task = asyncio.create_task(stubborn())
-    await asyncio.sleep(0)
-    async with asyncio.timeout(5):
-        await end(task)
-    assert task.cancelled()
 
 
 async def test_value_out_of_range_is_rejected_and_the_pool_recovers(client: TestClient) -> None:
@@ -188,7 +174,7 @@ async def test_role_without_ddl_and_without_schema_is_an_error(empty_dsn: str, s
     admin.cursor().execute("CREATE ROLE nadie LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     try:
         with pytest.raises(PermissionError, match="permission denied"):
-            await apply(Database(make_dsn(empty_dsn, user="nadie")), "CREATE TABLE x ()")
+            await apply_schema(Database(make_dsn(empty_dsn, user="nadie")))
     finally:
         admin.cursor().execute("DROP ROLE nadie")
         admin.close()
@@ -287,7 +273,7 @@ async def test_start_without_a_network_times_out(dsn: str) -> None:
         proxy.open.clear()
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            await apply(Database(proxy.dsn), "SELECT 1")
+            await apply_schema(Database(proxy.dsn))
         assert time.monotonic() - began < 4.5
 
 
@@ -311,7 +297,7 @@ async def test_foreign_table_with_the_same_name_is_an_error_at_start(empty_dsn: 
     with closing(psycopg2.connect(empty_dsn)) as conn, conn, conn.cursor() as cursor:
         cursor.execute("CREATE TABLE productos (codigo text)")
     with pytest.raises(ValueError, match="el esquema no cabe"):
-        await apply(Database(empty_dsn), sql_file("schema.sql"))
+        await apply_schema(Database(empty_dsn))
 
 
 KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"

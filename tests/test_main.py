@@ -25,7 +25,7 @@ import pytest
 import zxingcpp
 
 from inventory_ws.cli.main import _socket_limit, parser
-from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.schema import sql_file
 
 from .tools.service import free_port
 

@@ -23,7 +23,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from .. import __version__, create_app
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
-from ..pg.files import sql_file
+from ..pg.schema import sql_file
 from ..web.security import LOOPBACK, bearer
 from . import addresses, embedded
 

@@ -9,7 +9,7 @@ from typing import Self
 from aiohttp import web
 
 from ..pg.connection import Connection
-from ..pg.database import Database, end
+from ..pg.database import Database
 from ..pg.errors import Unavailable
 from . import eventlog
 from .eventlog import LogEntry
@@ -65,7 +65,8 @@ class Feed(Replay):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await end(self._task)
+        self._task.cancel()
+        await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         pause = 0.1

@@ -21,13 +21,6 @@ POOL_SIZE = 8  # connections beside the one that listens
 log = logging.getLogger(__name__)
 
 
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancel a task that uses the database, and wait until it ends."""
-    while not task.done():
-        task.cancel()  # repeatedly: on Python 3.11, asyncio.wait_for (in aiopg's pool) can swallow a cancellation
-        await asyncio.wait([task], timeout=0.1)
-
-
 class Database:
     """PostgreSQL behind a pool of connections."""
 
