@@ -24,7 +24,8 @@ import psycopg2
 import pytest
 import zxingcpp
 
-from inventory_ws.cli.main import _socket_limit, parser
+from inventory_ws.cli.flags import parser
+from inventory_ws.cli.main import _socket_limit
 from inventory_ws.pg.schema import sql_file
 
 from .tools.service import free_port
