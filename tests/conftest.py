@@ -55,6 +55,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 ON_BOTH_LOOPS = (
+    "test_hub.py",
     "test_sockets.py",
     "test_stream.py",
     "test_transports.py",
@@ -155,6 +156,12 @@ async def listen(client: TestClient) -> Listen:
         return ws
 
     return listen
+
+
+@pytest.fixture
+def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a service whose feed only hears bells: it must come before the service in a test's arguments."""
+    monkeypatch.setattr("inventory_ws.live.feed.POLL", 60)
 
 
 async def receive(ws: ClientWebSocketResponse, number: int) -> list[dict[str, Any]]:

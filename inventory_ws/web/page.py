@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aiohttp import hdrs, web
 
-from ..live.sockets import websocket
+from .websocket import websocket
 
 PAGE = web.AppKey("PAGE", tuple[str, str])
 """The title of the page and the currency of prices (ISO 4217); empty texts leave the page as it is."""
