@@ -1,9 +1,10 @@
 import asyncio
+import gc
 import socket
 from collections.abc import Callable, Iterator
 
 import pytest
-from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
@@ -223,3 +224,33 @@ async def test_cancelled_send_of_aiohttp_affects_no_other_socket(
     for _ in range(3):
         await create(client)
     assert [event["id"] for event in await receive(ws, 3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("closes", [True, False])
+async def test_closed_socket_is_freed_without_the_garbage_collector(
+    client: TestClient, closes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full collection over thousands of open sockets stops the service for a third of a second."""
+    monkeypatch.setattr("inventory_ws.web.websocket.HEARTBEAT", 1.0)  # aiohttp's timer refers to the socket
+
+    def kept() -> list[str]:
+        kinds = (web.WebSocketResponse, web.RequestHandler, web.Request)
+        return [type(one).__name__ for one in gc.get_objects() if isinstance(one, kinds)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = kept()
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b'"}')
+        assert len(kept()) == len(before) + 3
+        if closes:
+            writer.write(b"\x88\x80mask")
+            await reader.read()
+        writer.close()
+        async with asyncio.timeout(5):
+            while len(kept()) > len(before):
+                await asyncio.sleep(0.05)
+    finally:
+        gc.enable()
