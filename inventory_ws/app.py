@@ -17,7 +17,7 @@ from .pg.schema import migrated_database
 from .products.listing import LIST_CACHE
 from .web import handlers, page
 from .web.errors import expectation
-from .web.page import PAGE
+from .web.page import TITLE_AND_CURRENCY
 from .web.reading import MAX_BODY
 from .web.security import Authenticate, security
 
@@ -69,7 +69,7 @@ def create_app(
     app[COMPRESS] = compress
     app[HANDSHAKE] = asyncio.Lock()
     app[LIST_CACHE] = {}
-    app[PAGE] = title or "", currency or ""
+    app[TITLE_AND_CURRENCY] = title or "", currency or ""
     app[FEED] = Feed(
         app[DATABASE],
         publish=lambda piece: sockets.publish(app[SOCKETS], piece),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 
-from ..products.models import encode
+from ..products.exact_json import encode
 from .eventlog import LogEntry
 
 TEXT, CLOSE, PONG = 0x1, 0x8, 0xA

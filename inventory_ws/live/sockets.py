@@ -10,7 +10,7 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from pydantic import ValidationError
 
 from ..pg.errors import Unavailable
-from ..web.errors import MESSAGES, Failure
+from ..web.errors import STATUS_MESSAGES, Failure
 from ..web.security import UNAUTHENTICATED, Authenticate
 from .feed import FEED, Feed
 from .frames import FIN, PONG, EventBatch, close_frame, frame, message
@@ -77,7 +77,7 @@ def _check_handshake(request: web.Request) -> None:
         # aiohttp would log the offered protocols, a token among them.
         raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")
     if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
-        raise Failure(400, MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
+        raise Failure(400, STATUS_MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
 
 
 async def _open(

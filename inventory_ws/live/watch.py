@@ -11,7 +11,6 @@ from aiohttp import web
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
 from ..products import listing
-from ..products.models import Page
 from .feed import FEED, Feed
 
 PAGE = 200  # events per query
@@ -54,7 +53,7 @@ async def snapshot(app: web.Application) -> Snapshot:
     await feed.live.wait()
     # Read before the rows: a change in between may be in both, but is not missing from both.
     position = feed.head, feed.epoch
-    rows = (await listing.list_products(app[DATABASE], Page(), (), {})).json
+    rows = (await listing.list_products(app[DATABASE], listing.ListQuery(), (), {})).json
     return Snapshot(json.loads(rows, parse_float=Decimal), *position)
 
 

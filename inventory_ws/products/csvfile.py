@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from .models import NewProduct, ProductChange, decode, encode, explain, number_of
+from .exact_json import decode, encode, number_of
+from .models import NewProduct, ProductChange, explain
 
 MAX_ROWS = 50_000
 MAX_FAULTS = 100

@@ -13,7 +13,8 @@ from ..pg.aiopg_fixes import Params, Row
 from ..pg.connection import STATEMENT_TIMEOUT
 from ..pg.database import Database
 from ..pg.errors import Rejected, Unavailable
-from .models import NewProduct, ProductChange, encode
+from .exact_json import encode
+from .models import NewProduct, ProductChange
 
 REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with STATEMENT_TIMEOUT, four seconds together
 
@@ -22,17 +23,18 @@ Versions = Sequence[datetime] | None
 
 
 class Cause(NamedTuple):
-    """Why a change is made, stored with its event. `actor`: the user. `motivo`: the reason. `clave`: the Idempotency-Key of the
-    request. `huella`: a hash of the request, equal only for the same request."""
+    """Why a change is made, stored with its event. `actor`: the user. `key`: the Idempotency-Key of the request. `fingerprint`: a
+    hash of the request, equal only for the same request."""
 
     actor: str = ""
-    motivo: str = ""
-    clave: str = ""
-    huella: str = ""
+    reason: str = ""
+    key: str = ""
+    fingerprint: str = ""
 
     def text(self) -> str:
-        """As the trigger of the log reads it: JSON without the empty fields."""
-        return encode({name: value for name, value in self._asdict().items() if value})
+        """Return the JSON that the trigger of the log reads, without the empty fields."""
+        names = ("actor", "motivo", "clave", "huella")
+        return encode({name: value for name, value in zip(names, self, strict=True) if value})
 
 
 class KeyReused(Exception):
@@ -40,7 +42,7 @@ class KeyReused(Exception):
 
 
 class Product(NamedTuple):
-    """One product: its id, its JSON in the wire format, and whether it is the stored answer of an earlier request."""
+    """One product: its id, its JSON in the wire format, and whether this is the stored result of an earlier request."""
 
     id: int
     json: str
@@ -48,8 +50,8 @@ class Product(NamedTuple):
 
     @property
     def version(self) -> str:
-        """Its `updated_at`, cut from the end of the JSON, where producto_json() puts it. It is also the ETag."""
-        return self.json[-26:-2]
+        """Return its `updated_at`, which is also the ETag. Within a text, the JSON has this name with escaped quotes only."""
+        return self.json.partition('"updated_at":"')[2].partition('"')[0]
 
 
 async def get_product(db: Database, product_id: int, seconds: float | None = None) -> Product | None:
@@ -83,8 +85,8 @@ async def update_product(
         UPDATE productos SET {", ".join(f"{name} = %({name})s" for name in fields)}
         WHERE id = %(id)s::bigint AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY(%(versions)s))
         """
-    differs = f" AND ({' OR '.join(f'{name} IS DISTINCT FROM %({name})s' for name in fields)})"
-    return await _change(db, sql, {**fields, "id": product_id, "versions": versions}, cause, differs)
+    effective = f" AND ({' OR '.join(f'{name} IS DISTINCT FROM %({name})s' for name in fields)})"
+    return await _change(db, sql, {**fields, "id": product_id, "versions": versions}, cause, effective)
 
 
 async def delete_product(db: Database, product_id: int, versions: Versions, cause: Cause) -> Product | None:
@@ -105,30 +107,33 @@ async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) ->
     return await _change(db, sql, {"id": product_id, "delta": delta}, cause)
 
 
-async def _change(db: Database, sql: str, params: Params, cause: Cause, differs: str = "") -> Product | None:
-    """Execute the change; with a key, only once. `differs`: an SQL condition that is false if the change has no effect.
-
-    The second of two concurrent requests with one key waits for the row. Because of `differs` it then changes nothing, and
-    returns the first answer. If there is none, the change has no effect; it is run without `differs`, to return the product.
-    """
-    if not cause.clave:
+async def _change(db: Database, sql: str, params: Params, cause: Cause, effective: str = "") -> Product | None:
+    """Execute the change; with a key, only once. `effective`: an SQL condition that is false if the change has no effect."""
+    if not cause.key:
         return await _execute(db, sql, params, cause)
     try:
         async with asyncio.timeout(STATEMENT_TIMEOUT):  # for all statements together
-            # The look-up comes first, because a failing INSERT would leave a gap in the ids.
-            if answer := await _find_answer(db, cause):
-                return answer
-            try:
-                made = await _execute(db, sql + differs, params, cause) or await _find_answer(db, cause)
-                if made or not differs:
-                    return made
-                return await _execute(db, sql, params, cause)
-            except Rejected:
-                if answer := await _find_answer(db, cause):
-                    return answer
-                raise
+            return await _change_once(db, sql, params, cause, effective)
     except TimeoutError:
         raise Unavailable("no time is left") from None
+
+
+async def _change_once(db: Database, sql: str, params: Params, cause: Cause, effective: str) -> Product | None:
+    # Before the change, because a failing INSERT would leave a gap in the ids.
+    if first := await _find_first(db, cause):
+        return first
+    try:
+        # A concurrent request with the same key holds the row or the key. This one waits for it here, and then has no effect.
+        if made := await _execute(db, sql + effective, params, cause):
+            return made
+        if first := await _find_first(db, cause):
+            return first
+        # Without any such request: an update to the same values has no effect, but it returns the product.
+        return await _execute(db, sql, params, cause) if effective else None
+    except Rejected:  # also by the unique index of the keys
+        if first := await _find_first(db, cause):
+            return first
+        raise
 
 
 async def _execute(db: Database, sql: str, params: Params, cause: Cause) -> Product | None:
@@ -151,7 +156,7 @@ async def fetch_with_new_ids(db: Database, sql: str, params: Params, seconds: fl
         return await db.fetch(sql, params, seconds=seconds)
 
 
-async def _find_answer(db: Database, cause: Cause) -> Product | None:
+async def _find_first(db: Database, cause: Cause) -> Product | None:
     """Return the result of the first request with the key, or None if there was none. Raises KeyReused."""
     done = await find_event(db, cause)
     return Product(done[1], done[2], replayed=True) if done else None
@@ -159,13 +164,13 @@ async def _find_answer(db: Database, cause: Cause) -> Product | None:
 
 async def find_event(db: Database, cause: Cause) -> Row | None:
     """Return the fingerprint, the product's id and its JSON of the first event with the key, or None. Raises KeyReused."""
-    if not cause.clave:
+    if not cause.key:
         return None
     sql = """
         SELECT huella, producto_id, (mensaje -> CASE tipo WHEN 'PRODUCT_DELETED' THEN 'antes' ELSE 'data' END)::text
         FROM eventos WHERE clave = %(key)s
         """
-    rows = await db.fetch(sql, {"key": cause.clave}, attempts=2)
-    if rows and rows[0][0].partition(" ")[0] != cause.huella:  # an import appends its result
+    rows = await db.fetch(sql, {"key": cause.key}, attempts=2)
+    if rows and rows[0][0].partition(" ")[0] != cause.fingerprint:  # an import appends its result
         raise KeyReused
     return rows[0] if rows else None

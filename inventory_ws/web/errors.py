@@ -9,11 +9,12 @@ from aiohttp.typedefs import LooseHeaders
 from pydantic import ValidationError
 
 from ..pg.errors import Rejected, Unavailable
-from ..products.models import NewProduct, encode, explain
+from ..products.exact_json import encode
+from ..products.models import NewProduct, explain
 from ..products.repository import KeyReused
 
 INVALID = "Datos inválidos"
-MESSAGES = {
+STATUS_MESSAGES = {
     400: "Petición mal formada",
     404: "Ruta no encontrada",
     405: "Método no permitido",
@@ -70,11 +71,11 @@ def answer_to(exc: Exception, request: web.Request) -> web.Response:
         case ValidationError():
             failure = Failure(400, INVALID, errors=explain(exc))
         case KeyReused():
-            failure = Failure(422, MESSAGES[422])
+            failure = Failure(422, STATUS_MESSAGES[422])
         case Unavailable():
-            failure = Failure(503, MESSAGES[503], headers={hdrs.RETRY_AFTER: "1"})
+            failure = Failure(503, STATUS_MESSAGES[503], headers={hdrs.RETRY_AFTER: "1"})
         case web.RequestPayloadError() | ConnectionError():  # a broken body, or a disconnected client
-            failure = Failure(400, MESSAGES[400])
+            failure = Failure(400, STATUS_MESSAGES[400])
         case web.HTTPException() if exc.status < 400:
             raise exc
         case web.HTTPException():
@@ -83,14 +84,14 @@ def answer_to(exc: Exception, request: web.Request) -> web.Response:
             failure = Failure(400, INVALID, errors=faults)
         case _:
             log.error("%s %s failed", request.method, request.rel_url.raw_path, exc_info=exc)
-            failure = Failure(500, MESSAGES[500])
+            failure = Failure(500, STATUS_MESSAGES[500])
     return failure.response
 
 
 def _of_aiohttp(request: web.Request, exc: web.HTTPException) -> Failure:
     headers = {name: exc.headers[name] for name in KEPT if name in exc.headers}
     hint = _without_slash(request) if exc.status == 404 else ""
-    return Failure(exc.status, MESSAGES.get(exc.status, exc.reason) + hint, headers=headers)
+    return Failure(exc.status, STATUS_MESSAGES.get(exc.status, exc.reason) + hint, headers=headers)
 
 
 def _refused(exc: Rejected) -> list[dict[str, str]]:
@@ -113,6 +114,6 @@ def _without_slash(request: web.Request) -> str:
 async def expectation(_: web.Request, response: web.StreamResponse) -> None:
     """Sets the JSON body of 417 responses (unknown `Expect` header), which aiohttp sends before any middleware runs."""
     if isinstance(response, web.HTTPExpectationFailed):
-        response.body = body = encode({"success": False, "message": MESSAGES[417]}).encode()
+        response.body = body = encode({"success": False, "message": STATUS_MESSAGES[417]}).encode()
         response.headers[hdrs.CONTENT_LENGTH] = str(len(body))
         response.content_type = "application/json"

@@ -10,7 +10,7 @@ from typing import TypeVar
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
-from ..products.models import decode
+from ..products.exact_json import decode
 from ..products.repository import Cause, Versions
 from .errors import Failure
 from .security import ACTOR
