@@ -16,7 +16,6 @@ from .pg.files import data_folder
 from .pg.schema import migrated_database
 from .products.listing import LIST_CACHE
 from .web import handlers, page
-from .web.errors import expectation
 from .web.page import TITLE_AND_CURRENCY
 from .web.reading import MAX_BODY
 from .web.security import Authenticate, security
@@ -85,7 +84,6 @@ def create_app(
         )
     if pruned:
         app.cleanup_ctx.append(_background(lambda: eventlog.prune(app[DATABASE], keep_days, keep_events)))
-    app.on_response_prepare.append(expectation)
     app.on_shutdown.append(sockets.shutdown)
     files = "|".join(re.escape(file.name) for file in data_folder("client").iterdir() if file.suffix != ".html")
     app.add_routes(

@@ -47,7 +47,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         autoping=False,  # _listen() answers pings: aiohttp would answer a flood of them before it does anything else
     )
     if UNAUTHENTICATED in request:  # completes the handshake: a page cannot see why one was refused
-        await ws.prepare(request)
+        await _accept(request, ws)
         if request.transport is not None:
             await _end(request.transport, UNAUTHORIZED, "hace falta una clave de acceso")
         return ws
@@ -80,13 +80,21 @@ def _check_handshake(request: web.Request) -> None:
         raise Failure(400, STATUS_MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
 
 
+async def _accept(request: web.Request, ws: web.WebSocketResponse) -> None:
+    """Complete the handshake. Raises Failure if the client has disconnected."""
+    try:
+        await ws.prepare(request)
+    except ConnectionError:
+        raise Failure(400, STATUS_MESSAGES[400]) from None
+
+
 async def _open(
     request: web.Request, ws: web.WebSocketResponse, room: Room, asked: tuple[int, str] | None
 ) -> Stream | None:
     """Completes the handshake and starts the stream: at `asked` (a position and its epoch), or at the head. Returns None
     if the client has disconnected."""
     feed, sockets = request.app[FEED], request.app[SOCKETS]
-    await ws.prepare(request)
+    await _accept(request, ws)
     transport = request.transport
     if transport is None:
         return None
