@@ -7,7 +7,7 @@ from aiohttp.test_utils import TestClient
 from yarl import URL
 
 from inventory_ws import create_app
-from inventory_ws.live.sockets import HANDSHAKE
+from inventory_ws.live.hub import HUB
 from inventory_ws.products import repository
 
 from .conftest import PRODUCT, error
@@ -181,7 +181,7 @@ async def test_client_that_leaves_during_a_request_is_not_an_error(
     runner = web.AppRunner(app)  # aiohttp's TestServer would cancel the handler, which no real server does
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with app[HANDSHAKE]:
+    async with app[HUB].handshake:
         _, writer = await asyncio.open_connection(*runner.addresses[0])
         writer.write(request_)
         await asyncio.sleep(0.1)
