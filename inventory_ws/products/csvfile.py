@@ -20,14 +20,13 @@ NUMBER = re.compile(r"-?[0-9]+([.,][0-9]{1,2})?")
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # a cell that a spreadsheet evaluates, also if it already has apostrophes
 
 Fault = dict[str, str | int]
-Row = dict[str, Any]
 
 
 class Table(NamedTuple):
     """A parsed file of products.
 
     `fields`: its columns that can be written. `rows`: the text of a JSON array. Each row has its number `fila`, the id of the
-    `producto` to change (null: a new product), the valid fields, and `crudo`, the name with its blanks. `faults`: the errors,
+    `producto` to change (null: a new product), its fields, and `crudo`, the name with its blanks. `faults`: the errors,
     as `{"row": 3, "field": "precio", "message": "es obligatorio"}`; the header is row 1.
     """
 
@@ -101,11 +100,11 @@ def _wrong_columns(columns: list[str]) -> list[Fault]:
     return faults + [fault(1, name, "falta esta columna") for name in needed if name not in columns]
 
 
-def _read_row(number: int, cells: dict[str, str], fields: list[str]) -> tuple[Row, list[Fault]]:
+def _read_row(number: int, cells: dict[str, str], fields: list[str]) -> tuple[dict[str, Any], list[Fault]]:
     """Return the row, which counts only if there are no faults, and its faults."""
     new = not cells.get("id")
     values = {name: _value(name, cells[name]) for name in fields if cells[name] or not new}
-    row: Row = {"fila": number, "producto": cells.get("id") or None, "crudo": values.get("nombre")}
+    row = {"fila": number, "producto": cells.get("id") or None, "crudo": values.get("nombre")}
     faults = []
     try:
         row |= (NewProduct if new else ProductChange).model_validate(values).model_dump(exclude_unset=not new)

@@ -18,7 +18,7 @@ DECODER = json.JSONDecoder(
 
 
 def decode(body: bytes) -> Any:
-    """Parse JSON in UTF-8. Raises ValueError."""
+    """Parse JSON in UTF-8. Raise ValueError."""
     try:
         return DECODER.decode(body.decode())
     except (RecursionError, ArithmeticError) as exc:

@@ -54,7 +54,7 @@ def _sql(fields: Sequence[str]) -> str:
 
 
 async def import_products(db: Database, fields: Sequence[str], rows: str, cause: Cause) -> Imported:
-    """Create and change products by the rows of a file (`csvfile.Table`), in one statement: all rows or none. Raises KeyReused,
+    """Create and change products by the rows of a file (`csvfile.Table`), in one statement: all rows or none. Raise KeyReused,
     Rejected or Unavailable."""
     params = {"rows": rows, "cause": cause._replace(fingerprint="").text(), "fingerprint": cause.fingerprint or None}
     if first := await _find_first(db, cause):
@@ -71,6 +71,6 @@ async def import_products(db: Database, fields: Sequence[str], rows: str, cause:
 
 
 async def _find_first(db: Database, cause: Cause) -> Imported | None:
-    """Return the result of the first import with the key, or None if there was none. Raises KeyReused."""
+    """Return the result of the first import with the key, or None if there was none. Raise KeyReused."""
     done = await find_event(db, cause)
     return Imported(done[0].partition(" ")[2], replayed=True) if done else None

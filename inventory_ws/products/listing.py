@@ -1,5 +1,6 @@
 """The SQL of lists of products: as they are, and as they were after an event."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
@@ -9,12 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from ..pg.database import Database
 from .models import STORABLE
 
-ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\%_"})  # special characters of LIKE
-
 
 class ListQuery(BaseModel):
-    """A query for at most `limit` products with ids above `after`. Each word of `q` has to occur in name or description. `at`: the
-    state after that event (None: now)."""
+    """A query for at most `limit` products with ids above `after`. Each word of `q` has to occur in name or description.
+    `at`: the state after that event (None: now)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -109,4 +108,4 @@ def _searched(name: str, description: str) -> str:
 
 def _words(q: str) -> list[str]:
     """Return the LIKE patterns of a search text."""
-    return [f"%{word.translate(ESCAPES)}%" for word in q.split()]
+    return ["%" + re.sub(r"([\\%_])", r"\\\1", word) + "%" for word in q.split()]

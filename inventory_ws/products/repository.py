@@ -1,7 +1,7 @@
 """The SQL of one product: reading it and changing it. PostgreSQL renders the JSON.
 
-The changes are idempotent if their `cause` has a key: they return the result of the first request with the key, and raise
-KeyReused if that request was a different one.
+A change whose `cause` has a key is made once: repeated, it returns the result of the first request with the key. It raises
+KeyReused if that request was a different one. Everything here raises Unavailable, and changes also raise Rejected.
 """
 
 import asyncio
@@ -56,12 +56,8 @@ class Product(NamedTuple):
 
 async def get_product(db: Database, product_id: int, seconds: float | None = None) -> Product | None:
     """Return the product, or None if it does not exist."""
-    rows = await db.fetch(
-        "SELECT p.id, j::text FROM productos AS p, producto_json(p) AS j WHERE p.id = %(id)s::bigint",
-        {"id": product_id},
-        attempts=2,
-        seconds=seconds,
-    )
+    sql = "SELECT p.id, j::text FROM productos AS p, producto_json(p) AS j WHERE p.id = %(id)s::bigint"
+    rows = await db.fetch(sql, {"id": product_id}, attempts=2, seconds=seconds)
     return Product(*rows[0]) if rows else None
 
 
@@ -79,7 +75,7 @@ async def create_product(db: Database, product: NewProduct, cause: Cause) -> Pro
 async def update_product(
     db: Database, product_id: int, change: ProductChange, versions: Versions, cause: Cause
 ) -> Product | None:
-    """Change the fields that are set. Returns None if the product does not exist at one of `versions`."""
+    """Change the fields that are set. Return None if the product does not exist at one of `versions`."""
     fields = change.model_dump(exclude_unset=True)
     sql = f"""
         UPDATE productos SET {", ".join(f"{name} = %({name})s" for name in fields)}
@@ -99,7 +95,7 @@ async def delete_product(db: Database, product_id: int, versions: Versions, caus
 
 
 async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) -> Product | None:
-    """Add `delta` units to the stock. Returns None if the product does not exist or the result is out of range."""
+    """Add `delta` units to the stock. Return None if the product does not exist or the result is out of range."""
     sql = """
         UPDATE productos SET stock = stock + %(delta)s
         WHERE id = %(id)s::bigint AND stock::bigint + %(delta)s BETWEEN 0 AND 2147483647
@@ -137,6 +133,7 @@ async def _change_once(db: Database, sql: str, params: Params, cause: Cause, eff
 
 
 async def _execute(db: Database, sql: str, params: Params, cause: Cause) -> Product | None:
+    """Run the statement and return the product as it is afterwards (deleted: before), or None if it matches no row."""
     sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos) AS j)"
     if any(cause):
         sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # the trigger reads it at COMMIT
@@ -146,8 +143,8 @@ async def _execute(db: Database, sql: str, params: Params, cause: Cause) -> Prod
 
 
 async def fetch_with_new_ids(db: Database, sql: str, params: Params, seconds: float | None = None) -> list[Row]:
-    """Run a statement that may draw ids from the sequence. If an id collides with one that was inserted explicitly, the
-    statement is rolled back and run once more: it draws the next ids."""
+    """Run a statement that may draw ids from the sequence. If one collides with an id that was inserted explicitly, run the
+    statement once more: it draws the next ids."""
     try:
         return await db.fetch(sql, params, seconds=seconds)
     except Rejected as exc:
@@ -157,13 +154,13 @@ async def fetch_with_new_ids(db: Database, sql: str, params: Params, seconds: fl
 
 
 async def _find_first(db: Database, cause: Cause) -> Product | None:
-    """Return the result of the first request with the key, or None if there was none. Raises KeyReused."""
+    """Return the result of the first request with the key, or None if there was none. Raise KeyReused."""
     done = await find_event(db, cause)
     return Product(done[1], done[2], replayed=True) if done else None
 
 
 async def find_event(db: Database, cause: Cause) -> Row | None:
-    """Return the fingerprint, the product's id and its JSON of the first event with the key, or None. Raises KeyReused."""
+    """Return the fingerprint, the product's id and its JSON of the first event with the key, or None. Raise KeyReused."""
     if not cause.key:
         return None
     sql = """

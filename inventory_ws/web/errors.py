@@ -63,7 +63,7 @@ class Failure(Exception):
 
 
 def error_response(exc: Exception, request: web.Request) -> web.Response:
-    """Return the response for an exception that a request has raised. Raises the redirects of aiohttp again."""
+    """Return the response for an exception that a request has raised. Raise the redirects of aiohttp again."""
     match exc:
         case Failure():
             failure = exc

@@ -167,6 +167,7 @@ async def _refusal(request: web.Request, status: int, message: str) -> Failure:
 async def _list_response(
     request: web.Request, query: ListQuery, products: Products, position: int, epoch: str
 ) -> web.Response:
+    """Return the products as JSON or CSV, with the position of the log that they contain, and a link to what follows."""
     if wants_csv(request):
         body = await asyncio.to_thread(csvfile.render, products.json)
         response = web.Response(body=body, headers=CSV)
@@ -180,6 +181,7 @@ async def _list_response(
 
 
 def _response(done: Product | Imported, message: str | None = None, *, status: int = 200) -> web.Response:
+    """Return what was read or done: the product with its version, or the result of an import."""
     says = f'"message":"{message}",' if message else ""
     response = _json_response(f'{{"success":true,{says}"data":{done.json}}}', status)
     if isinstance(done, Product):

@@ -93,7 +93,7 @@ def _check_host_and_origin(
 
 
 async def _identify(request: web.Request, authenticate: Authenticate, open_to_all: Collection[Handler]) -> None:
-    """Store the name of the user under ACTOR. Raises Failure if the request is not allowed."""
+    """Store the name of the user under ACTOR. Raise Failure if the request is not allowed."""
     user = await authenticate(request)
     if isinstance(user, str):
         request[ACTOR] = user
