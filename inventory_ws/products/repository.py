@@ -21,10 +21,12 @@ REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with STATEMEN
 Versions = Sequence[datetime] | None
 """The product versions that a change applies to; None: any version."""
 
+WIRE_NAMES = {"reason": "motivo", "key": "clave", "fingerprint": "huella"}  # of the fields of a Cause
+
 
 class Cause(NamedTuple):
-    """Why a change is made, stored with its event. `actor`: the user. `key`: the Idempotency-Key of the request. `fingerprint`: a
-    hash of the request, equal only for the same request."""
+    """Why a change is made, stored with its event. `actor`: the user. `key`: the Idempotency-Key of the request.
+    `fingerprint`: a hash of the request, equal only for the same request."""
 
     actor: str = ""
     reason: str = ""
@@ -33,8 +35,7 @@ class Cause(NamedTuple):
 
     def text(self) -> str:
         """Return the JSON that the trigger of the log reads, without the empty fields."""
-        names = ("actor", "motivo", "clave", "huella")
-        return encode({name: value for name, value in zip(names, self, strict=True) if value})
+        return encode({WIRE_NAMES.get(name, name): value for name, value in self._asdict().items() if value})
 
 
 class KeyReused(Exception):
