@@ -21,7 +21,7 @@ from .products.listing import LIST_CACHE
 from .web import handlers, page
 from .web.page import TITLE_AND_CURRENCY
 from .web.reading import MAX_BODY
-from .web.security import Authenticate, security
+from .web.security import Authenticate, security, still_allowed
 from .web.websocket import websocket
 
 PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
@@ -72,7 +72,7 @@ def create_app(
     app[LIST_CACHE] = {}
     app[TITLE_AND_CURRENCY] = title or "", currency or ""
     if authenticate:
-        hub.add_work(partial(hub.authenticate_again, authenticate, authenticate_every))
+        hub.add_work(partial(hub.check_logins, partial(still_allowed, authenticate), authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
         hub.add_work(partial(eventlog.prune, db, keep_days, keep_events))
     app.cleanup_ctx.append(migrated_database(pruned))

@@ -163,27 +163,24 @@ class Hub:
             stream.transport.abort()  # the client reconnects and resumes from its own position
             logger.exception("a replay failed")
 
-    async def authenticate_again(self, authenticate: Callable[[web.Request], Awaitable[object]], pause: float) -> None:
-        """Check every open socket again every `pause` seconds, and close those whose authentication fails."""
+    async def check_logins(self, allowed: Callable[[web.Request], Awaitable[bool]], pause: float) -> None:
+        """Ask every `pause` seconds whether the request of each open socket is still `allowed`, and close the others."""
         while True:
             await asyncio.sleep(pause)
             streams = iter(list(self.sockets))
             async with asyncio.TaskGroup() as checks:
                 for _ in range(CHECKS):
-                    checks.create_task(self._check_logins(streams, authenticate))
+                    checks.create_task(self._check(streams, allowed))
 
-    async def _check_logins(
-        self, streams: Iterator[Stream], authenticate: Callable[[web.Request], Awaitable[object]]
-    ) -> None:
+    async def _check(self, streams: Iterator[Stream], allowed: Callable[[web.Request], Awaitable[bool]]) -> None:
         for stream in streams:
             try:
                 async with asyncio.timeout(CHECK_TIMEOUT):
-                    # A copy has no state: what the handshake has cached in the request, such as a session, is read again.
-                    known = await authenticate(stream.request.clone())
+                    still_allowed = await allowed(stream.request)
             except Exception:
                 logger.exception("authenticate raised an exception; the socket stays open")
             else:
-                if not known:
+                if not still_allowed:
                     self.end(stream, UNAUTHORIZED)
             await asyncio.sleep(0)
 
