@@ -175,7 +175,7 @@ BEGIN
         RETURN NULL;
     END IF;
     IF TG_OP = 'UPDATE' THEN
-        -- Column by column: to compare the two rows as JSON takes up to a third of the time of an UPDATE.
+        -- Column by column, because to compare both rows as JSON takes a fifth more CPU. A test fails if a column is missing.
         antes := '{' || concat_ws(',',
             CASE WHEN NEW.nombre <> OLD.nombre THEN '"nombre":' || to_json(OLD.nombre) END,
             CASE WHEN NEW.descripcion IS DISTINCT FROM OLD.descripcion
