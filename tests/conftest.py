@@ -5,7 +5,6 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from psycopg2.extensions import connection
 from xdist.scheduler import LoadScopeScheduling
 
 from inventory_ws import create_app, embedded
-from inventory_ws.files import sql_file
 
-from .tools.databases import empty_database
+from .tools.databases import database, empty_database, template_database
 
 os.environ.setdefault("PATIENCE", "10")  # what a machine that runs all tests gets, which may do more besides
 
@@ -95,12 +93,18 @@ def empty_dsn(server: str) -> Iterator[str]:
         yield dsn
 
 
+@pytest.fixture(scope="session")
+def template(server: str) -> Iterator[str]:
+    """The name of a database with the schema, of which each test gets a copy."""
+    with template_database(server) as name:
+        yield name
+
+
 @pytest.fixture
-def dsn(empty_dsn: str) -> str:
+def dsn(server: str, template: str) -> Iterator[str]:
     """A database with the schema."""
-    with closing(psycopg2.connect(empty_dsn)) as conn, conn.cursor() as cursor:
-        cursor.execute(sql_file("schema.sql"))
-    return empty_dsn
+    with database(server, "inventario_test", template) as dsn:
+        yield dsn
 
 
 Connect = Callable[[], connection]
