@@ -1,12 +1,13 @@
 """A database for a test or a check, which goes with it."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import count
 
 import psycopg2
-from psycopg2.extensions import make_dsn, parse_dsn
+from psycopg2.extensions import cursor, make_dsn, parse_dsn
 
 from inventory_ws.files import sql_file
 
@@ -27,7 +28,17 @@ def empty_database(server: str, prefix: str, template: str = "template1") -> Ite
             try:
                 yield make_dsn(server, dbname=name)
             finally:
+                _await_end_of_sessions(cursor, name)
                 cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _await_end_of_sessions(cursor: cursor, name: str) -> None:
+    """Waits until those that were closed have ended. DROP DATABASE would look for them only every 100 ms."""
+    for _ in range(20):
+        cursor.execute("SELECT FROM pg_stat_activity WHERE datname = %s", (name,))
+        if not cursor.rowcount:
+            break
+        time.sleep(0.005)
 
 
 @contextmanager
