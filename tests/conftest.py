@@ -18,6 +18,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from inventory_ws import create_app, embedded
 
+from .tools.browser import Browsers
 from .tools.databases import database, empty_database, template_database
 
 os.environ.setdefault("PATIENCE", "10")  # what a machine that runs all tests gets, which may do more besides
@@ -65,6 +66,26 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], a
     """What touches transports and file descriptors is tested on uvloop too."""
     loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return loops if item.path.name in ON_BOTH_LOOPS else {"asyncio": loops["asyncio"]}
+
+
+@pytest.fixture(scope="session")
+def browsers() -> Iterator[Browsers]:
+    """Browsers that all tests of this process share."""
+    with asyncio.Runner() as runner:
+        yield (browsers := Browsers(runner))
+        runner.run(browsers.close())
+
+
+@pytest.fixture
+def _function_scoped_runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
+    """The loop of a test. It takes the place of pytest-asyncio's fixture (1.5.0), which lets no test choose the loop of all
+    its fixtures: a test with a browser runs in the browser's loop, any other in a loop of its own."""
+    if "browsers" not in request.fixturenames:
+        yield request.getfixturevalue("_function_scoped_runner")
+        return
+    browsers: Browsers = request.getfixturevalue("browsers")
+    yield browsers.runner
+    browsers.runner.run(browsers.end_test())
 
 
 @pytest.fixture(scope="session")
