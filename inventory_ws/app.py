@@ -7,18 +7,19 @@ from weakref import WeakSet
 
 from aiohttp import web
 
-from . import eventlog, handlers, page, sockets
-from .database import DATABASE, Database, HostPool, end
-from .errors import expectation
-from .feed import FEED, Feed
-from .files import data_folder
-from .listing import LIST_CACHE
-from .page import PAGE
-from .requests import MAX_BODY
-from .schema import migrated_database
-from .security import Authenticate, security
-from .sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
-from .stream import LOG_BEGAN_ANEW
+from .live import eventlog, sockets
+from .live.feed import FEED, Feed
+from .live.sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
+from .live.stream import LOG_BEGAN_ANEW
+from .pg.database import DATABASE, Database, HostPool, end
+from .pg.files import data_folder
+from .pg.schema import migrated_database
+from .products.listing import LIST_CACHE
+from .web import handlers, page
+from .web.errors import expectation
+from .web.page import PAGE
+from .web.reading import MAX_BODY
+from .web.security import Authenticate, security
 
 PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
 

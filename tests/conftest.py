@@ -16,7 +16,8 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import connection
 from xdist.scheduler import LoadScopeScheduling
 
-from inventory_ws import create_app, embedded
+from inventory_ws import create_app
+from inventory_ws.cli import embedded
 
 from .tools.browser import Browsers
 from .tools.databases import database, empty_database, template_database

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from inventory_ws import addresses
+from inventory_ws.cli import addresses
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 INTERFACES = {

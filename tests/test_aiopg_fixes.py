@@ -13,7 +13,7 @@ import pytest
 from psycopg2.errors import NumericValueOutOfRange, QueryCanceled
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from inventory_ws.aiopg_fixes import FixedConnection, acquire, fetch, receive_notifications, release
+from inventory_ws.pg.aiopg_fixes import FixedConnection, acquire, fetch, receive_notifications, release
 
 NOBODY = "host=127.0.0.1 port=1 dbname=x user=x"
 OVERFLOW = "SELECT 2147483647 + 1"

@@ -8,7 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from jsonschema import Draft202012Validator
 
-from inventory_ws.stream import Room
+from inventory_ws.live.stream import Room
 
 from .conftest import create, receive, settled
 from .test_main import ROOT

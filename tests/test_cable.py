@@ -8,7 +8,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from playwright.async_api import Locator, Page, expect
 
 from inventory_ws import create_app
-from inventory_ws.security import bearer
+from inventory_ws.web.security import bearer
 
 from .conftest import create
 from .test_page import EVIL, Visit, browser, card, connected, visit  # noqa: F401

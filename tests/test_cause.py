@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from inventory_ws import Lost, create_app, products, watch
-from inventory_ws.feed import FEED
+from inventory_ws import Lost, create_app, snapshot, watch
+from inventory_ws.live.feed import FEED
 
 from .conftest import PRODUCT, create, error, receive, settled
 from .test_readme import README
@@ -169,7 +169,7 @@ async def test_products_and_watch_together_miss_nothing(client: TestClient, psql
     posts = [create(client) for _ in range(20)]
     tasks = [asyncio.ensure_future(each) for each in (*posts[:10], *writers, *posts[10:])]
     await asyncio.sleep(0.02)
-    rows, position, epoch = await products(client.app)
+    rows, position, epoch = await snapshot(client.app)
     ids = {row["id"]: row["updated_at"] for row in rows}
     await asyncio.gather(*tasks)
     await settled(client, 21)
@@ -191,7 +191,7 @@ async def test_products_include_those_older_than_the_log(client: TestClient, psq
             await asyncio.sleep(0.01)
     with pytest.raises(Lost):
         await anext(watch(client.app, last_event_id=0))
-    rows, position, _ = await products(client.app)
+    rows, position, _ = await snapshot(client.app)
     assert [row["precio"] for row in rows] == [Decimal("0.10")]
     await client.patch("/api/productos/1", json={"stock": 4})
     assert (await anext(watch(client.app, last_event_id=position))).before == {"stock": 10}
@@ -199,4 +199,4 @@ async def test_products_include_those_older_than_the_log(client: TestClient, psq
 
 async def test_products_refuse_the_host_application(dsn: str) -> None:
     with pytest.raises(TypeError, match="not its host"):
-        await products(web.Application())
+        await snapshot(web.Application())

@@ -13,7 +13,8 @@ from aiohttp.test_utils import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inventory_ws import create_app, csvfile
+from inventory_ws import create_app
+from inventory_ws.products import csvfile
 
 from .conftest import Listen, create, error, receive, settled
 

@@ -11,10 +11,10 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from inventory_ws import create_app
-from inventory_ws.database import DATABASE, POOL_SIZE, Database, end
-from inventory_ws.files import sql_file
-from inventory_ws.postgresql_errors import Rejected, Unavailable
-from inventory_ws.schema import apply
+from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database, end
+from inventory_ws.pg.errors import Rejected, Unavailable
+from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.schema import apply
 
 from .conftest import PRODUCT, create, error
 from .test_aiopg_fixes import many_files
@@ -113,7 +113,7 @@ async def test_pool_reconnects_after_all_connections_are_cut(client: TestClient,
 async def test_exhausted_pool_is_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(1)")) for _ in range(POOL_SIZE)]
     await asyncio.sleep(0.1)
-    monkeypatch.setattr("inventory_ws.database.STATEMENT_TIMEOUT", 0.3)
+    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.3)
     await error(await client.get("/api/productos"), 503)
     await asyncio.gather(*busy)
     assert (await client.get("/api/productos")).status == 200
@@ -130,9 +130,9 @@ async def test_listen_without_an_answer_times_out(dsn: str, monkeypatch: pytest.
     async def execute(*_: object) -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr("inventory_ws.database.STATEMENT_TIMEOUT", 0.5)
+    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
     async with Database(dsn) as db, asyncio.timeout(5):
-        monkeypatch.setattr("inventory_ws.database.Connection.execute", execute)
+        monkeypatch.setattr("inventory_ws.pg.database.Connection.execute", execute)
         with pytest.raises(Unavailable):
             async with db.listen("inventory_ws"):
                 pass

@@ -17,8 +17,8 @@ import psutil
 import psycopg2
 import pytest
 
-from inventory_ws import embedded
-from inventory_ws.embedded import EmbeddedError, default_data_dir, postgres
+from inventory_ws.cli import embedded
+from inventory_ws.cli.embedded import EmbeddedError, default_data_dir, postgres
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ SERVICE = """
 import signal
 import sys
 from pathlib import Path
-from inventory_ws.embedded import EmbeddedError, postgres
+from inventory_ws.cli.embedded import EmbeddedError, postgres
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which is ignored where the tests run in the background
 try:
     with postgres(Path(sys.argv[1]), settings={"fsync": "off"}) as dsn:

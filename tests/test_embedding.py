@@ -20,8 +20,8 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from psycopg2.extras import RealDictCursor
 
 import inventory_ws
-from inventory_ws.database import DATABASE
-from inventory_ws.eventlog import prune_events
+from inventory_ws.live.eventlog import prune_events
+from inventory_ws.pg.database import DATABASE
 
 from .conftest import PRODUCT, create, error, settled
 from .test_main import ROOT
@@ -219,7 +219,7 @@ async def test_time_limit_holds_when_the_pool_ignores_it(
     session = connect()
     session.autocommit = False
     session.cursor().execute("UPDATE productos SET stock = 1")
-    monkeypatch.setattr("inventory_ws.database.STATEMENT_TIMEOUT", 0.2)
+    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.2)
     acquire = aiopg.Pool._acquire
 
     async def swallowing(pool: aiopg.Pool) -> aiopg.Connection:

@@ -6,7 +6,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
-from inventory_ws import create_app, repository
+from inventory_ws import create_app
+from inventory_ws.products import repository
 
 from .conftest import PRODUCT, error
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
-from inventory_ws.files import sql_file
+from inventory_ws.pg.files import sql_file
 
 from .conftest import create, healthy, receive, settled, silence
 
@@ -19,7 +19,7 @@ from .conftest import create, healthy, receive, settled, silence
 @pytest.fixture
 def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a service whose feed only hears bells: it must come before the service in a test's arguments."""
-    monkeypatch.setattr("inventory_ws.replay.POLL", 60)
+    monkeypatch.setattr("inventory_ws.live.replay.POLL", 60)
 
 
 async def test_change_reaches_every_open_socket(client: TestClient, listen: Callable) -> None:
@@ -240,7 +240,7 @@ async def test_truncate_makes_every_client_reload(client: TestClient, listen: Ca
 async def test_unfinished_commit_is_reported_by_health(
     client: TestClient, connect: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.feed.BUSY_TIMEOUT", 0.3)
+    monkeypatch.setattr("inventory_ws.live.feed.BUSY_TIMEOUT", 0.3)
     session = connect()
     session.autocommit = False
     session.cursor().execute("INSERT INTO productos (nombre, precio) VALUES ('a', 1); SET CONSTRAINTS ALL IMMEDIATE")

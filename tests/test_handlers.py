@@ -9,8 +9,8 @@ import pytest
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
-from inventory_ws.connection import Connection
-from inventory_ws.files import data_folder
+from inventory_ws.pg.connection import Connection
+from inventory_ws.pg.files import data_folder
 
 from .conftest import PRODUCT, create, error, settled
 
@@ -342,7 +342,7 @@ async def test_body_over_64_kib_is_refused_with_and_without_its_length(client: T
 
 
 async def test_endless_body_times_out(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inventory_ws.requests.BODY_TIMEOUT", 0.2)
+    monkeypatch.setattr("inventory_ws.web.reading.BODY_TIMEOUT", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     writer.write(b"POST /api/productos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
     writer.write(b"Content-Length: 100\r\n\r\n{")

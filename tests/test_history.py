@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import make_dsn
 
 from inventory_ws import Lost, create_app, watch
-from inventory_ws.feed import FEED
+from inventory_ws.live.feed import FEED
 
 from .conftest import PRODUCT, create, healthy, settled
 from .reliability.killed import data_folder, serving
@@ -282,8 +282,8 @@ ELSEWHERE = "UPDATE eventos_epoca SET lugar = '{elsewhere}'"
 async def test_epoch_begun_by_another_instance_is_adopted(
     dsn: str, serve: Serve, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.replay.POLL", 60)
-    monkeypatch.setattr("inventory_ws.connection.Connection.wait_for_notification", lambda _: asyncio.sleep(60))
+    monkeypatch.setattr("inventory_ws.live.replay.POLL", 60)
+    monkeypatch.setattr("inventory_ws.pg.connection.Connection.wait_for_notification", lambda _: asyncio.sleep(60))
     client = await serve(dsn)
     await make(client, 2)
     psql(ELSEWHERE)

@@ -104,5 +104,5 @@ def test_internal_error_is_logged_with_its_traceback(service: Callable, psql: Ca
     ask(one, f"GET /api/productos?q=secreto HTTP/1.1\r\n{OURS}\r\n".encode())
     _, log = one.stop()
     assert [line[1] for line in map(LINE.fullmatch, log.splitlines()) if line] == ["GET /api/productos 500"]
-    assert "ERROR inventory_ws.errors: GET /api/productos failed\nTraceback" in log
+    assert "ERROR inventory_ws.web.errors: GET /api/productos failed\nTraceback" in log
     assert "secreto" not in log

@@ -24,8 +24,8 @@ import psycopg2
 import pytest
 import zxingcpp
 
-from inventory_ws.__main__ import _socket_limit, parser
-from inventory_ws.files import sql_file
+from inventory_ws.cli.main import _socket_limit, parser
+from inventory_ws.pg.files import sql_file
 
 from .tools.service import free_port
 
@@ -252,8 +252,8 @@ from types import SimpleNamespace as Found
 
 import psutil
 
-from inventory_ws import addresses
-from inventory_ws.__main__ import main
+from inventory_ws.cli import addresses
+from inventory_ws.cli.main import main
 
 addresses.FAR = {2: "127.0.0.1"}
 psutil.net_if_stats = lambda: {"wlan0": Found(isup=True, flags="up")}

@@ -15,9 +15,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import BaseModel
 from yarl import URL
 
-from inventory_ws import __version__, create_app, page
-from inventory_ws.product import EventPage, NewProduct, Page, ProductChange, StockMove
-from inventory_ws.security import bearer
+from inventory_ws import __version__, create_app
+from inventory_ws.products.models import EventPage, NewProduct, Page, ProductChange, StockMove
+from inventory_ws.web import page
+from inventory_ws.web.security import bearer
 
 from .conftest import create
 from .test_main import ROOT, service  # noqa: F401

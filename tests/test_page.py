@@ -10,10 +10,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from playwright.async_api import Browser, Page, Route, expect
 
-from inventory_ws import create_app, eventlog
-from inventory_ws.database import DATABASE
-from inventory_ws.security import bearer
-from inventory_ws.sockets import SOCKETS
+from inventory_ws import create_app
+from inventory_ws.live import eventlog
+from inventory_ws.live.sockets import SOCKETS
+from inventory_ws.pg.database import DATABASE
+from inventory_ws.web.security import bearer
 
 from .conftest import create
 from .tools.browser import CHROMIUM, Browsers, chromium

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
-from inventory_ws.database import DATABASE
-from inventory_ws.eventlog import prune_events
-from inventory_ws.listing import list_products_at
-from inventory_ws.product import Page
+from inventory_ws.live.eventlog import prune_events
+from inventory_ws.pg.database import DATABASE
+from inventory_ws.products.listing import list_products_at
+from inventory_ws.products.models import Page
 
 from .conftest import create, error, settled
 

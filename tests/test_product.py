@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from inventory_ws.product import NewProduct, Page, ProductChange, StockMove, decode, explain
+from inventory_ws.products.models import NewProduct, Page, ProductChange, StockMove, decode, explain
 
 
 def faults(model: type, body: str) -> dict[str, str]:

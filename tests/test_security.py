@@ -6,7 +6,7 @@ from aiohttp import WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
-from inventory_ws.security import LOOPBACK, bearer
+from inventory_ws.web.security import LOOPBACK, bearer
 
 from .conftest import PRODUCT, create, error
 

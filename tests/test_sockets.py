@@ -7,10 +7,10 @@ from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
-from inventory_ws.feed import FEED
-from inventory_ws.frames import BATCH_BYTES, frame
-from inventory_ws.sockets import SOCKETS
-from inventory_ws.stream import MAX_BUFFER, Stream
+from inventory_ws.live.feed import FEED
+from inventory_ws.live.frames import BATCH_BYTES, frame
+from inventory_ws.live.sockets import SOCKETS
+from inventory_ws.live.stream import MAX_BUFFER, Stream
 
 from .conftest import create, receive, settled
 
@@ -128,7 +128,7 @@ def stalled(client: TestClient) -> Iterator[socket.socket]:
 async def test_client_that_does_not_read_is_cut_off_and_others_receive_everything(
     client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.stream.STALL_TIMEOUT", 1.0)
+    monkeypatch.setattr("inventory_ws.live.stream.STALL_TIMEOUT", 1.0)
     ws = await listen()
     assert len(client.app[SOCKETS]) == 2
     reading = asyncio.create_task(receive(ws, 1000))
@@ -176,7 +176,7 @@ async def test_client_that_vanishes_is_removed(client: TestClient, listen: Calla
 async def test_shutdown_closes_with_1001_even_without_a_reader(
     client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.stream.CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr("inventory_ws.live.stream.CLOSE_TIMEOUT", 0.2)
     ws = await listen()
     reading = asyncio.create_task(receive(ws, 1000))
     psql(MANY)

@@ -11,11 +11,12 @@ import pytest
 from aiohttp import ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
 
-from inventory_ws import create_app, eventlog
-from inventory_ws.database import DATABASE
-from inventory_ws.feed import FEED
-from inventory_ws.frames import deflated, frame
-from inventory_ws.sockets import SOCKETS
+from inventory_ws import create_app
+from inventory_ws.live import eventlog
+from inventory_ws.live.feed import FEED
+from inventory_ws.live.frames import deflated, frame
+from inventory_ws.live.sockets import SOCKETS
+from inventory_ws.pg.database import DATABASE
 
 from .conftest import create, error, receive, settled, silence
 
@@ -36,7 +37,7 @@ async def ids(ws: ClientWebSocketResponse, number: int) -> list[int]:
 @pytest.fixture
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a service that keeps next to nothing in memory: it must come before the service in a test's arguments."""
-    monkeypatch.setattr("inventory_ws.replay.RECENT", 1)
+    monkeypatch.setattr("inventory_ws.live.replay.RECENT", 1)
 
 
 @pytest.fixture(params=["memory", "database"])

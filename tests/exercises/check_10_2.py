@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 from aiohttp.test_utils import TestClient
 
-from inventory_ws import create_app, security
+from inventory_ws import create_app
+from inventory_ws.web import security
 
 from .conftest import expected, same
 
@@ -27,7 +28,7 @@ async def client(dsn: str, aiohttp_client: Callable) -> TestClient:
 
 def written() -> None:
     there = callable(getattr(security, "tickets", None))
-    assert there, "Se esperaba la función tickets(secret) en inventory_ws/security.py; no existe todavía"
+    assert there, "Se esperaba la función tickets(secret) en inventory_ws/web/security.py; no existe todavía"
 
 
 async def demand(client: TestClient, text: str, status: int, what: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from aiohttp.test_utils import TestClient
 
-from inventory_ws.database import DATABASE
+from inventory_ws.pg.database import DATABASE
 
 from ..conftest import create
 from .conftest import asked, same

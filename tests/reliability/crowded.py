@@ -4,7 +4,7 @@ import asyncio
 import resource
 import time
 
-from inventory_ws.__main__ import KEEPALIVE
+from inventory_ws.cli.main import KEEPALIVE
 
 from ..tools.crowd import crowd
 from ..tools.service import PATIENCE, Figure, Service, database, inventory

@@ -4,8 +4,9 @@ import sys
 
 from aiohttp.web_protocol import RequestHandler
 
-from inventory_ws import __main__ as program
-from inventory_ws import addresses, requests
+from inventory_ws.cli import addresses
+from inventory_ws.cli import main as program
+from inventory_ws.web import reading as requests
 
 LIMIT = 1.0  # seconds
 

@@ -5,7 +5,7 @@ import time
 from contextlib import ExitStack
 from itertools import chain
 
-from inventory_ws.database import POOL_SIZE
+from inventory_ws.pg.database import POOL_SIZE
 
 from ..tools.service import PATIENCE, Figure, Service, database, inventory, percentile
 from .accounts import kept

@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
 
-from inventory_ws.__main__ import KEEPALIVE
-from inventory_ws.stream import STALL_TIMEOUT
+from inventory_ws.cli.main import KEEPALIVE
+from inventory_ws.live.stream import STALL_TIMEOUT
 
 from ..tools.service import PATIENCE, Figure, database, insert, inventory, writer
 from . import impatient

@@ -13,7 +13,7 @@ from aiohttp import web
 from psycopg2.extensions import connection
 
 from inventory_ws import create_app
-from inventory_ws.database import POOL_SIZE
+from inventory_ws.pg.database import POOL_SIZE
 
 from ..tools.service import PATIENCE, Figure, database, inventory, writer
 from .accounts import Accounts, kept

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, ExitStack, closing, suppress
 
 from psycopg2.extensions import connection
 
-from inventory_ws.database import POOL_SIZE
+from inventory_ws.pg.database import POOL_SIZE
 
 from ..tools.client import Client, dial
 from ..tools.service import PATIENCE, Figure, Service, database, insert, inventory, writer

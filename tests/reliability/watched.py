@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 
-from inventory_ws.__main__ import main
+from inventory_ws.cli.main import main
 
 signal.signal(signal.SIGUSR1, lambda *_: print("tasks:", len(asyncio.all_tasks()), flush=True))
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from inventory_ws import embedded
+from inventory_ws.cli import embedded
 
 from . import crowd
 from .service import Figure, temporary

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from inventory_ws import embedded
+from inventory_ws.cli import embedded
 
 
 class Cluster:

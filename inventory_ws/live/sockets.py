@@ -9,12 +9,12 @@ from weakref import WeakSet
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from pydantic import ValidationError
 
-from .errors import MESSAGES, Failure
+from ..pg.errors import Unavailable
+from ..web.errors import MESSAGES, Failure
+from ..web.security import UNAUTHENTICATED, Authenticate
 from .feed import FEED, Feed
 from .frames import FIN, PONG, EventBatch, close_frame, frame, message
-from .postgresql_errors import Unavailable
 from .replay import Lost
-from .security import UNAUTHENTICATED, Authenticate
 from .stream import CLOSE_TIMEOUT, EVERYTHING, MAX_BUFFER, Room, Stream, abort
 
 PROTOCOL = "inventario.v1"

@@ -10,9 +10,9 @@ from typing import TypeVar
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
+from ..products.models import decode
+from ..products.repository import Cause, Versions
 from .errors import Failure
-from .product import decode
-from .repository import Cause, Versions
 from .security import ACTOR
 
 MAX_BODY = 64 * 1024  # bytes

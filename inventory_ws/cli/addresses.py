@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from ipaddress import ip_address
 
-from .stream import STALL_TIMEOUT
+from ..live.stream import STALL_TIMEOUT
 
 QUEUE = 4096  # the listen backlog
 INSIDE = ("br-", "cni", "docker", "podman", "veth", "virbr")  # bridges to containers: not reachable from other machines

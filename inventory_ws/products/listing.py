@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from .database import Database
-from .product import Page
+from ..pg.database import Database
+from .models import Page
 
 ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\%_"})  # special characters of LIKE
 

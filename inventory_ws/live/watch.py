@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from . import listing
-from .database import DATABASE
+from ..pg.database import DATABASE
+from ..pg.errors import Unavailable
+from ..products import listing
+from ..products.models import Page
 from .feed import FEED, Feed
-from .postgresql_errors import Unavailable
-from .product import Page
 
 PAGE = 200  # events per query
 PAUSE = 1.0  # seconds between attempts while PostgreSQL is unavailable
@@ -45,7 +45,7 @@ class Snapshot(NamedTuple):
     epoch: str
 
 
-async def products(app: web.Application) -> Snapshot:
+async def snapshot(app: web.Application) -> Snapshot:
     """Return all products: the state to start from, at first and after Lost. Waits until the service has started.
 
     `app` is what `create_app` returned. Raises Unavailable.
@@ -63,14 +63,14 @@ def watch(app: web.Application, *, last_event_id: int | None = None, epoch: str 
 
     The iteration starts when the service has started, waits while PostgreSQL is unavailable, and never ends by itself.
     `app` is what `create_app` returned. Raises Lost if the log does not hold the events after the position: they were
-    pruned, the table was truncated, or the database was replaced. Start again from `products()` then.
+    pruned, the table was truncated, or the database was replaced. Start again from `snapshot()` then.
     """
     return _events(_feed(app), last_event_id, epoch)
 
 
 def _feed(app: web.Application) -> Feed:
     if FEED not in app:
-        raise TypeError("watch() and products() want the application that create_app() returned, not its host")
+        raise TypeError("watch() and snapshot() want the application that create_app() returned, not its host")
     return app[FEED]
 
 

@@ -6,8 +6,8 @@ import psycopg2
 from aiohttp import web
 
 from .database import DATABASE, Database
+from .errors import Rejected
 from .files import sql_file
-from .postgresql_errors import Rejected
 
 
 def migrated_database(pruning: bool) -> Callable[[web.Application], AsyncIterator[None]]:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from .aiopg_fixes import Params, Row
-from .connection import STATEMENT_TIMEOUT
-from .database import Database
-from .postgresql_errors import Rejected, Unavailable
-from .product import NewProduct, ProductChange, encode
+from ..pg.aiopg_fixes import Params, Row
+from ..pg.connection import STATEMENT_TIMEOUT
+from ..pg.database import Database
+from ..pg.errors import Rejected, Unavailable
+from .models import NewProduct, ProductChange, encode
 
 REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with STATEMENT_TIMEOUT, four seconds together
 

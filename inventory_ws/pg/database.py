@@ -16,7 +16,7 @@ from . import aiopg_fixes
 from .aiopg_fixes import FixedConnection, Params, Row
 from .connection import STATEMENT_TIMEOUT, Connection
 from .dsn import split_hosts
-from .postgresql_errors import Unavailable, translated
+from .errors import Unavailable, translated
 
 HostPool = Callable[[], aiopg.Pool]
 """Returns the pool of a host application. It is called after the host has started."""

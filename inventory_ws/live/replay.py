@@ -7,10 +7,10 @@ from itertools import islice
 from operator import attrgetter
 from typing import NamedTuple
 
+from ..pg.database import Database
+from ..pg.errors import Unavailable
 from . import eventlog
-from .database import Database
 from .frames import FramedEvent
-from .postgresql_errors import Unavailable
 
 RECENT = 1000  # events kept in memory for clients that resume soon
 READERS = 4  # concurrent replays from the database; the rest of the pool (POOL_SIZE) stays free for requests

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..pg.database import Database
+from ..pg.errors import Rejected
 from .csvfile import FIELDS
-from .database import Database
-from .postgresql_errors import Rejected
 from .repository import Cause, fetch_with_new_ids, find_event
 
 IMPORT_TIMEOUT = 60.0  # seconds for a whole file

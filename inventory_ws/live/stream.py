@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import BaseModel, Field
 
+from ..products.models import INT4_MAX
 from .feed import Feed
 from .frames import EventBatch, FramedEvent, close_frame, message
-from .product import INT4_MAX
 from .replay import Lost
 
 MAX_RATE = 20  # messages per second and client

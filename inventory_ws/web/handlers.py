@@ -4,18 +4,19 @@ import asyncio
 
 from aiohttp import hdrs, web
 
-from . import csvfile, eventlog, importing, listing, repository
-from .database import DATABASE
+from ..live import eventlog
+from ..live.feed import FEED
+from ..live.replay import Lost
+from ..live.sockets import SOCKETS
+from ..pg.database import DATABASE
+from ..pg.errors import Unavailable
+from ..products import csvfile, importing, listing, repository
+from ..products.importing import Imported
+from ..products.listing import LIST_CACHE, Products
+from ..products.models import EventPage, NewProduct, Page, ProductChange, StockMove, encode
+from ..products.repository import Product
 from .errors import INVALID, Failure
-from .feed import FEED
-from .importing import Imported
-from .listing import LIST_CACHE, Products
-from .postgresql_errors import Unavailable
-from .product import EventPage, NewProduct, Page, ProductChange, StockMove, encode
-from .replay import Lost
-from .repository import Product
-from .requests import MAX_FILE, read_body, read_cause, read_id, read_model, read_versions, wants_csv
-from .sockets import SOCKETS
+from .reading import MAX_FILE, read_body, read_cause, read_id, read_model, read_versions, wants_csv
 
 JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
 CSV = {

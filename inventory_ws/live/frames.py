@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 
+from ..products.models import encode
 from .eventlog import LogEntry
-from .product import encode
 
 TEXT, CLOSE, PONG = 0x1, 0x8, 0xA
 FIN, RSV1 = 0x80, 0x40

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from .product import NewProduct, ProductChange, decode, encode, explain, number_of
+from .models import NewProduct, ProductChange, decode, encode, explain, number_of
 
 MAX_ROWS = 50_000
 MAX_FAULTS = 100

@@ -4,9 +4,9 @@ import asyncio
 import logging
 from typing import NamedTuple
 
-from .connection import Connection
-from .database import Database
-from .postgresql_errors import Unavailable
+from ..pg.connection import Connection
+from ..pg.database import Database
+from ..pg.errors import Unavailable
 
 PRUNE_EVERY = 30.0  # seconds
 

@@ -7,7 +7,7 @@ from functools import cache
 import aiopg
 
 from .aiopg_fixes import Params, Row, fetch, receive_notifications
-from .postgresql_errors import translated
+from .errors import translated
 
 STATEMENT_TIMEOUT = 3.6  # seconds for a statement and its wait for a connection; the limits in dsn.py must be shorter
 

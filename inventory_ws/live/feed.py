@@ -8,12 +8,12 @@ from typing import Self
 
 from aiohttp import web
 
+from ..pg.connection import Connection
+from ..pg.database import Database, end
+from ..pg.errors import Unavailable
 from . import eventlog
-from .connection import Connection
-from .database import Database, end
 from .eventlog import LogEntry
 from .frames import EventBatch, FramedEvent, batches
-from .postgresql_errors import Unavailable
 from .replay import POLL, Replay
 
 CHANNEL = "inventory_ws"

@@ -7,7 +7,7 @@ from pathlib import Path
 @cache
 def data_folder(name: str) -> Path:
     """Return the path of sql/ or client/: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     return next(folder for folder in (package / name, package.parent / name) if folder.is_dir())
 
 

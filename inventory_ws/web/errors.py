@@ -8,9 +8,9 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import LooseHeaders
 from pydantic import ValidationError
 
-from .postgresql_errors import Rejected, Unavailable
-from .product import NewProduct, encode, explain
-from .repository import KeyReused
+from ..pg.errors import Rejected, Unavailable
+from ..products.models import NewProduct, encode, explain
+from ..products.repository import KeyReused
 
 INVALID = "Datos inválidos"
 MESSAGES = {
