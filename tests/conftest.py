@@ -42,7 +42,17 @@ if (
     os.environ["TMPDIR"] = tempfile.tempdir = MEMORY
 
 
-TOGETHER = ("test_release.py", "test_check_fails_where_nothing_was_done")  # what they share takes long to make
+TOGETHER = (  # what they share takes long to make
+    "test_release.py",
+    "test_check_fails_where_nothing_was_done",
+    "[firefox]",
+    "[webkit]",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs the long tests first: one that was begun last would keep a worker busy after all others had ended."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(optionalhook=True)
