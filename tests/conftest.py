@@ -64,6 +64,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 ON_BOTH_LOOPS = (
+    "test_hub.py",
     "test_sockets.py",
     "test_stream.py",
     "test_transports.py",

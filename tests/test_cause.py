@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import Lost, create_app, snapshot, watch
-from inventory_ws.live.feed import FEED
+from inventory_ws.live.log import LOG
 
 from .conftest import PRODUCT, create, error, receive, settled
 from .test_readme import README
@@ -187,7 +187,7 @@ async def test_products_include_those_older_than_the_log(client: TestClient, psq
     await settled(client, 1)
     psql("SELECT eventos_podar(1, 0)")
     async with asyncio.timeout(10):
-        while not client.app[FEED].floor:
+        while not client.app[LOG].floor:
             await asyncio.sleep(0.01)
     with pytest.raises(Lost):
         await anext(watch(client.app, last_event_id=0))

@@ -19,7 +19,7 @@ from .conftest import create, healthy, receive, settled, silence
 @pytest.fixture
 def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a service whose feed only hears bells: it must come before the service in a test's arguments."""
-    monkeypatch.setattr("inventory_ws.live.replay.POLL", 60)
+    monkeypatch.setattr("inventory_ws.live.log.POLL", 60)
 
 
 async def test_change_reaches_every_open_socket(client: TestClient, listen: Callable) -> None:

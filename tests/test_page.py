@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from inventory_ws import create_app
 from inventory_ws.live import eventlog
-from inventory_ws.live.sockets import SOCKETS
+from inventory_ws.live.hub import SOCKETS
 from inventory_ws.pg.database import DATABASE
 from inventory_ws.web.security import bearer
 
@@ -356,7 +356,7 @@ async def test_filter_of_followed_products_hides_all_others(visit: Visit, client
     await page.get_by_role("button", name="Seguir Teclado", exact=True).click()
     await page.get_by_role("button", name="Solo los que sigo").click()
     await expect(card(page, "Mouse")).to_have_count(0)
-    (room,) = {stream.room.productos for stream in client.app[SOCKETS]}
+    (room,) = {stream.subscription.productos for stream in client.app[SOCKETS]}
     assert room == {1}
     await client.patch("/api/productos/2", json={"stock": 50})
     await client.patch("/api/productos/1", json={"stock": 70})

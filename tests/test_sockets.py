@@ -7,9 +7,9 @@ from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
-from inventory_ws.live.feed import FEED
 from inventory_ws.live.frames import BATCH_BYTES, frame
-from inventory_ws.live.sockets import SOCKETS
+from inventory_ws.live.hub import SOCKETS
+from inventory_ws.live.log import LOG
 from inventory_ws.live.stream import MAX_BUFFER, Stream
 
 from .conftest import create, receive, settled
@@ -55,7 +55,7 @@ async def test_ping_is_answered_with_the_position(client: TestClient, listen: Ca
     await receive(ws, 1)
     await ws.send_json({"type": "PING"})
     (pong,) = await receive(ws, 1)
-    told = {"last_event_id": 1, "epoch": client.app[FEED].epoch}
+    told = {"last_event_id": 1, "epoch": client.app[LOG].epoch}
     assert pong == {"type": "PONG", **told, "timestamp": pong["timestamp"]}
 
 
@@ -161,7 +161,7 @@ async def test_slow_client_misses_nothing_and_becomes_live_again(
     assert [event["id"] for event in await receive(ws, 1001)] == list(range(1, 1002))
     await create(client)
     assert [event["id"] for event in await receive(ws, 1)] == [1002]
-    assert one._catching_up is None
+    assert not one.behind
     assert max(written) < MAX_BUFFER + 10_000, "never more at once than may wait for a client"
 
 
@@ -176,7 +176,7 @@ async def test_client_that_vanishes_is_removed(client: TestClient, listen: Calla
 async def test_shutdown_closes_with_1001_even_without_a_reader(
     client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.live.stream.CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr("inventory_ws.live.hub.CLOSE_TIMEOUT", 0.2)
     ws = await listen()
     reading = asyncio.create_task(receive(ws, 1000))
     psql(MANY)

@@ -1,13 +1,12 @@
-"""The HTTP handlers. Each change has the same order: read the request, call the repository, wake the feed, answer."""
+"""The HTTP handlers. Each change has the same order: read the request, change, answer."""
 
 import asyncio
 
 from aiohttp import hdrs, web
 
 from ..live import eventlog
-from ..live.feed import FEED
-from ..live.replay import Lost
-from ..live.sockets import SOCKETS
+from ..live.hub import HUB, SOCKETS
+from ..live.log import LOG, Lost
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
 from ..products import csvfile, importing, listing, repository
@@ -33,9 +32,9 @@ async def list_products(request: web.Request) -> web.Response:
     if page.at is not None:
         return await _list_past(request, page, page.at)
     known = [] if wants_csv(request) else [tag.value for tag in request.if_none_match or ()]
-    feed = request.app[FEED]
+    log = request.app[LOG]
     # Read before the rows: the client may receive an event that the list already contains, but misses none.
-    position, epoch = feed.head, feed.epoch
+    position, epoch = log.head, log.epoch
     products = await listing.list_products(request.app[DATABASE], page, known, request.app[LIST_CACHE])
     if products.etag in known:
         return web.Response(status=304, headers={hdrs.ETAG: f'W/"{products.etag}"'})
@@ -46,10 +45,10 @@ async def list_products(request: web.Request) -> web.Response:
 
 
 async def _list_past(request: web.Request, page: Page, position: int) -> web.Response:
-    feed = request.app[FEED]
+    log = request.app[LOG]
     try:
-        await feed.check(position, None)
-        epoch = feed.epoch  # read before the rows, so that a client that resumes notices a later epoch
+        await log.check(position, None)
+        epoch = log.epoch  # read before the rows, so that a client that resumes notices a later epoch
         products = await listing.list_products_at(request.app[DATABASE], page)
     except Lost:
         products = None
@@ -73,8 +72,7 @@ async def create_product(request: web.Request) -> web.Response:
     if request.content_type == "text/csv":
         return await _import(request.clone(client_max_size=MAX_FILE))
     new = await read_model(request, NewProduct)
-    product = await repository.create_product(request.app[DATABASE], new, await read_cause(request))
-    request.app[FEED].ring()
+    product = await request.app[HUB].change(repository.create_product, new, await read_cause(request))
     response = _answer(product, "Producto creado exitosamente", status=201)
     response.headers[hdrs.LOCATION] = f"{request.path}/{product.id}"
     return response
@@ -85,10 +83,9 @@ async def _import(request: web.Request) -> web.Response:
     if table.faults:
         raise Failure(400, NOT_IMPORTED, errors=table.faults)
     cause = await read_cause(request, "importación")
-    done = await importing.import_products(request.app[DATABASE], table.fields, table.rows, cause)
+    done = await request.app[HUB].change(importing.import_products, table.fields, table.rows, cause)
     if done.missing:
         raise Failure(400, NOT_IMPORTED, errors=[csvfile.fault(row, "id", "no existe") for row in done.missing])
-    request.app[FEED].ring()
     return _answer(done, "Importación completada")
 
 
@@ -97,47 +94,44 @@ async def update_product(request: web.Request) -> web.Response:
     change = await read_model(request, ProductChange)
     if not change.model_fields_set:
         raise Failure(400, "No hay nada que cambiar")
-    product = await repository.update_product(
-        request.app[DATABASE], read_id(request), change, read_versions(request), await read_cause(request)
+    product = await request.app[HUB].change(
+        repository.update_product, read_id(request), change, read_versions(request), await read_cause(request)
     )
     if product is None:
         raise await _refusal(request, 412, "Alguien cambió este producto antes")
-    request.app[FEED].ring()
     return _answer(product, "Producto actualizado exitosamente")
 
 
 async def delete_product(request: web.Request) -> web.Response:
     """DELETE /api/productos/{id}"""
-    product = await repository.delete_product(
-        request.app[DATABASE], read_id(request), read_versions(request), await read_cause(request)
+    product = await request.app[HUB].change(
+        repository.delete_product, read_id(request), read_versions(request), await read_cause(request)
     )
     if product is None:
         raise await _refusal(request, 412, "Alguien cambió este producto antes")
-    request.app[FEED].ring()
     return _answer(product, "Producto eliminado exitosamente")
 
 
 async def move_stock(request: web.Request) -> web.Response:
     """POST /api/productos/{id}/stock"""
     move = await read_model(request, StockMove)
-    product = await repository.move_stock(
-        request.app[DATABASE], read_id(request), move.delta, await read_cause(request, move.motivo)
+    product = await request.app[HUB].change(
+        repository.move_stock, read_id(request), move.delta, await read_cause(request, move.motivo)
     )
     if product is None:
         reason = "No hay existencias suficientes" if move.delta < 0 else "No caben tantas unidades"
         raise await _refusal(request, 409, reason)
-    request.app[FEED].ring()
     return _answer(product, "Existencias actualizadas exitosamente")
 
 
 async def list_events(request: web.Request) -> web.Response:
     """GET /api/eventos?after=&before=&limit=&producto="""
     page = EventPage.model_validate(dict(request.query))
-    feed = request.app[FEED]
+    log = request.app[LOG]
     events = await eventlog.list_events(
         request.app[DATABASE],
-        after=max(page.after, feed.floor),  # events at or below the floor are gone, or of a former epoch
-        head=min(feed.head, page.before - 1) if page.before else feed.head,
+        after=max(page.after, log.floor),  # events at or below the floor are gone, or of a former epoch
+        head=min(log.head, page.before - 1) if page.before else log.head,
         limit=page.limit,
         product_id=page.producto,
         newest=page.before is not None,
@@ -152,9 +146,9 @@ async def health(request: web.Request) -> web.Response:
         ((database,),) = await state[DATABASE].fetch("SELECT current_setting('transaction_read_only') = 'off'")
     except Unavailable:
         database = False
-    feed = state[FEED]
-    following = feed.live.is_set()
-    data = {"database": database, "feed": following, "sockets": len(state[SOCKETS]), "last_event_id": feed.head}
+    log = state[LOG]
+    following = log.live.is_set()
+    data = {"database": database, "feed": following, "sockets": len(state[SOCKETS]), "last_event_id": log.head}
     if not (database and following):
         raise Failure(503, "El servicio no atiende", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
     return _json(f'{{"success":true,"data":{encode(data)}}}')

@@ -4,8 +4,8 @@ from html import escape
 
 from aiohttp import hdrs, web
 
-from ..live.sockets import websocket
 from ..pg.files import data_folder
+from .websocket import websocket
 
 PAGE = web.AppKey("PAGE", tuple[str, str])
 """The title of the page and the currency of prices (ISO 4217); empty texts leave the page as it is."""

@@ -3,8 +3,8 @@
 import hmac
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Awaitable, Callable, Collection
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from functools import lru_cache, partial
 from ipaddress import ip_address, ip_network
 
 from aiohttp import hdrs, web
@@ -111,6 +111,44 @@ def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
             return False
 
     return is_ours
+
+
+async def still_allowed(authenticate: Authenticate, request: web.Request) -> bool:
+    """Ask `authenticate` again about the request of an open socket, within the middlewares of the host application.
+
+    They are given a copy in which nothing is cached: a session is loaded again, so that a user who has signed out is noticed.
+    Responses with 401 and 403 count as a no, also if they are raised. Raise what else `authenticate` raises.
+    """
+    answers: list[bool | str] = []
+
+    async def ask(request: web.Request) -> web.StreamResponse:
+        answers.append(await authenticate(request))
+        return web.Response()
+
+    again, handler = request.clone(), _within(request.app, (), ask)
+    again.clear()
+    for app in reversed(request.match_info.apps[:-1]):
+        handler = _within(app, app.middlewares, handler)
+    try:
+        response = await handler(again)
+    except (web.HTTPUnauthorized, web.HTTPForbidden):
+        return False
+    return bool(answers[-1]) if answers else response.status not in (401, 403)
+
+
+def _within(app: web.Application, middlewares: Iterable[Middleware], handler: Handler) -> Handler:
+    """Return the handler within middlewares of an application, which is `request.app` for them."""
+    for middleware in reversed(list(middlewares)):
+        handler = partial(middleware, handler=handler)
+
+    async def within(request: web.Request) -> web.StreamResponse:
+        before, request.match_info.current_app = request.match_info.current_app, app
+        try:
+            return await handler(request)
+        finally:
+            request.match_info.current_app = before
+
+    return within
 
 
 def bearer(token: str) -> Authenticate:
