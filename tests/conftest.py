@@ -18,6 +18,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from inventory_ws import create_app
 from inventory_ws.cli import embedded
+from inventory_ws.pg.database import DATABASE
 
 from .tools.browser import Browsers
 from .tools.databases import database, empty_database, template_database
@@ -198,12 +199,27 @@ async def receive(ws: ClientWebSocketResponse, number: int) -> list[dict[str, An
     return [await ws.receive_json(timeout=10) for _ in range(number)]
 
 
-async def silence(ws: ClientWebSocketResponse) -> None:
-    """Sees that everything sent has been received: the answer to a PING is the next message."""
-    await asyncio.sleep(0.3)
-    await ws.send_json({"type": "PING"})
-    message = await ws.receive_json(timeout=5)
-    assert message["type"] == "PONG", message
+async def silence(ws: ClientWebSocketResponse, client: TestClient) -> None:
+    """Sees that the socket receives nothing more of what is in the log now: up to its end, only PINGs are answered."""
+    ((last,),) = await client.app[DATABASE].fetch("SELECT coalesce(max(id), 0) FROM eventos")
+    async with asyncio.timeout(10):
+        while True:
+            await ws.send_json({"type": "PING"})
+            message = await ws.receive_json(timeout=5)
+            assert message["type"] == "PONG", message
+            if message["last_event_id"] >= last:
+                break
+            await asyncio.sleep(0.1)  # more than 20 a second are too many
+
+
+async def waits(psql: Callable[..., list[tuple[Any, ...]]], what: str, number: int = 1) -> None:
+    """Waits until so many sessions on the database wait for something: `Lock`, `PgSleep` or another event of PostgreSQL."""
+    sessions = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND %s IN (wait_event_type, wait_event)"
+    )
+    async with asyncio.timeout(10):
+        while psql(sessions, [what]) != [(number,)]:
+            await asyncio.sleep(0.01)
 
 
 async def settled(client: TestClient, last_event_id: int) -> None:
