@@ -194,6 +194,12 @@ async def listen(client: TestClient) -> Listen:
     return listen
 
 
+@pytest.fixture
+def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a service whose feed only hears bells: it must come before the service in a test's arguments."""
+    monkeypatch.setattr("inventory_ws.live.feed.POLL", 60)
+
+
 async def receive(ws: ClientWebSocketResponse, number: int) -> list[dict[str, Any]]:
     """The next `number` messages of the socket."""
     return [await ws.receive_json(timeout=10) for _ in range(number)]

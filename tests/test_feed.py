@@ -17,12 +17,6 @@ from inventory_ws.pg.files import sql_file
 from .conftest import create, healthy, receive, settled, silence
 
 
-@pytest.fixture
-def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a service whose feed only hears bells: it must come before the service in a test's arguments."""
-    monkeypatch.setattr("inventory_ws.live.log.POLL", 60)
-
-
 async def test_change_reaches_every_open_socket(client: TestClient, listen: Callable) -> None:
     sockets = [await listen("/"), await listen("/ws"), await listen()]
     product = await create(client)

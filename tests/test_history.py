@@ -283,7 +283,7 @@ ELSEWHERE = "UPDATE eventos_epoca SET lugar = '{elsewhere}'"
 async def test_epoch_begun_by_another_instance_is_adopted(
     dsn: str, serve: Serve, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.live.log.POLL", 60)
+    monkeypatch.setattr("inventory_ws.live.feed.POLL", 60)
     monkeypatch.setattr("inventory_ws.pg.connection.Connection.wait_for_notification", lambda _: asyncio.sleep(60))
     client = await serve(dsn)
     await make(client, 2)

@@ -11,9 +11,10 @@ from ..pg.errors import Unavailable
 from . import eventlog
 from .eventlog import LogEntry
 from .frames import EventBatch, batches
-from .log import POLL, Log
+from .log import Log
 
 CHANNEL = "inventory_ws"
+POLL = 2.0  # seconds between reads of the log without a notification: the delay of an event if its notification is lost
 READ_BATCH = 100  # events per query: 100 of the largest arrive within STATEMENT_TIMEOUT on a slow link to PostgreSQL
 GAP_RETRIES = 5  # reads at a gap in the ids before the feed asks for the end of the log, which blocks writers
 GAP_PAUSE = 0.002  # seconds between these reads; most commits take less

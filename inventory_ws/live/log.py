@@ -16,7 +16,7 @@ from .frames import FramedEvent
 
 RECENT = 1000  # events kept in memory for clients that resume soon
 READERS = 4  # concurrent reads of the past from the database; the rest of the pool stays free for requests
-POLL = 2.0  # seconds between reads of the log without a notification: the delay of an event if its notification is lost
+ADOPTION_TIMEOUT = 2.0  # seconds in which the feed has to adopt a new epoch
 
 
 class Lost(Exception):
@@ -113,7 +113,7 @@ class Log:
         before = self.epoch
         self.bell.set()
         try:
-            async with asyncio.timeout(POLL):
+            async with asyncio.timeout(ADOPTION_TIMEOUT):
                 while self.epoch == before:
                     await self.moved.wait()
         except TimeoutError:

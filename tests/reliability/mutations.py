@@ -43,7 +43,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the polling of the log",
-        "inventory_ws/live/replay.py",
+        "inventory_ws/live/feed.py",
         "POLL = 2.0",
         "POLL = 600.0",
         "tests/test_reliability.py -k lost_bell",
