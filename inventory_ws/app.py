@@ -13,8 +13,7 @@ from .live import eventlog
 from .live.hub import HUB, SOCKETS, Hub
 from .live.log import LOG
 from .live.watch import log_of
-from .pg.database import DATABASE, Database, HostPool
-from .pg.files import data_folder
+from .pg.database import DATABASE, POOL_SIZE, Database
 from .pg.schema import migrated_database
 from .products import listing
 from .products.listing import LIST_CACHE
@@ -29,8 +28,8 @@ PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
 
 def create_app(
     *,
-    dsn: str | None = None,
-    pool: HostPool | None = None,
+    dsn: str,
+    pool_size: int = POOL_SIZE,
     hosts: Collection[str] | None = None,
     origins: Collection[str] = (),
     authenticate: Authenticate | None = None,
@@ -45,8 +44,7 @@ def create_app(
     """Return the inventory as an application, to run by itself or for `add_subapp` of a host application.
 
     - `dsn`: the connection string of PostgreSQL, in any format of libpq (`postgresql://user@host/name`).
-    - `pool`: instead of `dsn`, a function that returns the host application's `aiopg.Pool` (`lambda: host[POOL]`). It is
-      called after the host application has started.
+    - `pool_size`: how many connections to PostgreSQL it opens, beside one that listens.
     - `hosts`: allowed names in the `Host` header beside `localhost`, and networks (`10.0.0.0/8`) whose addresses are allowed.
       None: no check, because the host application checks.
     - `origins`: other origins whose pages may use the service (`https://shop.example`; `null` for a page from a file).
@@ -59,13 +57,11 @@ def create_app(
     Start-up raises `inventory_ws.Unavailable` if PostgreSQL does not answer, PermissionError if the role can neither create the
     schema nor use an existing one, and ValueError if the schema does not fit the database.
     """
-    if (dsn is None) == (pool is None):
-        raise TypeError("create_app() wants dsn='postgresql://...', or pool= and a function that returns an aiopg.Pool")
     if not re.fullmatch("([A-Z]{3})?", currency or ""):
         raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
     guard = security(hosts, origins, authenticate, {page.index, page.client_file, handlers.health, websocket})
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
-    app[DATABASE] = db = Database(dsn, pool)
+    app[DATABASE] = db = Database(dsn, pool_size)
     app[HUB] = hub = Hub(db, max_sockets=max_sockets, compress=compress)
     app[LOG] = hub.log
     app[SOCKETS] = hub.sockets
@@ -78,7 +74,7 @@ def create_app(
     app.cleanup_ctx.append(migrated_database(pruned))
     app.cleanup_ctx.append(_live)
     app.on_shutdown.append(_close)
-    files = "|".join(re.escape(file.name) for file in data_folder("client").iterdir() if file.suffix != ".html")
+    files = "|".join(map(re.escape, page.file_names()))
     app.add_routes(
         [
             web.get("/api/productos", handlers.list_products),

@@ -19,7 +19,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from inventory_ws import create_app
 from inventory_ws.cli import embedded
-from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.schema import sql_file
 
 from .tools.databases import empty_database
 

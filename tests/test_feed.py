@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
-from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.schema import sql_file
 
 from .conftest import create, healthy, receive, settled, silence
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg2
 from aiohttp.test_utils import TestClient
 
-from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.schema import sql_file
 
 from ..conftest import create
 from .conftest import asked, expected, heard_event, same
