@@ -17,10 +17,8 @@ from .pg.database import DATABASE, POOL_SIZE, Database
 from .pg.schema import migrated_database
 from .products import listing
 from .products.listing import LIST_CACHE
-from .products.models import Page
 from .web import handlers, page
-from .web.errors import expectation
-from .web.page import PAGE
+from .web.page import TITLE_AND_CURRENCY
 from .web.reading import MAX_BODY
 from .web.security import Authenticate, security, still_allowed
 from .web.websocket import websocket
@@ -68,7 +66,7 @@ def create_app(
     app[LOG] = hub.log
     app[SOCKETS] = hub.sockets
     app[LIST_CACHE] = {}
-    app[PAGE] = title or "", currency or ""
+    app[TITLE_AND_CURRENCY] = title or "", currency or ""
     if authenticate:
         hub.add_work(partial(hub.check_logins, partial(still_allowed, authenticate), authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
@@ -76,7 +74,6 @@ def create_app(
     app.cleanup_ctx.append(migrated_database(pruned))
     app.cleanup_ctx.append(_live)
     app.on_shutdown.append(_close)
-    app.on_response_prepare.append(expectation)
     files = "|".join(map(re.escape, page.file_names()))
     app.add_routes(
         [
@@ -126,5 +123,5 @@ async def snapshot(app: web.Application) -> Snapshot:
     await log.live.wait()
     # Read before the rows: a change in between may be in both, but is not missing from both.
     position = log.head, log.epoch
-    rows = (await listing.list_products(app[DATABASE], Page(), (), {})).json
+    rows = (await listing.list_products(app[DATABASE], listing.ListQuery(), (), {})).json
     return Snapshot(json.loads(rows, parse_float=Decimal), *position)

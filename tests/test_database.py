@@ -15,7 +15,7 @@ from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database
 from inventory_ws.pg.errors import Rejected, Unavailable
 from inventory_ws.pg.schema import apply_schema
 
-from .conftest import PRODUCT, create, error
+from .conftest import PRODUCT, create, error, waits
 from .test_aiopg_fixes import many_files
 
 
@@ -25,9 +25,9 @@ async def test_statement_timeout_raises_unavailable_and_does_not_cancel_the_task
         await client.app[DATABASE].fetch("SELECT pg_sleep(5)")
 
 
-async def test_cancelled_task_ends(client: TestClient) -> None:
+async def test_cancelled_task_ends(client: TestClient, psql: Callable) -> None:
     task = asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(5)"))
-    await asyncio.sleep(0.2)
+    await waits(psql, "PgSleep")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -72,10 +72,12 @@ async def test_lock_timeout_comes_before_the_statement_timeout(client: TestClien
 
 async def test_select_is_retried_once_after_a_lost_connection(client: TestClient, psql: Callable) -> None:
     db = client.app[DATABASE]
-    reads = [db.fetch("SELECT pg_sleep(0.5), 1", attempts=2), db.fetch("SELECT pg_sleep(0.5), 1")]
-    tasks = [asyncio.create_task(read) for read in reads]
-    await asyncio.sleep(0.2)
-    psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+    locked = "SELECT pg_advisory_xact_lock_shared(1), 1"
+    psql("SELECT pg_advisory_lock(1)")
+    tasks = [asyncio.create_task(read) for read in (db.fetch(locked, attempts=2), db.fetch(locked))]
+    await waits(psql, "Lock", 2)
+    psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    psql("SELECT pg_advisory_unlock(1)")
     assert (await tasks[0])[0][1] == 1
     with pytest.raises(Unavailable):
         await tasks[1]
@@ -85,7 +87,7 @@ async def test_pool_reconnects_after_all_connections_are_cut(client: TestClient,
     await create(client)
     busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(2)")) for _ in range(POOL_SIZE)]
     waiting = [asyncio.create_task(client.get("/api/productos/1")) for _ in range(POOL_SIZE)]
-    await asyncio.sleep(0.3)
+    await waits(psql, "PgSleep", POOL_SIZE)
     psql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -96,11 +98,14 @@ async def test_pool_reconnects_after_all_connections_are_cut(client: TestClient,
     assert all(isinstance(exc, Unavailable) for exc in await asyncio.gather(*busy, return_exceptions=True))
 
 
-async def test_exhausted_pool_is_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(1)")) for _ in range(POOL_SIZE)]
-    await asyncio.sleep(0.1)
+async def test_exhausted_pool_is_503(client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    psql("SELECT pg_advisory_lock(1)")
+    locked = "SELECT pg_advisory_xact_lock_shared(1)"
+    busy = [asyncio.create_task(client.app[DATABASE].fetch(locked)) for _ in range(POOL_SIZE)]
+    await waits(psql, "Lock", POOL_SIZE)
     monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.3)
     await error(await client.get("/api/productos"), 503)
+    psql("SELECT pg_advisory_unlock(1)")
     await asyncio.gather(*busy)
     assert (await client.get("/api/productos")).status == 200
 
@@ -125,11 +130,14 @@ async def test_listen_without_an_answer_times_out(dsn: str, monkeypatch: pytest.
 
 
 async def test_more_statements_than_connections_are_all_executed(client: TestClient, psql: Callable) -> None:
-    busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(0.2)")) for _ in range(3 * POOL_SIZE)]
-    await asyncio.sleep(0.1)
+    psql("SELECT pg_advisory_lock(1)")
+    locked = "SELECT pg_advisory_xact_lock_shared(1)"
+    busy = [asyncio.create_task(client.app[DATABASE].fetch(locked)) for _ in range(3 * POOL_SIZE)]
+    await waits(psql, "Lock", POOL_SIZE)
     sessions = psql(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
+    psql("SELECT pg_advisory_unlock(1)")
     await asyncio.gather(*busy)
     assert sessions == [(POOL_SIZE,)]
 
@@ -280,11 +288,12 @@ async def test_start_without_a_network_times_out(dsn: str) -> None:
 async def test_read_only_database_is_503_for_changes(client: TestClient, psql: Callable) -> None:
     await create(client)
     psql(f"ALTER DATABASE {psql('SELECT current_database()')[0][0]} SET default_transaction_read_only = on")
-    psql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    await asyncio.sleep(0.2)
+    others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    pids = [pid for (pid,) in psql(others)]
+    psql("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])
+    async with asyncio.timeout(5):
+        while psql("SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)", [pids]):
+            await asyncio.sleep(0.01)
     await error(await client.delete("/api/productos/1"), 503)
     assert (await client.get("/api/productos/1")).status == 200
     resp = await client.get("/api/salud")

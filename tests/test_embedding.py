@@ -240,8 +240,11 @@ def prefixes(programs: dict[str, Path], word: str) -> list[str]:
     return [name for name in programs if name.startswith("/")] if word == "two" else ["/inventario"]
 
 
-async def is_served(url: str, prefix: str, ready: Callable[[], bool] = lambda: True) -> None:
-    """Sees that the inventory under the prefix has its page, and tells of a change; `session` is the README's user."""
+async def is_served(
+    url: str, prefix: str, ready: Callable[[], bool] = lambda: True, done: Callable[[], bool] = lambda: True
+) -> None:
+    """Sees that the inventory under the prefix has its page, and tells of a change; `session` is the README's user.
+    `ready` and `done`: whether its program waits for the changes, and has heard of them."""
     async with aiohttp.ClientSession(url, cookies={"session": "juan"}) as session:
         async with asyncio.timeout(20):
             while True:
@@ -263,7 +266,10 @@ async def is_served(url: str, prefix: str, ready: Callable[[], bool] = lambda: T
             for stock in (2, 1):
                 async with session.patch(url, json={"stock": stock}) as resp:
                     assert resp.status == 200, await resp.text()
-            await asyncio.sleep(0.5)  # for a second instance to do it too
+        async with asyncio.timeout(20):
+            while not done():
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)  # for a second instance to do it too
 
 
 def run_app(program: Path, port: int) -> list[str]:
@@ -302,17 +308,23 @@ def gunicorn_on_uvloop(program: Path, port: int) -> list[str]:
 )
 @pytest.mark.slow
 def test_programs_of_the_readme_run(programs: dict[str, Path], psql: Callable, word: str, server_of: Callable) -> None:
+    def positions() -> list[int]:
+        """Where the program is in the log, as soon as it has a position."""
+        made = psql("SELECT 1 FROM pg_class WHERE oid = to_regclass('reordered')")
+        return [position for (position,) in psql("SELECT last_event_id FROM reordered")] if made else []
+
     def ready() -> bool:
-        return (
-            word != "watched" or psql("SELECT to_regclass('reordered') IS NOT NULL AND pg_sleep(0.2) IS NOT NULL")[0][0]
-        )
+        return word != "watched" or positions() != []
+
+    def done() -> bool:
+        return word != "watched" or positions() == [psql("SELECT max(id) FROM eventos")[0][0]]
 
     port = free_port()
     command = server_of(programs[word], port)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=HERE)
     try:
         for prefix in prefixes(programs, word):
-            asyncio.run(is_served(f"http://127.0.0.1:{port}", prefix, ready))
+            asyncio.run(is_served(f"http://127.0.0.1:{port}", prefix, ready, done))
         deadline = time.monotonic() + 20
         while "--workers" in command and len(list(programs[word].parent.glob("ready.*"))) < 2:
             assert time.monotonic() < deadline

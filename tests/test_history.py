@@ -186,11 +186,11 @@ async def test_positions_after_the_promotion_of_a_standby(
     client = await serve(make_dsn(cluster.dsn, host=hosts, target_session_attrs="read-write"))
     epoch = client.app[LOG].epoch
     await make(client, 3)
-    await replayed(standby, 3)
+    await replayed(standby, cluster)
     async with shown(client, 2) as screens:
         if tail:
             await make(client, 2)
-            await replayed(standby, 5)
+            await replayed(standby, cluster)
         else:
             run(standby.dsn, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
             async with asyncio.timeout(10):
@@ -213,10 +213,11 @@ async def test_positions_after_the_promotion_of_a_standby(
         assert await honoured(client, position, epoch) == ([*range(position + 1, 6), new] if tail else None)
 
 
-async def replayed(standby: Cluster, event: int) -> None:
-    """Waits until the standby has the event."""
+async def replayed(standby: Cluster, primary: Cluster) -> None:
+    """Waits until the standby has all that its primary has committed. Before that, a table may not be there to be asked."""
+    ((position,),) = run(primary.dsn, "SELECT pg_current_wal_flush_lsn()")
     async with asyncio.timeout(10):
-        while run(standby.dsn, "SELECT max(id) FROM eventos") != [(event,)]:
+        while run(standby.dsn, f"SELECT coalesce(pg_last_wal_replay_lsn() >= '{position}', false)") != [(True,)]:
             await asyncio.sleep(0.02)
 
 

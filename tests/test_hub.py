@@ -168,7 +168,7 @@ async def test_live_stream_that_is_not_at_the_position_before_a_batch_falls_behi
     stream.cursor = 1
     await create(client)
     assert [event["id"] for event in await receive(ws, 2)] == [2, 3]
-    await silence(ws)
+    await silence(ws, client)
 
 
 async def test_stream_that_is_behind_waits_for_postgresql(

@@ -17,7 +17,7 @@ from inventory_ws.pg.database import DATABASE
 from inventory_ws.web.security import bearer
 
 from .conftest import create
-from .tools.browser import CHROMIUM, chromium
+from .tools.browser import CHROMIUM, Browsers, chromium
 
 pytestmark = pytest.mark.slow
 
@@ -25,14 +25,16 @@ GUIDE = Path(__file__).parent / "guide_client.html"
 
 
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+async def browser(browsers: Browsers) -> AsyncIterator[Browser]:
     """Chromium, which is required where REQUIRE_ALL is set, as it is in CI."""
     if CHROMIUM is None:
         if os.environ.get("REQUIRE_ALL"):
             pytest.fail("there is no Chromium")
         pytest.skip("there is no Chromium: the page is not tested")
-    async with chromium() as browser:
-        yield browser
+    browser = await browsers.get(chromium, Browser.is_connected)
+    yield browser
+    for context in browser.contexts:
+        await context.close()
 
 
 Visit = Callable[..., Awaitable[Page]]

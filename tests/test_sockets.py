@@ -116,6 +116,13 @@ HANDSHAKE = (
 MANY = "INSERT INTO productos (nombre, descripcion, precio) SELECT 'p', repeat('x', 9000), n FROM generate_series(1, 1000) n"
 
 
+async def joined(client: TestClient, number: int) -> None:
+    """Waits until the service has so many sockets, also those whose client has not read the welcome."""
+    async with asyncio.timeout(5):
+        while len(client.app[SOCKETS]) != number:
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture
 def stalled(client: TestClient) -> Iterator[socket.socket]:
     """A client that opens a socket and never reads."""
@@ -131,7 +138,7 @@ async def test_client_that_does_not_read_is_cut_off_and_others_receive_everythin
 ) -> None:
     monkeypatch.setattr("inventory_ws.live.stream.STALL_TIMEOUT", 1.0)
     ws = await listen()
-    assert len(client.app[SOCKETS]) == 2
+    await joined(client, 2)
     reading = asyncio.create_task(receive(ws, 1000))
     psql(MANY)
     assert [event["id"] for event in await reading] == list(range(1, 1001))
@@ -217,6 +224,7 @@ async def test_cancelled_send_of_aiohttp_affects_no_other_socket(
 ) -> None:
     """Since aiohttp 3.14 a cancelled send poisons the next one on its connection: the broadcast must not use it."""
     ws = await listen()
+    await joined(client, 2)
     for stream in client.app[SOCKETS]:
         if stream.transport.get_extra_info("peername") == stalled.getsockname():
             with pytest.raises(TimeoutError):

@@ -57,7 +57,7 @@ async def test_resume_continues_after_the_position(source: str, client: TestClie
     assert await ids(ws, 6) == [5, 6, 7, 8, 9, 10]
     await create(client)
     assert await ids(ws, 1) == [11]
-    await silence(ws)
+    await silence(ws, client)
 
 
 async def test_resume_at_the_head_is_live(source: str, client: TestClient) -> None:
@@ -78,7 +78,7 @@ async def test_resume_of_a_long_past_has_no_gap_while_others_write(
     writing = asyncio.gather(*(create(client) for _ in range(100)))
     assert await ids(ws, 3100) == list(range(1, 3101))
     await writing
-    await silence(ws)
+    await silence(ws, client)
 
 
 async def test_replayed_events_equal_the_live_ones_byte_for_byte(
@@ -148,16 +148,24 @@ async def test_position_ahead_of_this_instance_is_recovered(
     """The client comes from another instance, whose feed was faster; it must not hear again what it has."""
     feed = client.app[HUB].feed
     read = feed._read_to_end
+    looks = asyncio.Queue()
+
+    async def look(conn: object) -> bool:
+        looks.put_nowait(conn)
+        return True
+
     monkeypatch.setattr(feed, "_read_consecutive", lambda conn: asyncio.sleep(0, False))
-    monkeypatch.setattr(feed, "_read_to_end", lambda conn: asyncio.sleep(0, True))
+    monkeypatch.setattr(feed, "_read_to_end", look)
+    feed.ring()
+    await looks.get()  # what it had begun to read before is read
     psql("INSERT INTO productos (nombre, precio) VALUES ('a', 1), ('b', 1)")
-    await asyncio.sleep(0.2)
+    await looks.get()
     assert client.app[LOG].head == 0
     ws, welcome = await resume(client, 1)
     assert (welcome["recovered"], welcome["last_event_id"]) == (True, 1)
     monkeypatch.setattr(feed, "_read_to_end", read)
     assert await ids(ws, 1) == [2]
-    await silence(ws)
+    await silence(ws, client)
 
 
 async def test_sockets_cut_at_random_receive_each_event_once(source: str, client: TestClient, psql: Callable) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Protocol
 
 from ..pg.connection import Connection
 from ..pg.database import Database
@@ -25,31 +25,28 @@ BUSY_TIMEOUT = 10.0  # seconds of failed attempts before the feed counts as down
 logger = logging.getLogger(__name__)
 
 
+class Audience(Protocol):
+    """Who hears the feed. The two coroutines wait for no client: they only let the event loop run other tasks."""
+
+    async def publish(self, batch: EventBatch) -> None:
+        """Take the next events; each comes once, in order."""
+
+    async def renew(self) -> None:
+        """Take note that positions continue in a new epoch."""
+
+    def reset(self) -> None:
+        """Take note that the log no longer contains the event that was published last."""
+
+
 class Feed:
     """Follows the end of the log and publishes every event."""
 
-    def __init__(
-        self,
-        db: Database,
-        log: Log,
-        publish: Callable[[EventBatch], Iterator[None]],
-        renew: Callable[[], Iterator[None]],
-        reset: Callable[[], None],
-    ) -> None:
-        """Take the log to move, and what to do with it.
-
-        `publish` receives each event once, in order. `renew` is called when positions continue in a new epoch. Both are
-        iterators that yield to the event loop between parts of their work. `reset` is called when the log no longer
-        contains the event that was published last.
-        """
+    def __init__(self, db: Database, log: Log, audience: Audience) -> None:
         self._db = db
         self._log = log
-        self._publish = publish
-        self._renew = renew
-        self._reset = reset
+        self._audience = audience
         self._own_change = False
-        self.reason = ""
-        """Why it is not live."""
+        self.reason = ""  # why the log is not live
 
     def ring(self) -> None:
         """Wake the feed after a change of this process: it reads the log, then notifies the other instances."""
@@ -175,16 +172,14 @@ class Feed:
         """Adopt the epoch of the database. The feed continues from the head if that position is valid in the new epoch, and
         restarts at `limit` if not."""
         if self._log.continues(epoch, former):
-            for _ in self._renew():
-                await asyncio.sleep(0)
+            await self._audience.renew()
         else:
             self._log.restart(limit)
-            self._reset()
+            self._audience.reset()
 
     async def _publish_all(self, rows: list[LogEntry]) -> None:
         for batch in batches(rows, self._log.head):
             self._log.append(batch.events)
             # A stream that opens meanwhile does not need these events: it starts at the new head.
-            for _ in self._publish(batch):
-                await asyncio.sleep(0)
+            await self._audience.publish(batch)
             await asyncio.sleep(0)

@@ -41,7 +41,7 @@ class Hub:
         """Set `max_sockets`, the number of sockets, and whether they may `compress` (permessage-deflate)."""
         self._db = db
         self.log = Log(db)
-        self.feed = Feed(db, self.log, self._publish, self._renew, self._reset)
+        self.feed = Feed(db, self.log, self)
         self.sockets = WeakSet[Stream]()
         self.max_sockets = max_sockets
         self.compress = compress
@@ -132,21 +132,22 @@ class Hub:
         self._leaving.discard(stream)
         _abort(stream)
 
-    def _publish(self, batch: EventBatch) -> Iterator[None]:
-        """Send the events to every open socket without waiting for any of them; yield after each batch of sockets."""
+    async def publish(self, batch: EventBatch) -> None:
+        """Send the events to every open socket, without waiting for any of them."""
         for number, stream in enumerate(list(self.sockets), 1):
             if not stream.publish(batch):
                 self._replay(stream)
             if number % FANOUT_BATCH == 0:
-                yield
+                await asyncio.sleep(0)
 
-    def _renew(self) -> Iterator[None]:
+    async def renew(self) -> None:
         """Send every open socket its position in the new epoch."""
         for stream in list(self.sockets):
             stream.send(stream.pong())
-            yield
+            await asyncio.sleep(0)
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Close every socket with 1012: its client loads the list and connects again."""
         for stream in list(self.sockets):
             self.end(stream, LOG_BEGAN_ANEW)
 

@@ -8,8 +8,8 @@ from aiohttp import hdrs, web
 
 from .websocket import websocket
 
-PAGE = web.AppKey("PAGE", tuple[str, str])
-"""The title of the page and the currency of prices (ISO 4217); empty texts leave the page as it is."""
+TITLE_AND_CURRENCY = web.AppKey("TITLE_AND_CURRENCY", tuple[str, str])
+"""The title of the page and the currency of its prices (ISO 4217); empty texts leave the page as it is."""
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -32,7 +32,7 @@ async def index(request: web.Request) -> web.StreamResponse:
     # Without the final slash, the page's relative links would miss the prefix of a host application.
     if not request.path.endswith("/"):
         return web.Response(status=308, headers={hdrs.LOCATION: f"{request.rel_url.raw_path}/"})
-    title, currency = request.app[PAGE]
+    title, currency = request.app[TITLE_AND_CURRENCY]
     if not (title or currency):
         return _file("index.html")
     page = (client_folder() / "index.html").read_text("utf-8")
