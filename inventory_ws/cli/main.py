@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the service until SIGTERM or Ctrl+C. Returns the exit status: 2 for errors that the user can correct."""
+    """Run the service until SIGTERM or Ctrl+C. Return the exit status: 2 for errors that the user can correct."""
     args = parser().parse_args(argv)
     if args.command == "schema":
         print(sql_file("schema.sql"), end="")
