@@ -220,9 +220,7 @@ async def silence(ws: ClientWebSocketResponse, client: TestClient) -> None:
 
 async def waits(psql: Callable[..., list[tuple[Any, ...]]], what: str, number: int = 1) -> None:
     """Waits until so many sessions on the database wait for something: `Lock`, `PgSleep` or another event of PostgreSQL."""
-    sessions = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND %s IN (wait_event_type, wait_event)"
-    )
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND %s IN (wait_event_type, wait_event)"
     async with asyncio.timeout(10):
         while psql(sessions, [what]) != [(number,)]:
             await asyncio.sleep(0.01)
