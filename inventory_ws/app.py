@@ -13,15 +13,12 @@ from .live import eventlog
 from .live.hub import HUB, SOCKETS, Hub
 from .live.log import LOG
 from .live.watch import log_of
-from .pg.database import DATABASE, Database, HostPool
-from .pg.files import data_folder
+from .pg.database import DATABASE, POOL_SIZE, Database
 from .pg.schema import migrated_database
 from .products import listing
 from .products.listing import LIST_CACHE
-from .products.models import Page
 from .web import handlers, page
-from .web.errors import expectation
-from .web.page import PAGE
+from .web.page import TITLE_AND_CURRENCY
 from .web.reading import MAX_BODY
 from .web.security import Authenticate, security, still_allowed
 from .web.websocket import websocket
@@ -31,8 +28,8 @@ PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
 
 def create_app(
     *,
-    dsn: str | None = None,
-    pool: HostPool | None = None,
+    dsn: str,
+    pool_size: int = POOL_SIZE,
     hosts: Collection[str] | None = None,
     origins: Collection[str] = (),
     authenticate: Authenticate | None = None,
@@ -47,8 +44,7 @@ def create_app(
     """Return the inventory as an application, to run by itself or for `add_subapp` of a host application.
 
     - `dsn`: the connection string of PostgreSQL, in any format of libpq (`postgresql://user@host/name`).
-    - `pool`: instead of `dsn`, a function that returns the host application's `aiopg.Pool` (`lambda: host[POOL]`). It is
-      called after the host application has started.
+    - `pool_size`: how many connections to PostgreSQL it opens, beside one that listens.
     - `hosts`: allowed names in the `Host` header beside `localhost`, and networks (`10.0.0.0/8`) whose addresses are allowed.
       None: no check, because the host application checks.
     - `origins`: other origins whose pages may use the service (`https://shop.example`; `null` for a page from a file).
@@ -61,18 +57,16 @@ def create_app(
     Start-up raises `inventory_ws.Unavailable` if PostgreSQL does not answer, PermissionError if the role can neither create the
     schema nor use an existing one, and ValueError if the schema does not fit the database.
     """
-    if (dsn is None) == (pool is None):
-        raise TypeError("create_app() wants dsn='postgresql://...', or pool= and a function that returns an aiopg.Pool")
     if not re.fullmatch("([A-Z]{3})?", currency or ""):
         raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
     guard = security(hosts, origins, authenticate, {page.index, page.client_file, handlers.health, websocket})
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
-    app[DATABASE] = db = Database(dsn, pool)
+    app[DATABASE] = db = Database(dsn, pool_size)
     app[HUB] = hub = Hub(db, max_sockets=max_sockets, compress=compress)
     app[LOG] = hub.log
     app[SOCKETS] = hub.sockets
     app[LIST_CACHE] = {}
-    app[PAGE] = title or "", currency or ""
+    app[TITLE_AND_CURRENCY] = title or "", currency or ""
     if authenticate:
         hub.add_work(partial(hub.check_logins, partial(still_allowed, authenticate), authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
@@ -80,8 +74,7 @@ def create_app(
     app.cleanup_ctx.append(migrated_database(pruned))
     app.cleanup_ctx.append(_live)
     app.on_shutdown.append(_close)
-    app.on_response_prepare.append(expectation)
-    files = "|".join(re.escape(file.name) for file in data_folder("client").iterdir() if file.suffix != ".html")
+    files = "|".join(map(re.escape, page.file_names()))
     app.add_routes(
         [
             web.get("/api/productos", handlers.list_products),
@@ -130,5 +123,5 @@ async def snapshot(app: web.Application) -> Snapshot:
     await log.live.wait()
     # Read before the rows: a change in between may be in both, but is not missing from both.
     position = log.head, log.epoch
-    rows = (await listing.list_products(app[DATABASE], Page(), (), {})).json
+    rows = (await listing.list_products(app[DATABASE], listing.ListQuery(), (), {})).json
     return Snapshot(json.loads(rows, parse_float=Decimal), *position)

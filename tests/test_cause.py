@@ -55,6 +55,15 @@ async def test_update_event_has_the_former_values(client: TestClient, change: An
     assert (await last(client, 3))["data"] | PRODUCT == (await last(client, 3))["data"]
 
 
+async def test_update_event_has_the_former_value_of_every_field(client: TestClient) -> None:
+    product = await create(client)
+    fields = product.keys() - {"id", "created_at", "updated_at"}
+    for number, name in enumerate(fields, 2):
+        other = 7 if isinstance(product[name], int | float) else "otro"
+        await client.patch("/api/productos/1", json={name: other})
+        assert (await last(client, number))["antes"] == {name: product[name]}
+
+
 async def test_update_event_has_former_null_and_unusual_texts(client: TestClient) -> None:
     odd = {"nombre": '"}\\', "descripcion": None}
     await create(client, **odd)

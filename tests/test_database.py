@@ -11,10 +11,9 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from inventory_ws import create_app
-from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database, end
+from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database
 from inventory_ws.pg.errors import Rejected, Unavailable
-from inventory_ws.pg.files import sql_file
-from inventory_ws.pg.schema import apply
+from inventory_ws.pg.schema import apply_schema
 
 from .conftest import PRODUCT, create, error, waits
 from .test_aiopg_fixes import many_files
@@ -32,19 +31,6 @@ async def test_cancelled_task_ends(client: TestClient, psql: Callable) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-
-
-async def test_task_that_ignores_a_cancellation_is_cancelled_again() -> None:
-    async def stubborn() -> None:
-        with suppress(asyncio.CancelledError):
-            await asyncio.sleep(60)
-        await asyncio.sleep(60)
-
-    task = asyncio.create_task(stubborn())
-    await asyncio.sleep(0)
-    async with asyncio.timeout(5):
-        await end(task)
-    assert task.cancelled()
 
 
 async def test_value_out_of_range_is_rejected_and_the_pool_recovers(client: TestClient) -> None:
@@ -196,7 +182,7 @@ async def test_role_without_ddl_and_without_schema_is_an_error(empty_dsn: str, s
     admin.cursor().execute("CREATE ROLE nadie LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     try:
         with pytest.raises(PermissionError, match="permission denied"):
-            await apply(Database(make_dsn(empty_dsn, user="nadie")), "CREATE TABLE x ()")
+            await apply_schema(Database(make_dsn(empty_dsn, user="nadie")))
     finally:
         admin.cursor().execute("DROP ROLE nadie")
         admin.close()
@@ -295,7 +281,7 @@ async def test_start_without_a_network_times_out(dsn: str) -> None:
         proxy.open.clear()
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            await apply(Database(proxy.dsn), "SELECT 1")
+            await apply_schema(Database(proxy.dsn))
         assert time.monotonic() - began < 4.5
 
 
@@ -320,7 +306,7 @@ async def test_foreign_table_with_the_same_name_is_an_error_at_start(empty_dsn: 
     with closing(psycopg2.connect(empty_dsn)) as conn, conn, conn.cursor() as cursor:
         cursor.execute("CREATE TABLE productos (codigo text)")
     with pytest.raises(ValueError, match="el esquema no cabe"):
-        await apply(Database(empty_dsn), sql_file("schema.sql"))
+        await apply_schema(Database(empty_dsn))
 
 
 KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -365,3 +351,75 @@ async def test_no_answering_host_is_unavailable_in_time() -> None:
     with silent() as (host, port), pytest.raises(Unavailable):
         async with asyncio.timeout(8), Database(f"host={host},{host} port={port} dbname=x user=x"):
             pass
+
+
+@pytest.fixture
+def sessions(dsn: str, psql: Callable) -> Callable[[], int]:
+    """Counts the connections that the service has at the server."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'inventory_ws'"
+    )
+    return lambda: psql(query)[0][0]
+
+
+async def until_none(sessions: Callable[[], int]) -> None:
+    async with asyncio.timeout(
+        5
+    ):  # the server finds that a client has gone within a second (client_connection_check_interval)
+        while sessions():
+            await asyncio.sleep(0.05)
+
+
+async def test_end_closes_connections_and_ends_statements(dsn: str, psql: Callable, sessions: Callable) -> None:
+    async with Database(dsn, 3) as db:
+        running = [asyncio.create_task(db.fetch("SELECT pg_sleep(3)", attempts=2)) for _ in range(5)]
+
+        async def listen() -> None:
+            async with db.listen("channel") as conn:
+                await conn.wait_for_notification()
+
+        running.append(asyncio.create_task(listen()))
+        while sessions() < 4:
+            await asyncio.sleep(0.02)
+    async with asyncio.timeout(2):
+        assert all(isinstance(exc, Unavailable) for exc in await asyncio.gather(*running, return_exceptions=True))
+    await until_none(sessions)
+
+
+async def test_no_connection_is_opened_after_the_end(dsn: str, psql: Callable, sessions: Callable) -> None:
+    async with Database(dsn, 3) as db:
+        psql(KILL)
+        with suppress(Unavailable):
+            await db.fetch("SELECT 1")
+        connecting = [asyncio.create_task(db.fetch("SELECT 1", attempts=2)) for _ in range(2)]
+        await asyncio.sleep(0)
+    assert [type(exc) for exc in await asyncio.gather(*connecting, return_exceptions=True)] == [Unavailable] * 2
+    with pytest.raises(Unavailable):
+        await db.fetch("SELECT 1", attempts=2)
+    with pytest.raises(Unavailable):
+        async with db.listen("channel"):
+            pass
+    await until_none(sessions)
+
+
+async def test_start_that_fails_half_way_leaves_no_connection(dsn: str, psql: Callable, sessions: Callable) -> None:
+    psql("CREATE ROLE few LOGIN CONNECTION LIMIT 3")
+    try:
+        with pytest.raises(Unavailable, match="too many connections") as raised:
+            async with Database(make_dsn(dsn, user="few")):
+                pass
+        await until_none(sessions)
+        assert raised, "its frames would keep the connections"
+    finally:
+        psql("DROP ROLE few")
+
+
+async def test_start_that_is_cancelled_leaves_no_connection(dsn: str, sessions: Callable) -> None:
+    db = Database(dsn, 50)
+    starting = asyncio.create_task(db.__aenter__())
+    while sessions() < 3:
+        await asyncio.sleep(0.001)
+    starting.cancel()
+    await asyncio.wait([starting])
+    assert starting.cancelled()
+    await until_none(sessions)

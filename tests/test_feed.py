@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
 from inventory_ws.live.log import LOG
-from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.schema import sql_file
 
 from .conftest import create, healthy, receive, settled, silence
 

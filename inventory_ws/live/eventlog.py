@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import BaseModel, Field
 
 from ..pg.connection import Connection
 from ..pg.database import Database
@@ -20,6 +22,16 @@ class LogEntry(NamedTuple):
     type: str
     product_id: int
     message: str
+
+
+class EventQuery(BaseModel):
+    """A query for at most `limit` events with ids above `after`. `before`: only events below it, newest first. `producto`: only
+    events of this product."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 1000
+    after: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    before: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    producto: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
 
 
 class Bounds(NamedTuple):

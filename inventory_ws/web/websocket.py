@@ -12,7 +12,7 @@ from ..live.hub import HUB, UNAUTHORIZED, Hub
 from ..live.log import Log, Lost
 from ..live.stream import EVERYTHING, MAX_BUFFER, Stream, Subscription
 from ..pg.errors import Unavailable
-from .errors import MESSAGES, Failure
+from .errors import STATUS_MESSAGES, Failure
 from .security import UNAUTHENTICATED
 
 PROTOCOL = "inventario.v1"
@@ -35,7 +35,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         autoping=False,  # _listen() answers pings: aiohttp would answer a flood of them before it does anything else
     )
     if UNAUTHENTICATED in request:  # completes the handshake: a page cannot see why one was refused
-        await ws.prepare(request)
+        await _accept(request, ws)
         if request.transport is not None:
             await _refuse(request.transport, UNAUTHORIZED, "hace falta una clave de acceso")
         return ws
@@ -61,7 +61,15 @@ def _check_handshake(request: web.Request) -> None:
         # aiohttp would log the offered protocols, a token among them.
         raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")
     if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
-        raise Failure(400, MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
+        raise Failure(400, STATUS_MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
+
+
+async def _accept(request: web.Request, ws: web.WebSocketResponse) -> None:
+    """Complete the handshake. Raise Failure if the client has disconnected."""
+    try:
+        await ws.prepare(request)
+    except ConnectionError:
+        raise Failure(400, STATUS_MESSAGES[400]) from None
 
 
 async def _open(
@@ -73,7 +81,7 @@ async def _open(
         raise Failure(503, "El servicio se está cerrando", headers={hdrs.RETRY_AFTER: "1"})
     if len(hub.sockets) >= hub.max_sockets:
         raise Failure(503, "Hay demasiados clientes conectados", headers={hdrs.RETRY_AFTER: "5"})
-    await ws.prepare(request)
+    await _accept(request, ws)
     transport = request.transport
     if transport is None:
         return None

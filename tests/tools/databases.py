@@ -9,7 +9,7 @@ from itertools import count
 import psycopg2
 from psycopg2.extensions import cursor, make_dsn, parse_dsn
 
-from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.schema import sql_file
 
 NUMBERS = count(1)
 

@@ -18,7 +18,7 @@ import aiohttp
 import psycopg2
 from psycopg2.extensions import connection
 
-from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.schema import sql_file
 
 from .databases import empty_database
 
