@@ -36,8 +36,8 @@ MUTATIONS = [
     ),
     Mutation(
         "the replay",
-        "inventory_ws/live/sockets.py",
-        "    if stream.cursor < feed.head:\n        stream.catch_up()\n",
+        "inventory_ws/live/hub.py",
+        "        elif stream.cursor < self.log.head:\n            self._replay(stream)\n",
         "",
         "tests/test_stream.py -k resume_continues",
     ),
@@ -107,15 +107,15 @@ MUTATIONS = [
     Mutation(
         "the adoption of a newer epoch",
         "inventory_ws/live/feed.py",
-        "        if epoch != self.epoch:\n            await self._begin(",
-        "        if not self.epoch:\n            await self._begin(",
+        "        if epoch != self._log.epoch:\n            await self._adopt(",
+        "        if not self._log.epoch:\n            await self._adopt(",
         "tests/test_history.py -k restart_of_postgresql",
     ),
     Mutation(
         "the look at the last event that was told",
-        "inventory_ws/live/feed.py",
-        "            if last.payload != self._recent[-1].payload:\n                return None\n",
-        "",
+        "inventory_ws/live/log.py",
+        "return event.payload == self._recent[-1].payload\n",
+        "return True\n",
         "tests/test_history.py -k log_without_its_end",
     ),
     Mutation(
