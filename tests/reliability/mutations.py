@@ -203,6 +203,48 @@ MUTATIONS = [
         "asyncio.timeout(None)",
         "tests/test_database.py -k 'host_that_is_dead'",
     ),
+    Mutation(
+        "the bell of a change that was cancelled",
+        "inventory_ws/live/hub.py",
+        "        except BaseException:\n            self.feed.ring()\n",
+        "        except BaseException:\n",
+        "tests/test_hub.py -k cancelled_is_heard",
+    ),
+    Mutation(
+        "the farewell to a handshake that a shutdown overtakes",
+        "inventory_ws/live/hub.py",
+        "        if self.closing:\n            self.end(stream, WSCloseCode.GOING_AWAY)\n        elif ",
+        "        if ",
+        "tests/test_hub.py -k shutdown_overtakes",
+    ),
+    Mutation(
+        "the position before a batch",
+        "inventory_ws/live/stream.py",
+        "if self.cursor < batch.after or ",
+        "if ",
+        "tests/test_hub.py -k not_at_the_position",
+    ),
+    Mutation(
+        "the wait of a replay for PostgreSQL",
+        "inventory_ws/live/stream.py",
+        "            except Unavailable:\n                await self._until_available()\n                continue\n",
+        "            except ZeroDivisionError:\n                pass\n",
+        "tests/test_hub.py -k behind_waits_for_postgresql",
+    ),
+    Mutation(
+        "the plain frames of a smaller window",
+        "inventory_ws/live/stream.py",
+        "if ws.compress == 15 else",
+        "if ws.compress else",
+        "tests/test_hub.py -k smaller_window",
+    ),
+    Mutation(
+        "the time limit of a login check",
+        "inventory_ws/live/hub.py",
+        "asyncio.timeout(CHECK_TIMEOUT)",
+        "asyncio.timeout(None)",
+        "tests/test_hub.py -k hangs_is_asked_again",
+    ),
 ]
 
 
