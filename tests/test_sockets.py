@@ -136,7 +136,6 @@ def stalled(client: TestClient) -> Iterator[socket.socket]:
 async def test_client_that_does_not_read_is_cut_off_and_others_receive_everything(
     client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.live.stream.STALL_TIMEOUT", 1.0)
     ws = await listen()
     await joined(client, 2)
     reading = asyncio.create_task(receive(ws, 1000))
@@ -147,6 +146,7 @@ async def test_client_that_does_not_read_is_cut_off_and_others_receive_everythin
         MAX_BUFFER + BATCH_BYTES + 10_000
     )  # a slice, which ends with an event, is written where there is room for a byte
     assert all(one.transport.get_write_buffer_size() < most for one in client.app[SOCKETS])
+    monkeypatch.setattr("inventory_ws.live.stream.STALL_TIMEOUT", 0.5)  # the while is over
     async with asyncio.timeout(5):
         while len(client.app[SOCKETS]) > 1:
             await asyncio.sleep(0.01)
