@@ -211,7 +211,7 @@ MUTATIONS = [
         "tests/test_hub.py -k cancelled_is_heard",
     ),
     Mutation(
-        "the farewell to a handshake that a shutdown overtakes",
+        "the farewell to a handshake amid a shutdown",
         "inventory_ws/live/hub.py",
         "        if self.closing:\n            self.end(stream, WSCloseCode.GOING_AWAY)\n        elif ",
         "        if ",
