@@ -34,8 +34,7 @@ def close_frame(code: int, reason: str = "") -> bytes:
 def message_frame(kind: str, **fields: object) -> bytes:
     """Return the frame of a message that is no event of the log."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    told = {"type": kind, **fields, "timestamp": now}
-    return frame(to_json(told))
+    return frame(to_json({"type": kind, **fields, "timestamp": now}))
 
 
 def deflated(payload: bytes) -> bytes:

@@ -107,10 +107,8 @@ class Hub:
     def join(self, stream: Stream) -> None:
         """Add an open socket, which is sent all events above its cursor from now on."""
         self.sockets.add(stream)
-        if self.closing:
+        if self.closing or len(self.sockets) > self.max_sockets:  # since the handshake began
             self.end(stream, WSCloseCode.GOING_AWAY)
-        elif len(self.sockets) > self.max_sockets:  # others have joined during the handshake
-            self.end(stream, WSCloseCode.TRY_AGAIN_LATER)
         elif stream.cursor < self.log.head:
             self._replay(stream)
 

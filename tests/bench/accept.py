@@ -71,11 +71,14 @@ async def main(turns: int, server: str) -> None:
                 figures = await accept(service)
                 await alone(service)
                 found[name].append([*figures, *await reconnect(service)])
-    print(f"{'':28}{'ours':>8}{'bare':>8}{'ours/bare':>11}  turns of ours; of bare")
+    print(f"{'':28}{'ours':>8}{'bare':>8}  turns of ours; of bare")
     for number, row in enumerate(ROWS):
-        ours, theirs = ([figures[number] for figures in found[name]] for name in starts)
-        each = "; ".join(" ".join(f"{figure:.1f}" for figure in turns) for turns in (ours, theirs))
-        print(f"{row:28}{median(ours):8.1f}{median(theirs):8.1f}{median(ours) / median(theirs):11.2f}  {each}")
+        columns = [[figures[number] for figures in found[name]] for name in starts]
+        each = "; ".join(" ".join(f"{figure:.1f}" for figure in column) for column in columns)
+        print(f"{row:28}" + "".join(f"{median(column):8.1f}" for column in columns) + f"  {each}")
+    (cpu, memory, *_), (bare_cpu, bare_memory, *_) = (map(median, zip(*found[name], strict=True)) for name in starts)
+    print(f"accepts a CPU second, of the bare handler's: {bare_cpu / cpu:.2f} (goal 0.95)")
+    print(f"more KiB an idle socket: {memory - bare_memory:.1f} (goal 1.5)")
 
 
 if __name__ == "__main__":
