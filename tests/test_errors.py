@@ -183,12 +183,13 @@ async def test_client_that_leaves_during_a_request_is_not_an_error(
     runner = web.AppRunner(app)  # aiohttp's TestServer would cancel the handler, which no real server does
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with app[HUB].handshake:
-        _, writer = await asyncio.open_connection(*runner.addresses[0])
-        writer.write(request_)
-        await asyncio.sleep(0.1)
-        writer.transport.abort()
-        await asyncio.sleep(0.1)
+    app[HUB].handshakes = asyncio.Semaphore(0)
+    _, writer = await asyncio.open_connection(*runner.addresses[0])
+    writer.write(request_)
+    await asyncio.sleep(0.1)
+    writer.transport.abort()
+    await asyncio.sleep(0.1)
+    app[HUB].handshakes.release()
     await asyncio.sleep(0.1)
     await runner.cleanup()
     assert [record for record in caplog.records if record.name.startswith("inventory_ws")] == []

@@ -84,6 +84,28 @@ async def test_handshake_that_shutdown_overtakes_is_closed_with_1001(dsn: str) -
     assert (await client).endswith(close_frame(1001))
 
 
+async def test_handshakes_that_wait_for_the_host_do_not_exceed_the_limit(dsn: str) -> None:
+    app, preparing = create_app(dsn=dsn, max_sockets=1), asyncio.Event()
+
+    async def slow(request: web.Request, _: web.StreamResponse) -> None:
+        if request.path == "/ws":
+            await preparing.wait()
+
+    app.on_response_prepare.append(slow)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    clients = [asyncio.create_task(shake(runner.addresses[0][1])) for _ in range(3)]
+    await asyncio.sleep(0.2)
+    preparing.set()
+    async with asyncio.timeout(4):
+        while sum(client.done() for client in clients) < 2:
+            await asyncio.sleep(0.01)
+        assert [client.result()[-4:] for client in clients if client.done()] == [close_frame(1001)] * 2
+        await runner.cleanup()
+    await asyncio.gather(*clients)
+
+
 def sockets_of_this_process() -> int:
     """How many file descriptors are sockets."""
     links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]

@@ -1,11 +1,12 @@
 """WebSocket frames (RFC 6455) as a server sends them, each built once for all clients."""
 
-import json
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
+
+from pydantic_core import to_json
 
 from .eventlog import LogEntry
 
@@ -33,8 +34,7 @@ def close_frame(code: int, reason: str = "") -> bytes:
 def message_frame(kind: str, **fields: object) -> bytes:
     """Return the frame of a message that is no event of the log."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    told = {"type": kind, **fields, "timestamp": now}
-    return frame(json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode())
+    return frame(to_json({"type": kind, **fields, "timestamp": now}))
 
 
 def deflated(payload: bytes) -> bytes:

@@ -18,6 +18,7 @@ from .stream import Stream
 
 START_TIMEOUT = 30.0  # seconds until the feed has to be live
 FANOUT_BATCH = 50  # sockets written to before the event loop runs other tasks
+HANDSHAKES = 32  # at most in one loop iteration
 CLOSE_TIMEOUT = 3.0  # seconds for the closing handshake
 CHECKS = 10  # open sockets whose authentication is checked at the same time
 CHECK_TIMEOUT = 10.0  # seconds for one of these checks
@@ -34,7 +35,7 @@ class Hub:
     """Owns the tasks and sockets of the service: nothing that it started outlives its `async with`.
 
     `sockets`: the open ones; a stream is in it until its connection closes. `closing`: further handshakes are refused.
-    `handshake`: held during a handshake; they run one at a time, so that thousands of reconnects do not block other clients.
+    `handshakes`: acquired until the next loop iteration, so that thousands of reconnects do not block other clients.
     """
 
     def __init__(self, db: Database, *, max_sockets: int, compress: bool) -> None:
@@ -46,7 +47,7 @@ class Hub:
         self.max_sockets = max_sockets
         self.compress = compress
         self.closing = False
-        self.handshake = asyncio.Lock()
+        self.handshakes = asyncio.Semaphore(HANDSHAKES)
         self._work: list[Callable[[], Coroutine[Any, Any, None]]] = [self.feed.run]
         self._leaving: set[Stream] = set()
 
@@ -106,7 +107,7 @@ class Hub:
     def join(self, stream: Stream) -> None:
         """Add an open socket, which is sent all events above its cursor from now on."""
         self.sockets.add(stream)
-        if self.closing:
+        if self.closing or len(self.sockets) > self.max_sockets:  # since the handshake began
             self.end(stream, WSCloseCode.GOING_AWAY)
         elif stream.cursor < self.log.head:
             self._replay(stream)

@@ -26,7 +26,10 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     """Serve one client's socket from the handshake to the close."""
     _check_handshake(request)
     hub = request.app[HUB]
-    subscription = _parse_subscription({name: text.split(",") for name, text in request.query.items()})
+    subscription, position = EVERYTHING, None
+    if request.query:
+        subscription = _parse_subscription({name: text.split(",") for name, text in request.query.items()})
+        position = await _position(request, hub.log)
     ws = web.WebSocketResponse(
         heartbeat=HEARTBEAT,
         max_msg_size=MAX_FRAME + 1,
@@ -40,10 +43,9 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         if request.transport is not None:
             await _refuse(request.transport, UNAUTHORIZED, "hace falta una clave de acceso")
         return ws
-    position = await _position(request, hub.log)
-    async with hub.handshake:
-        await asyncio.sleep(0)  # other tasks run between two handshakes
-        stream = await _open(request, ws, hub, subscription, position)
+    await hub.handshakes.acquire()
+    asyncio.get_running_loop().call_soon(hub.handshakes.release)
+    stream = await _open(request, ws, hub, subscription, position)
     if stream is None:
         return ws
     try:
