@@ -146,6 +146,20 @@ async def allow(_: web.Request) -> bool:
     return True
 
 
+async def test_task_that_fails_closes_every_socket_and_refuses_more(client: TestClient, listen: Callable) -> None:
+    """A socket that hears nothing any more must not look alive."""
+    ws = await listen()
+    hub = client.app[HUB]
+
+    async def fail() -> None:
+        raise RuntimeError("a fault of ours")
+
+    hub._tasks.create_task(fail())
+    assert (await ws.receive(timeout=5)).data == 1001
+    assert (await client.get("/ws", headers={"Upgrade": "websocket"})).status in (400, 503)
+    assert (await client.get("/api/salud")).status == 503
+
+
 async def test_start_that_is_cancelled_leaves_nothing(dsn: str, connect: Callable) -> None:
     hidden = connect()
     hidden.autocommit = False
@@ -171,11 +185,31 @@ async def test_change_whose_request_is_cancelled_is_heard_at_once(
 
     async def committed_and_cancelled(db: Any) -> None:
         await db.fetch("INSERT INTO productos (nombre, precio) VALUES ('a', 1)")
-        raise asyncio.CancelledError
+        raise asyncio.CancelledError  # as by the time limit of a host
 
     with pytest.raises(asyncio.CancelledError):
         await hub.change(committed_and_cancelled)
     assert (await ws.receive_json(timeout=5))["id"] == 1
+
+
+async def test_refused_changes_do_not_wake_the_feed(unpolled: None, client: TestClient) -> None:
+    """Without a new event, the feed would ask for the end of the log, for which it blocks writers."""
+    await create(client)
+    await settled(client, 1)
+    rung: list[int] = []
+    client.app[HUB].feed.ring = lambda: rung.append(1)  # type: ignore[method-assign]
+    key = {"Idempotency-Key": "once"}
+    answers = [
+        await client.post("/api/productos/1/stock", json={"delta": -1000}),
+        await client.delete("/api/productos/1", headers={"If-Match": '"2024-01-30T10:00:00.000Z"'}),
+        await client.post("/api/productos", data="id,stock\n9,3", headers={"Content-Type": "text/csv"}),
+        await client.patch("/api/productos/9", json={"stock": 3}),
+    ]
+    assert [(resp.status, len(rung)) for resp in answers] == [(409, 0), (412, 0), (400, 0), (404, 0)]
+    assert (await client.post("/api/productos/1/stock", json={"delta": 1}, headers=key)).status == 200
+    assert len(rung) == 1
+    assert (await client.post("/api/productos/1/stock", json={"delta": 2}, headers=key)).status == 422
+    assert len(rung) == 1
 
 
 async def test_live_stream_that_is_not_at_the_position_before_a_batch_falls_behind(

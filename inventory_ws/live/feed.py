@@ -1,4 +1,4 @@
-"""Reads the log in order and publishes each event to all sockets."""
+"""The feed: it reads the log in order and publishes each event."""
 
 import asyncio
 import logging
@@ -124,7 +124,8 @@ class Feed:
 
     async def _read_to_end(self, conn: Connection) -> bool:
         """Publish all events up to the end of the log. Return False if a commit in progress hides the end."""
-        limit, epoch, self._log.floor = await eventlog.get_bounds(conn)
+        limit, epoch, floor = await eventlog.get_bounds(conn)
+        self._log.floor = floor
         if limit is None:
             return False
         if epoch != self._log.epoch:
@@ -164,14 +165,14 @@ class Feed:
         if rows and epoch != log.epoch:
             return None, False
         log.floor = max(floor, log.floor)
-        if log.head > log.floor and not log.repeats_head(rows):
+        if log.head > log.floor and not log.begins_with_head(rows):
             return None, False
         return [row for row in rows if row.id > log.head], len(rows) > READ_BATCH
 
     async def _adopt(self, epoch: str, limit: int, former: dict[str, int]) -> None:
         """Adopt the epoch of the database. The feed continues from the head if that position is valid in the new epoch, and
         restarts at `limit` if not."""
-        if self._log.continues(epoch, former):
+        if self._log.adopt(epoch, former):
             await self._audience.renew()
         else:
             self._log.restart(limit)

@@ -82,22 +82,23 @@ class Hub:
                 for work in self._work:
                     self._tasks.create_task(work())
         except Exception:
-            logger.exception("a task has failed, so that no change is sent any more")
+            logger.exception("a task has failed: no change is sent any more, and no socket stays open")
+            self.close()
 
     def close(self) -> None:
         """Refuse further sockets, and close all with 1001, which tells clients to reconnect."""
         self.closing = True
         for stream in list(self.sockets):
-            self.end(stream, WSCloseCode.GOING_AWAY)
+            self.disconnect(stream, WSCloseCode.GOING_AWAY)
 
     async def change(
         self, change: Callable[Concatenate[Database, Given], Awaitable[Made]], *args: Given.args, **kwargs: Given.kwargs
     ) -> Made:
-        """Run a change of the database, and wake the feed unless it was refused (None). A change that raises or is cancelled
-        may have been committed: it wakes the feed too."""
+        """Run a change of the database, and wake the feed unless the change was refused (None, or an exception). A change
+        that is cancelled or gets no answer in time may have been committed: it wakes the feed too."""
         try:
             made = await change(self._db, *args, **kwargs)
-        except BaseException:
+        except (Unavailable, asyncio.CancelledError):
             self.feed.ring()
             raise
         if made is not None:
@@ -108,7 +109,7 @@ class Hub:
         """Add an open socket, which is sent all events above its cursor from now on."""
         self.sockets.add(stream)
         if self.closing or len(self.sockets) > self.max_sockets:  # since the handshake began
-            self.end(stream, WSCloseCode.GOING_AWAY)
+            self.disconnect(stream, WSCloseCode.GOING_AWAY)
         elif stream.cursor < self.log.head:
             self._replay(stream)
 
@@ -118,7 +119,7 @@ class Hub:
         # aiohttp closes the connection when the write buffer is empty, which never happens if the peer has vanished.
         self._abort_later(stream)
 
-    def end(self, stream: Stream, code: int) -> None:
+    def disconnect(self, stream: Stream, code: int) -> None:
         """Send a close frame and close the connection; abort it if the client does not react in time."""
         stream.send(close_frame(code))
         stream.transport.close()  # waits for the buffer, which a peer that does not read never drains
@@ -150,7 +151,7 @@ class Hub:
     def reset(self) -> None:
         """Close every socket with 1012: its client loads the list and connects again."""
         for stream in list(self.sockets):
-            self.end(stream, LOG_BEGAN_ANEW)
+            self.disconnect(stream, LOG_BEGAN_ANEW)
 
     def _replay(self, stream: Stream) -> None:
         stream.behind = True  # now, and not when the task starts: events may be published before
@@ -160,7 +161,7 @@ class Hub:
         try:
             await stream.replay()
         except Lost:
-            self.end(stream, LOG_BEGAN_ANEW)
+            self.disconnect(stream, LOG_BEGAN_ANEW)
         except Exception:
             stream.transport.abort()  # the client reconnects and resumes from its own position
             logger.exception("a replay failed")
@@ -183,7 +184,7 @@ class Hub:
                 logger.exception("authenticate raised an exception; the socket stays open")
             else:
                 if not still_allowed:
-                    self.end(stream, UNAUTHORIZED)
+                    self.disconnect(stream, UNAUTHORIZED)
             await asyncio.sleep(0)
 
 

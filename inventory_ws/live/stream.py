@@ -110,7 +110,8 @@ class Stream:
                 continue
             async with self._log.replaying:
                 # Read from memory after the wait for the lock: events may have been published meanwhile.
-                past = past or self._log.recent(self.cursor, REPLAY_BATCH)
+                if past is None:
+                    past = self._log.recent(self.cursor, REPLAY_BATCH)
                 if past and self._write(past.events):
                     self.cursor = past.position
                 await asyncio.sleep(0)

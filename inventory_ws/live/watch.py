@@ -61,7 +61,8 @@ async def _events(log: Log, position: int | None, epoch: str | None) -> AsyncIte
             if position >= log.head:
                 await moved.wait()
                 continue
-            events, position = log.recent(position, WATCH_BATCH) or await log.past(position, WATCH_BATCH)
+            past = log.recent(position, WATCH_BATCH)
+            events, position = past if past is not None else await log.past(position, WATCH_BATCH)
         except Unavailable:
             await asyncio.sleep(RETRY_PAUSE)
         else:

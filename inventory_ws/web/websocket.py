@@ -74,6 +74,8 @@ def _check_handshake(request: web.Request) -> None:
         raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")
     if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
         raise Failure(400, STATUS_MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
+    if request.can_read_body:  # a request whose body was read cannot be asked about again (still_allowed)
+        raise Failure(400, STATUS_MESSAGES[400])
 
 
 async def _accept(request: web.Request, ws: web.WebSocketResponse) -> None:
@@ -85,9 +87,13 @@ async def _accept(request: web.Request, ws: web.WebSocketResponse) -> None:
 
 
 async def _open(
-    request: web.Request, ws: web.WebSocketResponse, hub: Hub, subscription: Subscription, asked: tuple[int, str] | None
+    request: web.Request,
+    ws: web.WebSocketResponse,
+    hub: Hub,
+    subscription: Subscription,
+    resume: tuple[int, str] | None,
 ) -> Stream | None:
-    """Complete the handshake and start the stream: at `asked` (a position and its epoch), or at the head. Return None if the
+    """Complete the handshake and start the stream: at `resume` (a position and its epoch), or at the head. Return None if the
     client has disconnected. Raise Failure."""
     if hub.closing:
         raise Failure(503, "El servicio se está cerrando", headers={hdrs.RETRY_AFTER: "1"})
@@ -98,9 +104,9 @@ async def _open(
     if transport is None:
         return None
     stream = Stream(request, ws, transport, hub.log, subscription)
-    recovered = asked is not None and asked[1] == hub.log.epoch
-    if asked and recovered:
-        stream.cursor = asked[0]
+    recovered = resume is not None and resume[1] == hub.log.epoch  # the epoch may have changed since the check
+    if resume and recovered:
+        stream.cursor = resume[0]
     # No await from here to join(): the client gets every event above the cursor in this message, and none twice.
     told = {"last_event_id": stream.cursor, "epoch": hub.log.epoch, "recovered": recovered}
     stream.send(message_frame("CONNECTION_ESTABLISHED", message="Conectado al servidor WebSocket", **told))
