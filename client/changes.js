@@ -75,7 +75,8 @@ export function editInPlace(host, row, field) {
   editing = { host, editor, field, base: row };
   editor.onkeydown = keyed;
   input.oninput = hint;
-  editor.onfocusout = () => { if (!input.readOnly) save(false); };
+  // Not when the window loses the focus, which leaves the field its own.
+  editor.addEventListener('focusout', () => { if (editing?.editor === editor && document.activeElement !== input && !input.readOnly) save(false); });
   host.append(editor);
   host.classList.add('editing');
   input.select();
@@ -87,7 +88,6 @@ function closeEditor(refocus = false) {
   const { host, editor } = editing;
   editing = null;
   host.classList.remove('editing');
-  editor.onfocusout = null;
   editor.remove();
   if (refocus) (host.matches('[tabindex]') ? host : host.closest('[data-id]')?.querySelector('[data-action=stock-field]'))?.focus();
 }
@@ -134,11 +134,14 @@ async function save(refocus) {
   const mine = editing;
   const input = mine.editor.querySelector('input');
   const { base, field } = mine;
+  const typed = input.value.trim();
   let change;
   try {
     change = meant();
   } catch (problem) {
-    return refocus ? note(problem.message, true) : closeEditor();
+    if (refocus) return note(problem.message, true);
+    if (typed) toast(`${name(base)}: «${short(typed)}» no se ha guardado. ${problem.message}`, { kind: 'error' });
+    return closeEditor();
   }
   if (!change || input.readOnly) return input.readOnly || closeEditor(refocus);
   input.readOnly = true;

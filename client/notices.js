@@ -33,8 +33,8 @@ export function toast(text, { kind = 'info', key = '', action = null } = {}) {
   let timer;
   const hold = () => clearTimeout(timer);
   const release = () => { timer = setTimeout(() => item.remove(), kind === 'error' || action ? 12_000 : 5_000); };
-  item.onpointerenter = item.onfocusin = hold;
-  item.onpointerleave = item.onfocusout = () => { hold(); release(); };
+  for (const type of ['pointerenter', 'focusin']) item.addEventListener(type, hold);
+  for (const type of ['pointerleave', 'focusout']) item.addEventListener(type, () => { hold(); release(); });
   close.onclick = () => item.remove();
   $('toasts').append(item);
   if ($('toasts').childElementCount > 4) $('toasts').firstElementChild.remove();

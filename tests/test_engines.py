@@ -167,6 +167,22 @@ async def test_table_is_sorted_and_edited_in_place(page: Page, client: TestClien
     await page.wait_for(f"{order} === 'árbol,Nube,Ñandú'")
 
 
+async def test_what_is_typed_in_place_is_saved_when_the_field_is_left(page: Page, client: TestClient) -> None:
+    for name in ("Teclado", "Ratón"):
+        await create(client, nombre=name, stock=5)
+    await visit(page, client)
+    await page.click('[data-id="1"] [data-action=stock-field]')
+    for key in ("-", "3"):
+        await page.press(key)
+    await page.click('[data-id="2"] [data-action=stock-field]')
+    await shows(page, f'{CARD}[data-id="1"]', "2 unidades")
+    for key in ("-", "9"):
+        await page.press(key)
+    await page.click("#search")
+    await shows(page, ".toast.error", "Ratón: «-9» no se ha guardado")
+    await lacks(page, ".editor")
+
+
 async def test_file_is_imported_and_a_value_restored(page: Page, client: TestClient, tmp_path: Path) -> None:
     await create(client, nombre="Teclado", precio=10)
     (tmp_path / "lista.csv").write_bytes(
