@@ -1,6 +1,6 @@
 import { cardList } from './cards.js';
 import { attachChanges, editInPlace, recreate, step } from './changes.js';
-import { attach, followKey, keptKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
+import { attach, createRefused, followKey, keptKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
 import { attachFiles, exportRows } from './files.js';
 import { attachHistory, past } from './history.js';
 import { Inventario } from './inventario.js';
@@ -8,6 +8,7 @@ import './keys.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, toast } from './notices.js';
 import { attachProduct, openProduct } from './product.js';
 import { drawTable, productTable } from './table.js';
+import { attachQueue, withMoves, withPending } from './unsent.js';
 import { attachView, follow, followedWithout, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, select, showAll, touch, wanted, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
@@ -20,6 +21,7 @@ function created({ id }) {
   if (isOnlyFollowed()) follow([id], true);
 }
 
+attachQueue(inventory, schedule, createRefused);
 attach(inventory, created);
 attachChanges(inventory, created);
 attachFiles(inventory);
@@ -43,13 +45,13 @@ const ACTIONS = {
   edit: openEdit,
   delete: openDelete,
   events: openProduct,
-  take: (row, button) => step(row, button, -1),
-  add: (row, button) => step(row, button, 1),
+  take: (row) => step(row, -1),
+  add: (row) => step(row, 1),
   'stock-field': (row, button) => editInPlace(button.closest('.product-card').querySelector('.stock'), row, 'stock'),
 };
 
 function act({ target }) {
-  const row = inventory.products.get(Number(target.closest('[data-id]')?.dataset.id));
+  const row = withMoves(inventory.products.get(Number(target.closest('[data-id]')?.dataset.id)));
   if (!row || past() || target.closest('.editor')) return;
   const [button, cell] = [target.closest('[data-action]'), target.closest('[data-edit]')];
   if (button) ACTIONS[button.dataset.action](row, button);
@@ -91,7 +93,7 @@ function schedule() {
 
 function render() {
   scheduled = false;
-  const products = past() ?? inventory.products;
+  const products = past() ?? withPending(inventory.products);
   const { total, rows } = select(products);
   shown = rows;
   cards.draw(isTable() ? [] : rows);
@@ -201,7 +203,7 @@ inventory.addEventListener('estado', ({ detail }) => {
   $('offlineText').textContent = loaded
     ? `Ves lo último que llegó, a las ${lostAt}. Puedes leer y buscar; lo que guardes se envía cuando vuelva.`
     : 'La lista no se ha podido cargar todavía.';
-  const warning = lostAt ? 'Sin conexión: lo que guardes se envía cuando vuelva, si no cierras la página.' : '';
+  const warning = lostAt ? 'Sin conexión: lo que guardes se envía cuando vuelva.' : '';
   for (const id of ['createOffline', 'editOffline', 'conflictOffline', 'deleteOffline']) say(id, warning);
   followKey(detail);
   schedule();

@@ -1,6 +1,7 @@
 import { recreate, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
-import { $, say, succeeded, working } from './notices.js';
+import { $, say, succeeded, toast, working } from './notices.js';
+import { create, remove, update } from './unsent.js';
 import { FIELDS, shown, short, stateInWords } from './words.js';
 
 let inventory; // the service
@@ -56,17 +57,37 @@ $('createForm').addEventListener('submit', async (event) => {
   const form = event.currentTarget;
   const values = readForm(form);
   if (!values) return;
-  try {
-    const answer = await working(form.querySelector('[type=submit]'), () => inventory.create(values));
-    if (!answer) return;
-    created(answer.data);
-    form.reset();
-    form.elements.nombre.focus();
-    succeeded(answer);
-  } catch (error) {
-    showErrors(form, error);
-  }
+  form.reset();
+  form.elements.nombre.focus();
+  submitted = values.nombre;
+  const answer = await create(values).catch(() => null);
+  if (!answer) return; // createRefused() has told it
+  created(answer.data);
+  succeeded(answer);
 });
+
+let submitted = ''; // the name of the last product
+
+const textsOf = (form) => Object.fromEntries(Object.keys(FIELDS).map((field) => [field, form.elements[field].value]));
+
+/** Gives the values of a product that was not created back to the form; at once if nothing else has been typed there since. */
+export function createRefused(values, error) {
+  const form = $('createForm');
+  const isBlank = (texts) => Object.values(texts).every((text) => !text.trim());
+  const fill = (texts, errors) => {
+    $('createPanel').open = true;
+    for (const [field, text] of Object.entries(texts)) form.elements[field].value = text;
+    showErrors(form, errors);
+  };
+  const back = () => {
+    const other = textsOf(form);
+    fill(Object.fromEntries(Object.keys(FIELDS).map((field) => [field, typedAs(field, values)])), error);
+    if (!isBlank(other)) toast(`Lo que escribías: «${short(other.nombre)}»`, { stays: true, action: ['Volver a ello', () => fill(other, {})] });
+  };
+  if (submitted === values.nombre && isBlank(textsOf(form))) return back();
+  const why = error.errors?.length ? error.errors.map(({ message }) => message).join(', ') : error.message;
+  toast(`«${short(values.nombre)}» no se ha creado: ${why}`, { kind: 'error', stays: true, action: ['Volver a escribirlo', back] });
+}
 
 // ---- dialogs
 
@@ -112,7 +133,7 @@ $('editForm').addEventListener('submit', async (event) => {
   if (!touched.length) return $('editDialog').close();
   const values = readForm(form, touched);
   if (!values) return;
-  const save = () => (gone ? inventory.create(values) : inventory.update(base.id, values, base.updated_at));
+  const save = () => (gone ? create(values, { quiet: true }) : update(base, values));
   try {
     const answer = await working($('saveEdit'), save);
     if (!answer) return;
@@ -160,7 +181,7 @@ $('keepTheirs').onclick = closeBoth;
 $('overwrite').onclick = async () => {
   const { values, theirs } = conflict;
   try {
-    const answer = await working($('overwrite'), () => inventory.update(theirs.id, values, theirs.updated_at));
+    const answer = await working($('overwrite'), () => update(theirs, values));
     if (!answer) return;
     closeBoth();
     succeeded(answer, undoChange(theirs, answer));
@@ -182,7 +203,7 @@ export function openDelete(row, opener) {
 $('confirmDelete').onclick = async () => {
   const row = deleting;
   try {
-    const answer = await working($('confirmDelete'), () => inventory.delete(row.id, row.updated_at), true);
+    const answer = await working($('confirmDelete'), () => remove(row));
     if (!answer) return;
     $('deleteDialog').close();
     succeeded(answer, recreate(answer.data));

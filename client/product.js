@@ -1,5 +1,6 @@
 import { undoChange } from './changes.js';
 import { $, say, stamp, succeeded, working } from './notices.js';
+import { update, withMoves } from './unsent.js';
 import { FIELDS, differing, moment, pick, short, shown, whole } from './words.js';
 
 // The history of one product: its events, newest first, and its stock as a line.
@@ -57,7 +58,7 @@ function before(n) {
 }
 
 function draw() {
-  const now = inventory.products.get(id);
+  const now = withMoves(inventory.products.get(id));
   say('productNow', now ? `Ahora: ${shown('precio', now)}, stock ${shown('stock', now)}` : 'Ya no está en el inventario.');
   $('productEvents').replaceChildren(...events.map(entry));
   if (!events.length) say('productError', $('productError').textContent || 'El registro ya no guarda ninguno de sus eventos.');
@@ -103,7 +104,7 @@ async function restore(button, values) {
   const base = inventory.products.get(id);
   say('productError', '');
   try {
-    const answer = await working(button, () => inventory.update(id, values, base.updated_at));
+    const answer = await working(button, () => update(base, values));
     if (answer) succeeded(answer, undoChange(base, answer));
   } catch (error) {
     say('productError', error.status === 412 ? 'Alguien lo acaba de cambiar: mira otra vez.' : error.message);

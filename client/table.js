@@ -5,7 +5,7 @@ import { $, stamp } from './notices.js';
 import { choices, order, sortBy } from './view.js';
 import { FIELDS, differing, moment, short, shown } from './words.js';
 
-const PARTS = ['name', 'number', 'description', 'price', 'units', 'when', 'take', 'add', 'edit', 'delete', 'events', 'follow'];
+const PARTS = ['name', 'number', 'description', 'price', 'units', 'pending', 'when', 'take', 'add', 'edit', 'delete', 'events', 'follow'];
 const table = $('productTable');
 let blocks;
 let exists;

@@ -47,7 +47,8 @@ class Line:
         try:
             back, inside = await asyncio.open_connection(*self.service)
         except OSError:
-            return client.close()
+            client.close()
+            return
         self._ends |= {client, inside}
         self.start(self._pump(reader, inside))
         self.start(self._pump(back, client))
