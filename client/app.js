@@ -7,9 +7,10 @@ import { Inventario } from './inventario.js';
 import './keys.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, toast } from './notices.js';
 import { attachProduct, openProduct } from './product.js';
+import { attachScanner } from './scanner.js';
 import { drawTable, productTable } from './table.js';
 import { attachQueue, withMoves, withPending } from './unsent.js';
-import { attachView, follow, followedWithout, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, select, showAll, touch, wanted, whyEmpty } from './view.js';
+import { attachView, follow, followedWithout, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, select, showAll, touch, wanted, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
 const inventory = new Inventario(document.baseURI);
@@ -65,11 +66,16 @@ $('productTable').addEventListener('keydown', (event) => {
   act(event);
 });
 
-// A barcode scanner types a code and Enter: a second Enter sells one unit.
-$('search').addEventListener('keydown', (event) => {
-  if (event.key !== 'Enter' || shown.length !== 1) return;
-  event.preventDefault(); // this Enter would press the focused button
-  (isTable() ? table : cards).nodeOf(shown[0].id)?.querySelector('[data-action=take]').focus();
+/** Gives the −1 of a product the focus, as soon as it is drawn. */
+function focusTake(id) {
+  toFocus = id;
+  schedule();
+}
+
+attachScanner({
+  find: () => !past() && withMoves(meantOf(select(inventory.products).rows)),
+  show: (row) => focusTake(row.id),
+  sell: (row) => { step(row, -1); focusTake(row.id); },
 });
 
 $('export').onclick = () => exportRows(shown);
@@ -82,6 +88,7 @@ $('showAll').onclick = () => {
 // ---- drawing
 
 let shown = []; // the rows of the list, in order
+let toFocus = null; // the id of the product whose −1 gets the focus
 let loaded = false;
 let scheduled = false;
 
@@ -100,6 +107,11 @@ function render() {
   $('productTable').hidden = !isTable() || !rows.length;
   if (isTable()) drawTable(rows, products);
   else table.draw([]);
+  const found = toFocus && (isTable() ? table : cards).nodeOf(toFocus);
+  if (found) {
+    found.querySelector('[data-action=take]').focus();
+    toFocus = null;
+  }
   drawCounts(total, rows);
 }
 

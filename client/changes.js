@@ -73,7 +73,8 @@ export function editInPlace(host, row, field) {
 /** The element that has the focus before and after its value is edited in `host`. */
 const homeOf = (host) => (host.matches('[tabindex]') ? host : host.closest('[data-id]')?.querySelector('[data-action=stock-field]'));
 
-function closeEditor(refocus = false) {
+/** Closes the editor, which saves nothing; `refocus`: the focus returns to where it was. */
+export function closeEditor(refocus = false) {
   if (!editing) return;
   const { host, editor } = editing;
   editing = null;

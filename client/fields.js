@@ -43,6 +43,7 @@ export const PARSERS = {
 /** Stock as people move it: `-12` and `+40` as {delta}, `=37` and `37` as {count}; throws a Problem. */
 export function readStock(typed) {
   const [, sign, digits] = /^([-−+=]?)\s*(.*)$/.exec(typed);
+  need(sign || !/^\d{8,}$/.test(digits), 'Eso parece un código de barras. Un recuento tan grande se escribe con =.');
   const units = PARSERS.stock(digits);
   if (sign === '=' || sign === '') return { count: units };
   need(units > 0, 'Un movimiento no puede ser de 0 unidades.');

@@ -118,10 +118,19 @@ $('minimum').oninput = ({ target }) => {
   choose();
 };
 
+const readTerms = () => { terms = folded($('search').value).split(/\s+/).filter(Boolean); };
+
 $('search').addEventListener('input', () => {
-  terms = folded($('search').value).split(/\s+/).filter(Boolean);
+  readTerms();
   choose();
 });
+
+/** Searches for the text. */
+export function searchFor(text) {
+  $('search').value = text;
+  readTerms();
+  choose();
+}
 
 /** Clears the search and all filters. */
 export function showAll() {
@@ -176,20 +185,37 @@ function sorted(rows) {
 
 // ---- what is shown
 
-const wordsOf = new WeakMap(); // row -> its searchable text
+const texts = new WeakMap(); // row -> its searchable text
+
+function textOf(row) {
+  if (!texts.has(row)) texts.set(row, folded(`${row.nombre} ${row.descripcion ?? ''}`));
+  return texts.get(row);
+}
+
+/** The number of a product that is searched for, as #12 or 12; else NaN. */
+const wantedNumber = () => (terms.length === 1 ? Number(/^#?(\d+)$/.exec(terms[0])?.[1] ?? NaN) : NaN);
 
 function matches(row) {
   if ((only.soldOut && row.stock > 0) || (only.low && row.stock >= chosen.minimum)) return false;
-  if (!terms.length) return true;
-  if (!wordsOf.has(row)) wordsOf.set(row, folded(`${row.nombre} ${row.descripcion ?? ''}`));
-  return terms.every((term) => wordsOf.get(row).includes(term));
+  return row.id === wantedNumber() || terms.every((term) => textOf(row).includes(term));
+}
+
+/** Of the rows that are found, the one that is meant: by its number, by a code that stands in it as a word, or as the only one. */
+export function meantOf(rows) {
+  if (!terms.length) return null;
+  if (rows[0]?.id === wantedNumber()) return rows[0];
+  const whole = rows.filter((row) => terms.every((term) => textOf(row).split(/[^\p{L}\p{N}#_/.-]+|[.,;:]+(?=\s|$)/u).includes(term)));
+  return whole.length === 1 ? whole[0] : rows.length === 1 ? rows[0] : null;
 }
 
 /** The number of products before the filters (`total`), and those that match them, sorted (`rows`). */
 export function select(products) {
   const all = only.followed ? [...followed].filter((id) => products.has(id)).map((id) => products.get(id)) : [...products.values()];
   say('soldOutCount', String(all.reduce((n, row) => n + (row.stock === 0), 0) || ''));
-  return { total: all.length, rows: sorted(all.filter(matches)) };
+  const rows = sorted(all.filter(matches));
+  const at = rows.findIndex(({ id }) => id === wantedNumber());
+  if (at > 0) rows.unshift(...rows.splice(at, 1)); // first, whatever the order is
+  return { total: all.length, rows };
 }
 
 /** Whether the search or a filter of stock is on; and whether only followed products are shown. */

@@ -12,6 +12,7 @@ from inventory_ws import create_app
 from .conftest import create
 from .tools import engines
 from .tools.engines import Page
+from .tools.line import line
 
 pytestmark = pytest.mark.slow
 
@@ -181,6 +182,32 @@ async def test_what_is_typed_in_place_is_saved_when_the_field_is_left(page: Page
     await page.click("#search")
     await shows(page, ".toast.error", "Ratón: «-9» no se ha guardado")
     await lacks(page, ".editor")
+
+
+async def test_taps_count_at_once_and_a_scan_finds_its_product(page: Page, client: TestClient) -> None:
+    await create(client, nombre="Teclado", descripcion="8412345678905", stock=9)
+    await create(client, nombre="Ratón", descripcion="8400000000017", stock=9)
+    async with line(client.server.host, client.server.port) as slow:
+        await page.goto(slow.url)
+        await page.wait_for(CONNECTED)
+        await page.wait_for(f"document.querySelectorAll('{CARD}').length === 2")
+        for slow.latency in (0.4, 2):
+            await page.click(f'{CARD}[data-id="1"] [data-action=take]')
+            await page.evaluate("document.querySelector('[data-id=\"1\"] [data-action=take]').click()")
+            await shows(page, f'{CARD}[data-id="1"] .pending', "por enviar")
+        await shows(page, f'{CARD}[data-id="1"]', "5 unidades")
+        await page.goto(slow.url)  # before the answer
+        slow.latency = 0
+        await page.wait_for(CONNECTED)
+        await page.wait_for("!document.querySelector('.pending:not(:empty)')")
+        await shows(page, f'{CARD}[data-id="1"]', "5 unidades")
+    assert (await (await client.get("/api/productos/1")).json())["data"]["stock"] == 5
+    await page.type("#search", "8400000000017\n")
+    await page.wait_for("document.activeElement.matches('[data-id=\"2\"] [data-action=take]')")
+    await page._act("key", [{"type": f"key{way}", "value": key} for key in "8412345678905" for way in ("Down", "Up")])
+    await page.press("Enter")
+    await page.wait_for("document.activeElement.matches('[data-id=\"1\"] [data-action=take]')")
+    assert (await (await client.get("/api/productos/2")).json())["data"]["stock"] == 9
 
 
 async def test_file_is_imported_and_a_value_restored(page: Page, client: TestClient, tmp_path: Path) -> None:

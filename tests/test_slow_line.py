@@ -336,23 +336,26 @@ async def test_what_waits_belongs_to_who_has_the_key(
 ) -> None:
     psql("INSERT INTO productos (nombre, precio, stock) VALUES ('Teclado', 1, 10)")
     server: TestServer = await aiohttp_server(create_app(dsn=dsn, authenticate=bearer("sésamo")))
-    async with line(server.host, server.port) as slow:
-        page = await visit(slow.url)
+    page = await visit(str(server.make_url("/")))
+
+    async def enter() -> None:
         await page.locator("#accessKey").fill("sésamo")
         await page.locator("#enterKey").click()
-        await connected(page)
-        slow.stalled = True
-        await page.get_by_role("button", name="−1 unidad de Teclado").click()
-        await expect(page.locator("#unsent")).to_be_visible()
-        other = await page.context.new_page()
-        await page.close()
-        slow.cut()
-        slow.stalled = False
-        page = other
-        await page.goto(slow.url)
-        await expect(page.locator("#keyDialog")).to_be_visible()
-        await expect(page.locator("#unsent")).to_be_hidden()
-        assert psql("SELECT stock FROM productos") == [(10,)]
-        await page.locator("#accessKey").fill("sésamo")
-        await page.locator("#enterKey").click()
-        await expect(card(page, "Teclado")).to_contain_text("9 unidades")
+
+    await enter()
+    await connected(page)
+    await page.context.set_offline(True)
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await expect(page.locator("#unsent")).to_be_visible()
+    context = page.context
+    await page.close()
+    await context.set_offline(False)
+    page = await context.new_page()  # to which the key has to be given again
+    await page.goto(str(server.make_url("/")))
+    await expect(page.locator("#keyDialog")).to_be_visible()
+    await expect(page.locator("#unsent")).to_be_hidden()
+    assert psql("SELECT stock FROM productos") == [(10,)]
+    await enter()
+    await expect(card(page, "Teclado")).to_contain_text("9 unidades")
+    await expect(page.locator(".toast.success")).to_contain_text("1 cambio de antes, enviado")
+    assert psql("SELECT stock FROM productos") == [(9,)]
