@@ -6,6 +6,7 @@ import { attachHistory, past } from './history.js';
 import { Inventario } from './inventario.js';
 import './keys.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, toast } from './notices.js';
+import { attachPaper } from './paper.js';
 import { attachProduct, openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
 import { drawTable, productTable } from './table.js';
@@ -115,11 +116,14 @@ function render() {
   drawCounts(total, rows);
 }
 
+const worthOf = (rows) => rows.reduce((sum, row) => sum + Math.round(row.precio * 100) * row.stock, 0) / 100;
+attachPaper(() => shown, worthOf);
+
 function drawCounts(total, rows) {
   const none = isOnlyFollowed() && !total; // none of the followed products exists
   say('productCount', loaded ? whole.format(total) : '…');
   say('matchCount', isFiltered() ? ` · ${plural(rows.length, 'coincide', 'coinciden')}` : '');
-  say('worth', loaded && rows.length ? `· ${price(rows.reduce((sum, row) => sum + Math.round(row.precio * 100) * row.stock, 0) / 100)}` : '');
+  say('worth', loaded && rows.length ? `· ${price(worthOf(rows))}` : '');
   if (none) {
     say('emptyTitle', 'Todavía no sigues ningún producto');
     say('emptyText', 'Pulsa la estrella de un producto para seguirlo: aquí verás solo los que elijas.');

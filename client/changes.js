@@ -1,7 +1,7 @@
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
 import { stamp, succeeded, toast } from './notices.js';
 import { create, move, tooFew, update, withMoves } from './unsent.js';
-import { FIELDS, differing, pick, short, shown, signed, whole } from './words.js';
+import { FIELDS, pick, short, shown, signed, whole } from './words.js';
 
 // Changes without a form: stock moves, prices and counts edited in place, undo.
 
@@ -22,11 +22,11 @@ export function step(row, delta) {
   else move(row, delta);
 }
 
-/** The action of a notice that restores the changed fields to their values in `before`. */
-export function undoChange(before, { data: after }) {
+/** The action of a notice that restores the fields to their values in `before`; what others changed meanwhile stays. */
+export function undoChange(before, { data: after }, fields) {
   return ['Deshacer', async () => {
     try {
-      const answer = await update(after, pick(before, differing(before, after)));
+      const answer = await update(after, pick(before, fields));
       toast(`Deshecho: ${name(answer.data)}`, { kind: 'success' });
     } catch ({ status, message }) {
       toast(`${name(after)}: ${status === 412 ? 'alguien lo cambió después, y así se queda' : message}`, { kind: 'error' });
@@ -168,6 +168,6 @@ async function moveTyped({ host, base }, typed, delta) {
 async function put(base, [values, called]) {
   const answer = await update(base, values);
   const text = called ? `${name(base)}: recuento ${shown('stock', answer.data)} (había ${shown('stock', base)})` : '';
-  if (text) toast(text, { kind: 'success', action: undoChange(base, answer) });
-  else succeeded(answer, undoChange(base, answer));
+  if (text) toast(text, { kind: 'success', action: undoChange(base, answer, Object.keys(values)) });
+  else succeeded(answer, undoChange(base, answer, Object.keys(values)));
 }

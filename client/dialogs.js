@@ -2,7 +2,7 @@ import { recreate, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, say, succeeded, toast, working } from './notices.js';
 import { create, remove, update } from './unsent.js';
-import { FIELDS, shown, short, stateInWords } from './words.js';
+import { FIELDS, differing, shown, short, stateInWords } from './words.js';
 
 let inventory; // the service
 let created; // callback: a product was created
@@ -139,7 +139,7 @@ $('editForm').addEventListener('submit', async (event) => {
     if (!answer) return;
     if (gone) created(answer.data);
     $('editDialog').close();
-    succeeded(answer, gone ? null : undoChange(base, answer));
+    succeeded(answer, gone ? null : undoChange(base, answer, touched));
   } catch (error) {
     if (error.status === 404) tellDialogs(base.id, null);
     else if (error.status !== 412 || !error.data) showErrors(form, error);
@@ -152,17 +152,18 @@ $('editForm').addEventListener('submit', async (event) => {
 
 function showConflict(values, theirs) {
   const mine = { ...editing.base, ...values };
-  const names = Object.keys(values).map((field) => FIELDS[field].toLowerCase()).join(', ');
+  const named = (fields) => fields.map((field) => FIELDS[field].toLowerCase()).join(', ');
+  const changed = differing(editing.base, theirs);
   conflict = { values, theirs };
-  $('conflictText').textContent = `Mientras editabas «${short(editing.base.nombre)}» se guardaron otros cambios. Guardar tu versión cambia solo: ${names}.`;
-  $('conflictRows').replaceChildren(...Object.keys(FIELDS).map((field) => {
+  $('conflictText').textContent = `Mientras editabas «${short(editing.base.nombre)}» alguien cambió: ${named(changed)}. Guardar tu versión cambia solo: ${named(Object.keys(values))}.`;
+  $('conflictRows').replaceChildren(...Object.keys(FIELDS).filter((field) => field in values || changed.includes(field)).map((field) => {
     const [head, left, right] = ['th', 'td', 'td'].map((tag) => document.createElement(tag));
     head.scope = 'row';
     head.textContent = FIELDS[field];
     left.textContent = shown(field, mine);
     right.textContent = shown(field, theirs);
     left.classList.toggle('changed', field in values);
-    right.classList.toggle('changed', theirs[field] !== editing.base[field]);
+    right.classList.toggle('changed', changed.includes(field));
     const line = document.createElement('tr');
     line.append(head, left, right);
     return line;
@@ -184,7 +185,7 @@ $('overwrite').onclick = async () => {
     const answer = await working($('overwrite'), () => update(theirs, values));
     if (!answer) return;
     closeBoth();
-    succeeded(answer, undoChange(theirs, answer));
+    succeeded(answer, undoChange(theirs, answer, Object.keys(values)));
   } catch (error) {
     if (error.status === 404) tellDialogs(theirs.id, null);
     if (error.status === 412 && error.data) showConflict(values, error.data);

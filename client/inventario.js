@@ -1,3 +1,5 @@
+import { base64url, bytes, newKey, send } from './net.js';
+
 const SOCKET_REFUSALS = {
   1003: 'el servidor no admite este tipo de mensaje',
   1008: 'demasiados mensajes seguidos',
@@ -13,30 +15,6 @@ const ROOM_LIMIT = 300; // ids of ten digits in a frame of 4 KiB and in a URL
 const covers = (a, b) => a === null || (b !== null && [...b].every((id) => a.has(id)));
 const same = (a, b) => covers(a, b) && covers(b, a);
 const both = (a, b) => (a === null ? b : b === null ? a : new Set([...a].filter((id) => b.has(id))));
-
-/** The UTF-8 bytes of a text as a string with one character for each, for a header and for btoa(). */
-const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
-const base64url = (text) => btoa(bytes(text)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
-
-/** An Idempotency-Key. Pages that are not served over https lack crypto.randomUUID. */
-export const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-
-/** Like fetch(), and reports which part of the body has been sent. */
-function send(url, { method, headers, body, signal }, progress) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open(method, url);
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    request.upload.onprogress = ({ loaded, total }) => progress(loaded / total);
-    request.onload = () => {
-      const retry = request.getResponseHeader('Retry-After');
-      resolve(new Response(request.response, { status: request.status, headers: retry ? { 'Retry-After': retry } : {} }));
-    };
-    request.onerror = request.onabort = reject;
-    signal.onabort = () => request.abort();
-    request.send(body);
-  });
-}
 
 /** Why the service did not execute a request; `status` is 0 if there was no answer. */
 export class ServiceError extends Error {

@@ -1,4 +1,4 @@
-import { newKey } from './inventario.js';
+import { newKey } from './net.js';
 
 // The changes whose outcome is not known yet. No DOM.
 

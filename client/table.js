@@ -3,7 +3,7 @@ import { partsOf, updateView } from './cards.js';
 import { isEditing } from './changes.js';
 import { $, stamp } from './notices.js';
 import { choices, order, sortBy } from './view.js';
-import { FIELDS, differing, moment, short, shown } from './words.js';
+import { FIELDS, differing, moment, short, shown, signed } from './words.js';
 
 const PARTS = ['name', 'number', 'description', 'price', 'units', 'pending', 'when', 'take', 'add', 'edit', 'delete', 'events', 'follow'];
 const table = $('productTable');
@@ -41,13 +41,26 @@ export function drawTable(rows, products) {
   held = still ? held.map((row) => products.get(row.id) ?? row) : rows;
   heldFor = choices;
   table.ariaRowCount = String(held.length + 1);
+  setWidths();
   const { by, down } = order();
   for (const head of table.tHead.querySelectorAll('[data-sort]')) {
     head.parentElement.ariaSort = head.dataset.sort !== by ? 'none' : down ? 'descending' : 'ascending';
   }
   blocks.draw(held);
-  if (!stop?.isConnected && held.length) makeStop(table.querySelector('[data-edit]'));
+  if (!stop?.isConnected) makeStop(table.querySelector('[data-edit]'));
   if (still) for (const { id } of held) blocks.nodeOf(id)?.classList.toggle('gone', !products.has(id));
+}
+
+/** Gives the columns of numbers the room of their longest one; all blocks have the same. */
+function setWidths() {
+  const most = (of) => held.reduce((max, row) => Math.max(max, of(row)), 0);
+  const pending = most((row) => Math.abs(row.pending ?? 0));
+  const texts = {
+    number: [44, String(most(({ id }) => id))],
+    price: [104, shown('precio', { precio: most(({ precio }) => precio) })],
+    units: [76, shown('stock', { stock: most(({ stock }) => stock) }) + (pending ? `  -${pending} ↑` : '')],
+  };
+  for (const [name, [least, text]] of Object.entries(texts)) table.style.setProperty(`--${name}`, `max(${least}px, ${text.length}ch + 14px)`);
 }
 
 table.tHead.addEventListener('click', ({ target }) => {
@@ -78,6 +91,8 @@ function update(view, row) {
   part.when.textContent = (time.toDateString() === new Date().toDateString() ? today : earlier).format(time);
   part.when.title = moment.format(time);
   updateView(view, row, changed);
+  part.pending.title = part.pending.textContent;
+  if (row.pending) part.pending.textContent = `${signed.format(row.pending)} ↑`;
 }
 
 function place({ node }, index) {
@@ -92,7 +107,7 @@ let stop = null; // where the Tab key enters the rows
 function makeStop(control) {
   if (stop) stop.tabIndex = -1;
   stop = control;
-  stop.tabIndex = 0;
+  if (stop) stop.tabIndex = 0;
 }
 
 const controlsOf = (node) => [...node.querySelectorAll('button, [data-edit]')];

@@ -50,7 +50,8 @@ export const update = (base, values, options) => add('update', base, {
 }, options);
 export const create = (values, options) => add('create', { nombre: values.nombre }, { values }, options);
 export const remove = (row) => add('delete', row, { version: row.updated_at });
-export const move = (row, delta, options) => add('move', row, { delta }, options);
+/** `motivo`: the reason, optional. */
+export const move = (row, delta, { motivo, ...options } = {}) => add('move', row, { delta, motivo }, options);
 
 function add(kind, { id, nombre }, more, options) {
   const outcome = queue.add({ kind, id, nombre, epoch: inventory.epoch, ...more }, options);

@@ -228,3 +228,9 @@ export function whyEmpty() {
   if (terms.length) return `Ninguno de los ${only.followed ? 'que sigues' : 'productos'}${only.soldOut || only.low ? ' de este filtro' : ''} contiene «${typed}».`;
   return only.soldOut ? 'No hay ninguno agotado.' : `Ninguno tiene menos de ${chosen.minimum} unidades.`;
 }
+
+/** The search and the filters, each in words. */
+export function choicesInWords() {
+  const typed = short($('search').value.trim());
+  return [typed && `«${typed}»`, only.followed && 'solo los que sigo', only.soldOut && 'agotados', only.low && `menos de ${chosen.minimum} unidades`].filter(Boolean);
+}

@@ -78,6 +78,8 @@ async def editing(page: Page, client: TestClient) -> None:
 
 async def conflicting(page: Page, client: TestClient) -> None:
     await editing(page, client)
+    await client.patch("/api/productos/3", json={"precio": 7})
+    await expect(page.locator("#editNotice")).to_contain_text("precio")
     await page.locator("#editDialog").get_by_label("Precio").fill("20")
     await page.locator("#saveEdit").click()
     await expect(page.locator("#conflictDialog")).to_be_visible()

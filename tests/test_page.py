@@ -56,7 +56,10 @@ async def visit(browser: Browser, client: TestClient) -> AsyncIterator[Visit]:
     assert [
         fault
         for fault in faults
-        if not re.search("status of (4(00|01|09|12)|503)|ERR_CONNECTION|ERR_INTERNET|before receiving a handshake|inline event handler|Forward Cache", fault)
+        if not re.search(
+            "status of (4(00|01|09|12)|503)|ERR_CONNECTION|ERR_INTERNET|before receiving a handshake|inline event handler|Forward Cache",
+            fault,
+        )
     ] == []
 
 

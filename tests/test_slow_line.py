@@ -231,6 +231,37 @@ async def test_refused_product_comes_back_to_the_form(
     ).not_to_have_count(0)
 
 
+# ---- conflicts that are none
+
+
+async def test_edit_is_saved_beside_changes_of_other_fields(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", descripcion="Viejo", precio=10, stock=50)
+    page = await shop(visit, slow)
+    for n, slow.latency in enumerate(LATENCIES):
+        await page.get_by_role("button", name="Editar Teclado").click()
+        await page.locator("#editDescripcion").fill(f"Texto {n}")
+        await client.post("/api/productos/1/stock", json={"delta": -1})  # a colleague sells one
+        await page.get_by_role("button", name="Guardar cambios").click()
+        await expect(page.locator("dialog[open]")).to_have_count(0, timeout=15_000)
+        assert (await product(client))["descripcion"] == f"Texto {n}"
+    assert (await product(client))["stock"] == 47
+    slow.latency = 0
+    await page.locator(".toast").filter(has_text="actualizado").last.get_by_role("button", name="Deshacer").click()
+    await expect(card(page, "Teclado")).to_contain_text("Texto 1")
+    assert (await product(client))["stock"] == 47, "what the colleague did is not undone"
+    await page.get_by_role("button", name="Editar Teclado").click()
+    await page.locator("#editPrecio").fill("20")
+    await client.patch("/api/productos/1", json={"precio": 30, "stock": 40})
+    await page.get_by_role("button", name="Guardar cambios").click()
+    await expect(page.locator("#conflictText")).to_contain_text(
+        "alguien cambió: precio, stock. Guardar tu versión cambia solo: precio."
+    )
+    await expect(page.locator("#conflictRows th")).to_have_text(["Precio", "Stock"])
+    await page.locator("#overwrite").click()
+    await expect(page.locator("dialog[open]")).to_have_count(0)
+    assert [(await product(client))[field] for field in ("precio", "stock")] == [20, 40]
+
+
 # ---- what was not sent
 
 
