@@ -1,8 +1,8 @@
 """A product inventory whose every change reaches every open screen at once."""
 
-from .app import create_app
-from .live.replay import Lost
-from .live.watch import Event, Snapshot, snapshot, watch
+from .app import Snapshot, create_app, snapshot
+from .live.log import Lost
+from .live.watch import Event, watch
 from .pg.errors import Unavailable
 from .web.security import bearer
 

@@ -1,33 +1,35 @@
 """The application factory: creates and connects all parts of the service, and has the table of routes."""
 
-import asyncio
+import json
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
-from weakref import WeakSet
+from collections.abc import AsyncIterator, Collection
+from decimal import Decimal
+from functools import partial
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from .live import eventlog, sockets
-from .live.feed import FEED, Feed
-from .live.sockets import COMPRESS, HANDSHAKE, MAX_SOCKETS, SOCKETS
-from .live.stream import LOG_BEGAN_ANEW
-from .pg.database import DATABASE, Database, HostPool, end
-from .pg.files import data_folder
+from .live import eventlog
+from .live.hub import HUB, SOCKETS, Hub
+from .live.log import LOG
+from .live.watch import log_of
+from .pg.database import DATABASE, POOL_SIZE, Database
 from .pg.schema import migrated_database
+from .products import listing
 from .products.listing import LIST_CACHE
 from .web import handlers, page
-from .web.errors import expectation
-from .web.page import PAGE
+from .web.page import TITLE_AND_CURRENCY
 from .web.reading import MAX_BODY
-from .web.security import Authenticate, security
+from .web.security import Authenticate, security, still_allowed
+from .web.websocket import websocket
 
 PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
 
 
 def create_app(
     *,
-    dsn: str | None = None,
-    pool: HostPool | None = None,
+    dsn: str,
+    pool_size: int = POOL_SIZE,
     hosts: Collection[str] | None = None,
     origins: Collection[str] = (),
     authenticate: Authenticate | None = None,
@@ -42,8 +44,7 @@ def create_app(
     """Return the inventory as an application, to run by itself or for `add_subapp` of a host application.
 
     - `dsn`: the connection string of PostgreSQL, in any format of libpq (`postgresql://user@host/name`).
-    - `pool`: instead of `dsn`, a function that returns the host application's `aiopg.Pool` (`lambda: host[POOL]`). It is
-      called after the host application has started.
+    - `pool_size`: how many connections to PostgreSQL it opens, beside one that listens.
     - `hosts`: allowed names in the `Host` header beside `localhost`, and networks (`10.0.0.0/8`) whose addresses are allowed.
       None: no check, because the host application checks.
     - `origins`: other origins whose pages may use the service (`https://shop.example`; `null` for a page from a file).
@@ -56,38 +57,24 @@ def create_app(
     Start-up raises `inventory_ws.Unavailable` if PostgreSQL does not answer, PermissionError if the role can neither create the
     schema nor use an existing one, and ValueError if the schema does not fit the database.
     """
-    if (dsn is None) == (pool is None):
-        raise TypeError("create_app() wants dsn='postgresql://...', or pool= and a function that returns an aiopg.Pool")
     if not re.fullmatch("([A-Z]{3})?", currency or ""):
         raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
-    open_to_all = {page.index, page.client_file, handlers.health, sockets.websocket}
-    guard = security(hosts, origins, authenticate, open_to_all)
+    guard = security(hosts, origins, authenticate, {page.index, page.client_file, handlers.health, websocket})
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
-    app[DATABASE] = Database(dsn, pool)
-    app[SOCKETS] = WeakSet()
-    app[MAX_SOCKETS] = max_sockets
-    app[COMPRESS] = compress
-    app[HANDSHAKE] = asyncio.Lock()
+    app[DATABASE] = db = Database(dsn, pool_size)
+    app[HUB] = hub = Hub(db, max_sockets=max_sockets, compress=compress)
+    app[LOG] = hub.log
+    app[SOCKETS] = hub.sockets
     app[LIST_CACHE] = {}
-    app[PAGE] = title or "", currency or ""
-    app[FEED] = Feed(
-        app[DATABASE],
-        publish=lambda piece: sockets.publish(app[SOCKETS], piece),
-        renew=lambda: sockets.renew(app[SOCKETS]),
-        reset=lambda: sockets.close_all(app[SOCKETS], LOG_BEGAN_ANEW),
-    )
-    pruned = keep_days is not None or keep_events is not None
-    app.cleanup_ctx.append(migrated_database(pruned))
-    app.cleanup_ctx.append(_feed)
+    app[TITLE_AND_CURRENCY] = title or "", currency or ""
     if authenticate:
-        app.cleanup_ctx.append(
-            _background(lambda: sockets.authenticate_again(app[SOCKETS], authenticate, authenticate_every))
-        )
-    if pruned:
-        app.cleanup_ctx.append(_background(lambda: eventlog.prune(app[DATABASE], keep_days, keep_events)))
-    app.on_response_prepare.append(expectation)
-    app.on_shutdown.append(sockets.shutdown)
-    files = "|".join(re.escape(file.name) for file in data_folder("client").iterdir() if file.suffix != ".html")
+        hub.add_work(partial(hub.check_logins, partial(still_allowed, authenticate), authenticate_every))
+    if pruned := keep_days is not None or keep_events is not None:
+        hub.add_work(partial(eventlog.prune, db, keep_days, keep_events))
+    app.cleanup_ctx.append(migrated_database(pruned))
+    app.cleanup_ctx.append(_live)
+    app.on_shutdown.append(_close)
+    files = "|".join(map(re.escape, page.file_names()))
     app.add_routes(
         [
             web.get("/api/productos", handlers.list_products),
@@ -99,7 +86,7 @@ def create_app(
             web.post(f"{PRODUCT}/stock", handlers.move_stock),
             web.get("/api/eventos", handlers.list_events),
             web.get("/api/salud", handlers.health),
-            web.get("/ws", sockets.websocket, allow_head=False),
+            web.get("/ws", websocket, allow_head=False),
             web.get("/", page.index),
             web.get("", page.index),
             web.get("/docs", page.client_file),
@@ -109,15 +96,32 @@ def create_app(
     return app
 
 
-async def _feed(app: web.Application) -> AsyncIterator[None]:
-    async with app[FEED]:
+async def _live(app: web.Application) -> AsyncIterator[None]:
+    async with app[HUB]:
         yield
 
 
-def _background(work: Callable[[], Coroutine[None, None, None]]) -> Callable[[web.Application], AsyncIterator[None]]:
-    async def context(_: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(work())
-        yield
-        await end(task)
+async def _close(app: web.Application) -> None:
+    app[HUB].close()
 
-    return context
+
+class Snapshot(NamedTuple):
+    """All products in the wire format, with `precio` as a Decimal, and the position from which `watch` continues. The
+    first events may be contained in the products already: compare `updated_at`."""
+
+    products: list[dict[str, Any]]
+    last_event_id: int
+    epoch: str
+
+
+async def snapshot(app: web.Application) -> Snapshot:
+    """Return all products: the state to start from, at first and after Lost. Wait until the service has started.
+
+    `app` is what `create_app` returned. Raise Unavailable.
+    """
+    log = log_of(app)
+    await log.live.wait()
+    # Read before the rows: a change in between may be in both, but is not missing from both.
+    position = log.head, log.epoch
+    rows = (await listing.list_products(app[DATABASE], listing.ListQuery(), (), {})).json
+    return Snapshot(json.loads(rows, parse_float=Decimal), *position)

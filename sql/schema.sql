@@ -65,8 +65,7 @@ BEGIN
     END IF;
 END $$;
 
--- The product in the wire format; `updated_at` has to be its last field, because the service reads it from the end of the
--- text. It returns a set because PostgreSQL inlines such a function, but not a scalar one, which would be slower.
+-- The product in the wire format. It returns a set because PostgreSQL inlines such a function, but not a scalar one.
 CREATE OR REPLACE FUNCTION producto_json(p productos) RETURNS SETOF json LANGUAGE sql STABLE AS $$
     SELECT row_to_json(r) FROM (
         SELECT p.id, p.nombre, p.descripcion, p.precio, p.stock,
@@ -176,6 +175,7 @@ BEGIN
         RETURN NULL;
     END IF;
     IF TG_OP = 'UPDATE' THEN
+        -- Column by column, because to compare both rows as JSON takes a fifth more CPU. A test fails if a column is missing.
         antes := '{' || concat_ws(',',
             CASE WHEN NEW.nombre <> OLD.nombre THEN '"nombre":' || to_json(OLD.nombre) END,
             CASE WHEN NEW.descripcion IS DISTINCT FROM OLD.descripcion

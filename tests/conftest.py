@@ -5,7 +5,6 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 from inventory_ws import create_app
 from inventory_ws.cli import embedded
-from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.database import DATABASE
 
-from .tools.databases import empty_database
+from .tools.browser import Browsers
+from .tools.databases import database, empty_database, template_database
 
 os.environ.setdefault("PATIENCE", "10")  # what a machine that runs all tests gets, which may do more besides
 
@@ -43,7 +43,17 @@ if (
     os.environ["TMPDIR"] = tempfile.tempdir = MEMORY
 
 
-TOGETHER = ("test_release.py", "test_check_fails_where_nothing_was_done")  # what they share takes long to make
+TOGETHER = (  # what they share takes long to make
+    "test_release.py",
+    "test_check_fails_where_nothing_was_done",
+    "[firefox]",
+    "[webkit]",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs the long tests first: one that was begun last would keep a worker busy after all others had ended."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -55,6 +65,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 ON_BOTH_LOOPS = (
+    "test_hub.py",
     "test_sockets.py",
     "test_stream.py",
     "test_transports.py",
@@ -68,6 +79,26 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], a
     """What touches transports and file descriptors is tested on uvloop too."""
     loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return loops if item.path.name in ON_BOTH_LOOPS else {"asyncio": loops["asyncio"]}
+
+
+@pytest.fixture(scope="session")
+def browsers() -> Iterator[Browsers]:
+    """Browsers that all tests of this process share."""
+    with asyncio.Runner() as runner:
+        yield (browsers := Browsers(runner))
+        runner.run(browsers.close())
+
+
+@pytest.fixture
+def _function_scoped_runner(request: pytest.FixtureRequest) -> Iterator[asyncio.Runner]:
+    """The loop of a test. It takes the place of pytest-asyncio's fixture (1.5.0), which lets no test choose the loop of all
+    its fixtures: a test with a browser runs in the browser's loop, any other in a loop of its own."""
+    if "browsers" not in request.fixturenames:
+        yield request.getfixturevalue("_function_scoped_runner")
+        return
+    browsers: Browsers = request.getfixturevalue("browsers")
+    yield browsers.runner
+    browsers.runner.run(browsers.end_test())
 
 
 @pytest.fixture(scope="session")
@@ -96,12 +127,18 @@ def empty_dsn(server: str) -> Iterator[str]:
         yield dsn
 
 
+@pytest.fixture(scope="session")
+def template(server: str) -> Iterator[str]:
+    """The name of a database with the schema, of which each test gets a copy."""
+    with template_database(server) as name:
+        yield name
+
+
 @pytest.fixture
-def dsn(empty_dsn: str) -> str:
+def dsn(server: str, template: str) -> Iterator[str]:
     """A database with the schema."""
-    with closing(psycopg2.connect(empty_dsn)) as conn, conn.cursor() as cursor:
-        cursor.execute(sql_file("schema.sql"))
-    return empty_dsn
+    with database(server, "inventario_test", template) as dsn:
+        yield dsn
 
 
 Connect = Callable[[], connection]
@@ -157,17 +194,36 @@ async def listen(client: TestClient) -> Listen:
     return listen
 
 
+@pytest.fixture
+def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a service whose feed only hears bells: it must come before the service in a test's arguments."""
+    monkeypatch.setattr("inventory_ws.live.feed.POLL", 60)
+
+
 async def receive(ws: ClientWebSocketResponse, number: int) -> list[dict[str, Any]]:
     """The next `number` messages of the socket."""
     return [await ws.receive_json(timeout=10) for _ in range(number)]
 
 
-async def silence(ws: ClientWebSocketResponse) -> None:
-    """Sees that everything sent has been received: the answer to a PING is the next message."""
-    await asyncio.sleep(0.3)
-    await ws.send_json({"type": "PING"})
-    message = await ws.receive_json(timeout=5)
-    assert message["type"] == "PONG", message
+async def silence(ws: ClientWebSocketResponse, client: TestClient) -> None:
+    """Sees that the socket receives nothing more of what is in the log now: up to its end, only PINGs are answered."""
+    ((last,),) = await client.app[DATABASE].fetch("SELECT coalesce(max(id), 0) FROM eventos")
+    async with asyncio.timeout(10):
+        while True:
+            await ws.send_json({"type": "PING"})
+            message = await ws.receive_json(timeout=5)
+            assert message["type"] == "PONG", message
+            if message["last_event_id"] >= last:
+                break
+            await asyncio.sleep(0.1)  # more than 20 a second are too many
+
+
+async def waits(psql: Callable[..., list[tuple[Any, ...]]], what: str, number: int = 1) -> None:
+    """Waits until so many sessions on the database wait for something: `Lock`, `PgSleep` or another event of PostgreSQL."""
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND %s IN (wait_event_type, wait_event)"
+    async with asyncio.timeout(10):
+        while psql(sessions, [what]) != [(number,)]:
+            await asyncio.sleep(0.01)
 
 
 async def settled(client: TestClient, last_event_id: int) -> None:

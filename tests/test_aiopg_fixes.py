@@ -13,7 +13,7 @@ import pytest
 from psycopg2.errors import NumericValueOutOfRange, QueryCanceled
 from psycopg2.extensions import make_dsn, parse_dsn
 
-from inventory_ws.pg.aiopg_fixes import FixedConnection, acquire, fetch, receive_notifications, release
+from inventory_ws.pg.aiopg_fixes import FixedConnection
 
 NOBODY = "host=127.0.0.1 port=1 dbname=x user=x"
 OVERFLOW = "SELECT 2147483647 + 1"
@@ -27,7 +27,7 @@ async def stock(dsn: str) -> AsyncIterator[aiopg.Connection]:
 
 @asynccontextmanager
 async def fixed(dsn: str) -> AsyncIterator[FixedConnection]:
-    async with await FixedConnection(dsn, 60.0, enable_hstore=False) as conn:
+    async with await FixedConnection(dsn) as conn:
         yield conn
 
 
@@ -79,7 +79,7 @@ async def test_second_host_is_connected_to_when_the_first_refuses(dsn: str, fail
         async with asyncio.timeout(0.5), stock(hosts):
             pass
     async with asyncio.timeout(5), fixed(hosts) as conn:
-        assert await fetch(conn, "SELECT 1") == [(1,)]
+        assert await conn.execute("SELECT 1") == [(1,)]
 
 
 @pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning")
@@ -101,10 +101,8 @@ async def test_statement_that_the_server_cancels_is_an_error_and_no_cancellation
         with pytest.raises(asyncio.CancelledError):
             await execute(conn, "SELECT pg_sleep(5)")
         assert not asyncio.current_task().cancelling(), "nobody cancelled it"
-        with pytest.raises(QueryCanceled):
-            await fetch(conn, "SELECT pg_sleep(5)")
     async with fixed(slow) as conn:
-        for run in (execute, fetch):
+        for run in (execute, FixedConnection.execute):
             with pytest.raises(QueryCanceled):
                 await run(conn, "SELECT pg_sleep(5)")
 
@@ -124,27 +122,27 @@ async def cancelled_with_the_answer(conn: aiopg.Connection, run: Callable) -> bo
 async def test_cancellation_in_the_tick_of_the_answer_is_not_lost(dsn: str) -> None:
     async with stock(dsn) as conn:
         assert await cancelled_with_the_answer(conn, execute) == (sys.version_info >= (3, 12))
-        assert await cancelled_with_the_answer(conn, fetch)
-        assert conn.closed
-    for run in (execute, fetch):
+    for run in (execute, FixedConnection.execute):
         async with fixed(dsn) as conn:
             assert await cancelled_with_the_answer(conn, run)
             assert conn.closed
 
 
 async def test_notification_after_the_last_result_is_received_at_once(dsn: str) -> None:
-    async with stock(dsn) as conn:
-        await execute(conn, "LISTEN channel")
-        for run, receive in ((execute, None), (fetch, receive_notifications)):
+    async def next_statement(conn: aiopg.Connection) -> None:
+        await execute(conn, "SELECT 1")
+
+    async def receive(conn: FixedConnection) -> None:
+        conn.receive_notifications()
+
+    for connect, run, look in ((stock, execute, next_statement), (fixed, FixedConnection.execute, receive)):
+        async with connect(dsn) as conn:
+            await execute(conn, "LISTEN channel")
             await run(conn, "SELECT 1; SELECT pg_notify('channel', '')")
             await asyncio.sleep(0.2)
             assert conn.notifies.empty(), "it has come, and nobody looks"
-            if receive:
-                receive(conn)
-            else:
-                await run(conn, "SELECT 1")
+            await look(conn)
             assert conn.notifies.qsize() == 1
-            conn.notifies.get_nowait()
 
 
 async def test_second_close_does_not_affect_the_next_connection(dsn: str) -> None:
@@ -161,33 +159,3 @@ async def test_second_close_does_not_affect_the_next_connection(dsn: str) -> Non
                 assert bool(done) == works
                 task.cancel()
                 await asyncio.wait([task])
-
-
-async def test_waiting_task_gets_a_connection_after_one_is_closed(dsn: str) -> None:
-    async with aiopg.create_pool(dsn, minsize=0, maxsize=1, enable_hstore=False) as pool:
-        for give_back, waits in ((aiopg.Pool.release, True), (release, False)):
-            conn = await pool.acquire()
-            waiting = asyncio.create_task(pool._acquire())
-            await asyncio.sleep(0)
-            conn.close()
-            await give_back(pool, conn)
-            done, _ = await asyncio.wait([waiting], timeout=0.5)
-            assert (not done) == waits
-            await pool.clear()
-            await release(pool, await waiting)
-
-
-async def test_closing_pool_raises_operational_error(dsn: str) -> None:
-    async with aiopg.create_pool(dsn, minsize=0, enable_hstore=False) as pool:
-        pool.close()
-        with pytest.raises(RuntimeError):
-            await pool.acquire()
-        with pytest.raises(psycopg2.OperationalError):
-            await acquire(pool)
-
-
-async def test_rows_are_tuples_with_any_cursor_factory_of_the_host(dsn: str) -> None:
-    factory = psycopg2.extras.RealDictCursor
-    async with aiopg.connect(dsn, enable_hstore=False, cursor_factory=factory) as conn:
-        assert await fetch(conn, "SELECT %(number)s", {"number": 1}) == [(1,)]
-        assert await fetch(conn, "SET jit = off") == []

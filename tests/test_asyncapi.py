@@ -8,7 +8,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from jsonschema import Draft202012Validator
 
-from inventory_ws.live.stream import Room
+from inventory_ws.live.stream import Subscription
 
 from .conftest import create, receive, settled
 from .test_main import ROOT
@@ -97,7 +97,7 @@ async def test_both_descriptions_have_the_same_product_and_version(client: TestC
 
 async def test_query_parameters_match_the_description(client: TestClient) -> None:
     described = ASYNCAPI["components"]["channelBindings"]["socket"]["ws"]["query"]
-    assert described["properties"].keys() == {"last_event_id", "epoch", *Room.model_fields}
+    assert described["properties"].keys() == {"last_event_id", "epoch", *Subscription.model_fields}
     epoch = (await (await client.get("/api/productos")).json())["epoch"]
     for name in ("uno", "dos", "tres"):
         await create(client, nombre=name)

@@ -1,6 +1,7 @@
 """What an event tells beside the product: what was there before, who did it, and why."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
@@ -10,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import Lost, create_app, snapshot, watch
-from inventory_ws.live.feed import FEED
+from inventory_ws.live.log import LOG
 
 from .conftest import PRODUCT, create, error, receive, settled
 from .test_readme import README
@@ -52,6 +53,15 @@ async def test_update_event_has_the_former_values(client: TestClient, change: An
     assert list(event) == ["type", "id", "data", "timestamp", "antes"]
     await client.patch("/api/productos/1", json=event["antes"])  # which undoes it
     assert (await last(client, 3))["data"] | PRODUCT == (await last(client, 3))["data"]
+
+
+async def test_update_event_has_the_former_value_of_every_field(client: TestClient) -> None:
+    product = await create(client)
+    fields = product.keys() - {"id", "created_at", "updated_at"}
+    for number, name in enumerate(fields, 2):
+        other = 7 if isinstance(product[name], int | float) else "otro"
+        await client.patch("/api/productos/1", json={name: other})
+        assert (await last(client, number))["antes"] == {name: product[name]}
 
 
 async def test_update_event_has_former_null_and_unusual_texts(client: TestClient) -> None:
@@ -126,16 +136,19 @@ async def test_invalid_reason_is_400(client: TestClient, reason: object) -> None
 async def test_socket_closes_when_its_authentication_expires(
     dsn: str, aiohttp_client: Callable[..., Awaitable[TestClient]]
 ) -> None:
-    known = {"maria", "juan"}
+    known, asked = {"maria", "juan"}, Counter[str]()
 
     async def signed_in(request: web.Request) -> bool | str:
+        asked[request.query["who"]] += 1
         return request.query["who"] in known and request.query["who"]
 
     client = await aiohttp_client(create_app(dsn=dsn, authenticate=signed_in, authenticate_every=0.1))
     sockets = {who: await client.ws_connect(f"/ws?who={who}") for who in ("maria", "juan")}
     for ws in sockets.values():
         await ws.receive_json(timeout=5)
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(5):
+        while min(asked.values()) < 3:
+            await asyncio.sleep(0.01)
     known.remove("juan")
     assert (await sockets["juan"].receive(timeout=5)).data == 4401
     await sockets["maria"].send_json({"type": "PING"})
@@ -187,7 +200,7 @@ async def test_products_include_those_older_than_the_log(client: TestClient, psq
     await settled(client, 1)
     psql("SELECT eventos_podar(1, 0)")
     async with asyncio.timeout(10):
-        while not client.app[FEED].floor:
+        while not client.app[LOG].floor:
             await asyncio.sleep(0.01)
     with pytest.raises(Lost):
         await anext(watch(client.app, last_event_id=0))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from inventory_ws import create_app
 from inventory_ws.products import csvfile
 
-from .conftest import Listen, create, error, receive, settled
+from .conftest import Listen, create, error, receive, settled, waits
 
 CSV = {"Content-Type": "text/csv"}
 HEAD = "id;nombre;descripcion;precio;stock\r\n"
@@ -236,7 +236,9 @@ async def test_import_sent_again_is_done_once(client: TestClient, psql: Callable
     assert {json.dumps(body["data"]) for _, body, _ in done} == {'{"creados": 0, "actualizados": 1}'}
 
 
-async def test_product_deleted_during_an_import_is_reported_by_its_row(client: TestClient, connect: Callable) -> None:
+async def test_product_deleted_during_an_import_is_reported_by_its_row(
+    client: TestClient, connect: Callable, psql: Callable
+) -> None:
     """The import waits for the row, which then is gone: nothing is written."""
     await create(client)
     await create(client)
@@ -245,7 +247,7 @@ async def test_product_deleted_during_an_import_is_reported_by_its_row(client: T
     with other.cursor() as cursor:
         cursor.execute("DELETE FROM productos WHERE id = 2")
     waiting = asyncio.create_task(refused(client, HEAD + "1;A;;1;1\r\n2;B;;1;1\r\n"))
-    await asyncio.sleep(0.3)
+    await waits(psql, "Lock")
     assert not waiting.done()
     other.commit()
     assert await waiting == [(3, "id", "no existe")]

@@ -11,12 +11,11 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from inventory_ws import create_app
-from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database, end
+from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database
 from inventory_ws.pg.errors import Rejected, Unavailable
-from inventory_ws.pg.files import sql_file
-from inventory_ws.pg.schema import apply
+from inventory_ws.pg.schema import apply_schema
 
-from .conftest import PRODUCT, create, error
+from .conftest import PRODUCT, create, error, waits
 from .test_aiopg_fixes import many_files
 
 
@@ -26,25 +25,12 @@ async def test_statement_timeout_raises_unavailable_and_does_not_cancel_the_task
         await client.app[DATABASE].fetch("SELECT pg_sleep(5)")
 
 
-async def test_cancelled_task_ends(client: TestClient) -> None:
+async def test_cancelled_task_ends(client: TestClient, psql: Callable) -> None:
     task = asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(5)"))
-    await asyncio.sleep(0.2)
+    await waits(psql, "PgSleep")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-
-
-async def test_task_that_ignores_a_cancellation_is_cancelled_again() -> None:
-    async def stubborn() -> None:
-        with suppress(asyncio.CancelledError):
-            await asyncio.sleep(60)
-        await asyncio.sleep(60)
-
-    task = asyncio.create_task(stubborn())
-    await asyncio.sleep(0)
-    async with asyncio.timeout(5):
-        await end(task)
-    assert task.cancelled()
 
 
 async def test_value_out_of_range_is_rejected_and_the_pool_recovers(client: TestClient) -> None:
@@ -86,10 +72,12 @@ async def test_lock_timeout_comes_before_the_statement_timeout(client: TestClien
 
 async def test_select_is_retried_once_after_a_lost_connection(client: TestClient, psql: Callable) -> None:
     db = client.app[DATABASE]
-    reads = [db.fetch("SELECT pg_sleep(0.5), 1", attempts=2), db.fetch("SELECT pg_sleep(0.5), 1")]
-    tasks = [asyncio.create_task(read) for read in reads]
-    await asyncio.sleep(0.2)
-    psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+    locked = "SELECT pg_advisory_xact_lock_shared(1), 1"
+    psql("SELECT pg_advisory_lock(1)")
+    tasks = [asyncio.create_task(read) for read in (db.fetch(locked, attempts=2), db.fetch(locked))]
+    await waits(psql, "Lock", 2)
+    psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    psql("SELECT pg_advisory_unlock(1)")
     assert (await tasks[0])[0][1] == 1
     with pytest.raises(Unavailable):
         await tasks[1]
@@ -99,7 +87,7 @@ async def test_pool_reconnects_after_all_connections_are_cut(client: TestClient,
     await create(client)
     busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(2)")) for _ in range(POOL_SIZE)]
     waiting = [asyncio.create_task(client.get("/api/productos/1")) for _ in range(POOL_SIZE)]
-    await asyncio.sleep(0.3)
+    await waits(psql, "PgSleep", POOL_SIZE)
     psql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -110,11 +98,14 @@ async def test_pool_reconnects_after_all_connections_are_cut(client: TestClient,
     assert all(isinstance(exc, Unavailable) for exc in await asyncio.gather(*busy, return_exceptions=True))
 
 
-async def test_exhausted_pool_is_503(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(1)")) for _ in range(POOL_SIZE)]
-    await asyncio.sleep(0.1)
+async def test_exhausted_pool_is_503(client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    psql("SELECT pg_advisory_lock(1)")
+    locked = "SELECT pg_advisory_xact_lock_shared(1)"
+    busy = [asyncio.create_task(client.app[DATABASE].fetch(locked)) for _ in range(POOL_SIZE)]
+    await waits(psql, "Lock", POOL_SIZE)
     monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.3)
     await error(await client.get("/api/productos"), 503)
+    psql("SELECT pg_advisory_unlock(1)")
     await asyncio.gather(*busy)
     assert (await client.get("/api/productos")).status == 200
 
@@ -139,11 +130,14 @@ async def test_listen_without_an_answer_times_out(dsn: str, monkeypatch: pytest.
 
 
 async def test_more_statements_than_connections_are_all_executed(client: TestClient, psql: Callable) -> None:
-    busy = [asyncio.create_task(client.app[DATABASE].fetch("SELECT pg_sleep(0.2)")) for _ in range(3 * POOL_SIZE)]
-    await asyncio.sleep(0.1)
+    psql("SELECT pg_advisory_lock(1)")
+    locked = "SELECT pg_advisory_xact_lock_shared(1)"
+    busy = [asyncio.create_task(client.app[DATABASE].fetch(locked)) for _ in range(3 * POOL_SIZE)]
+    await waits(psql, "Lock", POOL_SIZE)
     sessions = psql(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
+    psql("SELECT pg_advisory_unlock(1)")
     await asyncio.gather(*busy)
     assert sessions == [(POOL_SIZE,)]
 
@@ -188,7 +182,7 @@ async def test_role_without_ddl_and_without_schema_is_an_error(empty_dsn: str, s
     admin.cursor().execute("CREATE ROLE nadie LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     try:
         with pytest.raises(PermissionError, match="permission denied"):
-            await apply(Database(make_dsn(empty_dsn, user="nadie")), "CREATE TABLE x ()")
+            await apply_schema(Database(make_dsn(empty_dsn, user="nadie")))
     finally:
         admin.cursor().execute("DROP ROLE nadie")
         admin.close()
@@ -287,18 +281,19 @@ async def test_start_without_a_network_times_out(dsn: str) -> None:
         proxy.open.clear()
         began = time.monotonic()
         with pytest.raises(Unavailable):
-            await apply(Database(proxy.dsn), "SELECT 1")
+            await apply_schema(Database(proxy.dsn))
         assert time.monotonic() - began < 4.5
 
 
 async def test_read_only_database_is_503_for_changes(client: TestClient, psql: Callable) -> None:
     await create(client)
     psql(f"ALTER DATABASE {psql('SELECT current_database()')[0][0]} SET default_transaction_read_only = on")
-    psql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    await asyncio.sleep(0.2)
+    others = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    pids = [pid for (pid,) in psql(others)]
+    psql("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", [pids])
+    async with asyncio.timeout(5):
+        while psql("SELECT 1 FROM pg_stat_activity WHERE pid = ANY(%s)", [pids]):
+            await asyncio.sleep(0.01)
     await error(await client.delete("/api/productos/1"), 503)
     assert (await client.get("/api/productos/1")).status == 200
     resp = await client.get("/api/salud")
@@ -311,7 +306,7 @@ async def test_foreign_table_with_the_same_name_is_an_error_at_start(empty_dsn: 
     with closing(psycopg2.connect(empty_dsn)) as conn, conn, conn.cursor() as cursor:
         cursor.execute("CREATE TABLE productos (codigo text)")
     with pytest.raises(ValueError, match="el esquema no cabe"):
-        await apply(Database(empty_dsn), sql_file("schema.sql"))
+        await apply_schema(Database(empty_dsn))
 
 
 KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -356,3 +351,75 @@ async def test_no_answering_host_is_unavailable_in_time() -> None:
     with silent() as (host, port), pytest.raises(Unavailable):
         async with asyncio.timeout(8), Database(f"host={host},{host} port={port} dbname=x user=x"):
             pass
+
+
+@pytest.fixture
+def sessions(dsn: str, psql: Callable) -> Callable[[], int]:
+    """Counts the connections that the service has at the server."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'inventory_ws'"
+    )
+    return lambda: psql(query)[0][0]
+
+
+async def until_none(sessions: Callable[[], int]) -> None:
+    async with asyncio.timeout(
+        5
+    ):  # the server finds that a client has gone within a second (client_connection_check_interval)
+        while sessions():
+            await asyncio.sleep(0.05)
+
+
+async def test_end_closes_connections_and_ends_statements(dsn: str, psql: Callable, sessions: Callable) -> None:
+    async with Database(dsn, 3) as db:
+        running = [asyncio.create_task(db.fetch("SELECT pg_sleep(3)", attempts=2)) for _ in range(5)]
+
+        async def listen() -> None:
+            async with db.listen("channel") as conn:
+                await conn.wait_for_notification()
+
+        running.append(asyncio.create_task(listen()))
+        while sessions() < 4:
+            await asyncio.sleep(0.02)
+    async with asyncio.timeout(2):
+        assert all(isinstance(exc, Unavailable) for exc in await asyncio.gather(*running, return_exceptions=True))
+    await until_none(sessions)
+
+
+async def test_no_connection_is_opened_after_the_end(dsn: str, psql: Callable, sessions: Callable) -> None:
+    async with Database(dsn, 3) as db:
+        psql(KILL)
+        with suppress(Unavailable):
+            await db.fetch("SELECT 1")
+        connecting = [asyncio.create_task(db.fetch("SELECT 1", attempts=2)) for _ in range(2)]
+        await asyncio.sleep(0)
+    assert [type(exc) for exc in await asyncio.gather(*connecting, return_exceptions=True)] == [Unavailable] * 2
+    with pytest.raises(Unavailable):
+        await db.fetch("SELECT 1", attempts=2)
+    with pytest.raises(Unavailable):
+        async with db.listen("channel"):
+            pass
+    await until_none(sessions)
+
+
+async def test_start_that_fails_half_way_leaves_no_connection(dsn: str, psql: Callable, sessions: Callable) -> None:
+    psql("CREATE ROLE few LOGIN CONNECTION LIMIT 3")
+    try:
+        with pytest.raises(Unavailable, match="too many connections") as raised:
+            async with Database(make_dsn(dsn, user="few")):
+                pass
+        await until_none(sessions)
+        assert raised, "its frames would keep the connections"
+    finally:
+        psql("DROP ROLE few")
+
+
+async def test_start_that_is_cancelled_leaves_no_connection(dsn: str, sessions: Callable) -> None:
+    db = Database(dsn, 50)
+    starting = asyncio.create_task(db.__aenter__())
+    while sessions() < 3:
+        await asyncio.sleep(0.001)
+    starting.cancel()
+    await asyncio.wait([starting])
+    assert starting.cancelled()
+    await until_none(sessions)

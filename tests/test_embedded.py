@@ -41,6 +41,20 @@ except EmbeddedError as error:
     print(error, flush=True)
 """
 
+# Asks its database when Ctrl+C has come.
+UNTIL_CTRL_C = """
+import signal, time
+from tests.test_embedded import query
+def until_ctrl_c(dsn):
+    heard = []
+    signal.signal(signal.SIGINT, lambda *_: heard.append(True))
+    print("listening", flush=True)
+    while not heard:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    print(query(dsn, "SELECT name FROM t"), flush=True)
+"""
+
 
 def query(dsn: str, sql: str) -> Any:
     """The first value of a statement's first row, or None."""
@@ -297,11 +311,9 @@ def test_long_log_is_truncated(data: Path) -> None:
 
 
 def test_ctrl_c_reaches_the_service_first(data: Path, service: Callable[..., subprocess.Popen[str]]) -> None:
-    wait = "signal.signal(signal.SIGINT, lambda *_: None); signal.pause(); time.sleep(0.5); print(ask(dsn), flush=True)"
-    code = "import signal, time\nfrom tests.test_embedded import query\nask = lambda dsn: query(dsn, 'SELECT name FROM t')\n"
-    process = service(data, code + SERVICE.replace("sys.stdin.read()", wait))
+    process = service(data, UNTIL_CTRL_C + SERVICE.replace("sys.stdin.read()", "until_ctrl_c(dsn)"))
     line(process)
-    time.sleep(0.3)
+    assert line(process) == "listening"
     os.killpg(process.pid, signal.SIGINT)
     assert line(process) == "ñandú"
 

@@ -1,4 +1,4 @@
-"""Inside another application: under its prefix, on its pool, behind its users, and heard by its code."""
+"""Inside another application: under its prefix, behind its users, and heard by its code."""
 
 import asyncio
 import importlib
@@ -7,17 +7,15 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
 
 import aiohttp
-import aiopg
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from psycopg2.extensions import make_dsn, parse_dsn
-from psycopg2.extras import RealDictCursor
 
 import inventory_ws
 from inventory_ws.live.eventlog import prune_events
@@ -31,7 +29,6 @@ from .tools.markdown import blocks
 from .tools.service import free_port
 
 HERE = {**os.environ, "PYTHONPATH": str(ROOT)}
-POOL = web.AppKey("POOL", aiopg.Pool)
 
 
 def hosting(inventories: dict[str, web.Application]) -> web.Application:
@@ -51,17 +48,6 @@ def hosting(inventories: dict[str, web.Application]) -> web.Application:
     host.add_routes([web.get("/", hello)])
     for prefix, inventory in inventories.items():
         host.add_subapp(prefix, inventory)
-    return host
-
-
-def lending(host: web.Application, dsn: str, **options: object) -> web.Application:
-    """The host with a pool of its own."""
-
-    async def context(app: web.Application) -> AsyncIterator[None]:
-        async with aiopg.create_pool(dsn, minsize=1, **options) as app[POOL]:
-            yield
-
-    host.cleanup_ctx.append(context)
     return host
 
 
@@ -140,104 +126,22 @@ async def test_exception_of_authenticate_has_the_error_body_and_the_security_hea
     assert header in resp.headers.items()
 
 
-@pytest.fixture
-async def on_loan(dsn: str, aiohttp_client: Callable) -> TestClient:
-    """An inventory on its host's pool, whose settings are not the ones it would choose."""
-    inventory = inventory_ws.create_app(pool=lambda: host[POOL])
-    host = lending(web.Application(), dsn, maxsize=3, cursor_factory=RealDictCursor, application_name="shop")
-    host.add_subapp("/inventario", inventory)
-    return await aiohttp_client(host)
-
-
-async def test_pool_of_the_host_gets_its_connections_back(on_loan: TestClient, psql: Callable) -> None:
-    client, pool = on_loan, on_loan.app[POOL]
-    ws = await client.ws_connect("/inventario/ws")
-    await ws.receive_json()
-    answers = await asyncio.gather(*(client.post("/inventario/api/productos", json=PRODUCT) for _ in range(50)))
-    assert {resp.status for resp in answers} == {201}
-    assert [(await ws.receive_json(timeout=5))["id"] for _ in range(50)] == list(range(1, 51))
-    body = await (await client.get("/inventario/api/productos?q=dell&limit=2")).json()
-    assert [row["id"] for row in body["data"]] == [1, 2]
-    assert pool.size == pool.freesize <= 3
-    names = psql(
-        "SELECT application_name, count(*) FROM pg_stat_activity WHERE datname = current_database() GROUP BY 1"
-    )
-    assert dict(names)["shop"] <= 4  # and the one that listens, which is called as the host's are
-
-
-async def test_dead_connection_of_the_host_is_replaced(on_loan: TestClient, psql: Callable) -> None:
-    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    for _ in range(3):
-        psql(kill)
-        answers = await asyncio.gather(*(on_loan.get("/inventario/api/productos") for _ in range(20)))
-        assert {resp.status for resp in answers} <= {200, 503}
-    async with asyncio.timeout(10):
-        while (await on_loan.get("/inventario/api/salud")).status != 200:
-            await asyncio.sleep(0.05)
-    answers = await asyncio.gather(*(on_loan.post("/inventario/api/productos", json=PRODUCT) for _ in range(20)))
-    assert {resp.status for resp in answers} == {201}
-
-
-async def test_waiting_host_gets_a_connection_when_ours_dies(
-    on_loan: TestClient, connect: Callable, psql: Callable
+async def test_pool_size_is_the_number_of_connections_beside_the_one_that_listens(
+    dsn: str, aiohttp_client: Callable, psql: Callable
 ) -> None:
-    await on_loan.post("/inventario/api/productos", json=PRODUCT)
-    session = connect()
-    session.autocommit = False
-    session.cursor().execute("UPDATE productos SET stock = 1")
-    pool = on_loan.app[POOL]
-    async with pool.acquire(), pool.acquire():
-        change = asyncio.create_task(on_loan.patch("/inventario/api/productos/1", json={"stock": 2}))
-        await asyncio.sleep(0.3)
-        waiting = asyncio.create_task(pool._acquire())
-        await asyncio.sleep(0.1)
-        psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        async with asyncio.timeout(1):
-            pool.release(await waiting)
-        assert (await change).status == 503
-
-
-async def test_slow_statement_releases_the_connection_of_the_host(on_loan: TestClient, connect: Callable) -> None:
-    await on_loan.post("/inventario/api/productos", json=PRODUCT)
-    session = connect()
-    session.autocommit = False
-    session.cursor().execute("UPDATE productos SET stock = 1")
-    change = on_loan.patch
-    answers = await asyncio.gather(*(change("/inventario/api/productos/1", json={"stock": 2}) for _ in range(6)))
-    assert {resp.status for resp in answers} == {503}
-    async with asyncio.timeout(1), on_loan.app[POOL].acquire():
-        pass
-    session.rollback()
-    assert (await change("/inventario/api/productos/1", json={"stock": 2})).status == 200
-
-
-async def test_time_limit_holds_when_the_pool_ignores_it(
-    on_loan: TestClient, connect: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On Python 3.11 asyncio.wait_for, by which aiopg connects, ignores a cancellation in the tick of the answer."""
-    await on_loan.post("/inventario/api/productos", json=PRODUCT)
-    session = connect()
-    session.autocommit = False
-    session.cursor().execute("UPDATE productos SET stock = 1")
-    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.2)
-    acquire = aiopg.Pool._acquire
-
-    async def swallowing(pool: aiopg.Pool) -> aiopg.Connection:
-        with suppress(asyncio.CancelledError):
-            await asyncio.sleep(1)
-        return await acquire(pool)
-
-    monkeypatch.setattr(aiopg.Pool, "_acquire", swallowing)
-    async with asyncio.timeout(10):
-        assert (await on_loan.patch("/inventario/api/productos/1", json={"stock": 2})).status == 503
+    client = await aiohttp_client(inventory_ws.create_app(dsn=dsn, pool_size=2))
+    answers = await asyncio.gather(*(client.post("/api/productos", json=PRODUCT) for _ in range(20)))
+    assert {resp.status for resp in answers} == {201}
+    ours = "application_name = 'inventory_ws' AND datname = current_database()"
+    assert psql(f"SELECT count(*) FROM pg_stat_activity WHERE {ours}") == [(3,)]
 
 
 async def test_wrong_setup_raises_an_error_with_a_remedy(dsn: str) -> None:
-    for wrong in ({}, {"dsn": dsn, "pool": lambda: None}):
-        with pytest.raises(TypeError, match=r"dsn='postgresql://\.\.\.'.*pool="):
-            inventory_ws.create_app(**wrong)
-    with pytest.raises(TypeError, match="has to return an aiopg.Pool and not 'asyncpg'.*give dsn="):
-        await web.AppRunner(inventory_ws.create_app(pool=lambda: "asyncpg")).setup()
+    with pytest.raises(TypeError, match="dsn"):
+        inventory_ws.create_app()
+    for size, error_type in ((0, ValueError), (-1, ValueError), (1.5, TypeError), (None, TypeError)):
+        with pytest.raises(error_type):
+            inventory_ws.create_app(dsn=dsn, pool_size=size)
     with pytest.raises(TypeError, match="create_app"):
         inventory_ws.watch(web.Application())
     with pytest.raises(inventory_ws.Unavailable):
@@ -322,7 +226,7 @@ def programs(tmp_path: Path, server: str, dsn: str) -> Iterator[dict[str, Path]]
     written = {}
     with empty_database(server, "lima") as lima, empty_database(server, "quito") as quito:
         names = tuple(parse_dsn(one)["dbname"] for one in (lima, quito))
-        for word, block in zip(("plain", "lent", "watched", "two"), blocks(README, "python")[1:], strict=True):
+        for word, block in zip(("plain", "users", "watched", "two"), blocks(README, "python")[1:], strict=True):
             assert 10 <= len(block.text.splitlines()) <= (50 if word == "watched" else 30), word
             text = block.text.replace("postgresql://localhost/shop", dsn).replace('("lima", "quito")', repr(names))
             text = text.replace("postgresql://localhost/{city}", make_dsn(server, dbname="{city}"))
@@ -336,8 +240,11 @@ def prefixes(programs: dict[str, Path], word: str) -> list[str]:
     return [name for name in programs if name.startswith("/")] if word == "two" else ["/inventario"]
 
 
-async def is_served(url: str, prefix: str, ready: Callable[[], bool] = lambda: True) -> None:
-    """Sees that the inventory under the prefix has its page, and tells of a change; `session` is the README's user."""
+async def is_served(
+    url: str, prefix: str, ready: Callable[[], bool] = lambda: True, done: Callable[[], bool] = lambda: True
+) -> None:
+    """Sees that the inventory under the prefix has its page, and tells of a change; `session` is the README's user.
+    `ready` and `done`: whether its program waits for the changes, and has heard of them."""
     async with aiohttp.ClientSession(url, cookies={"session": "juan"}) as session:
         async with asyncio.timeout(20):
             while True:
@@ -359,7 +266,10 @@ async def is_served(url: str, prefix: str, ready: Callable[[], bool] = lambda: T
             for stock in (2, 1):
                 async with session.patch(url, json={"stock": stock}) as resp:
                     assert resp.status == 200, await resp.text()
-            await asyncio.sleep(0.5)  # for a second instance to do it too
+        async with asyncio.timeout(20):
+            while not done():
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)  # for a second instance to do it too
 
 
 def run_app(program: Path, port: int) -> list[str]:
@@ -390,7 +300,7 @@ def gunicorn_on_uvloop(program: Path, port: int) -> list[str]:
         ("plain", run_app),
         ("plain", gunicorn),
         ("plain", gunicorn_on_uvloop),
-        ("lent", gunicorn),
+        ("users", gunicorn),
         ("watched", run_app),
         ("watched", gunicorn),
         ("two", run_app),
@@ -398,17 +308,23 @@ def gunicorn_on_uvloop(program: Path, port: int) -> list[str]:
 )
 @pytest.mark.slow
 def test_programs_of_the_readme_run(programs: dict[str, Path], psql: Callable, word: str, server_of: Callable) -> None:
+    def positions() -> list[int]:
+        """Where the program is in the log, as soon as it has a position."""
+        made = psql("SELECT 1 FROM pg_class WHERE oid = to_regclass('reordered')")
+        return [position for (position,) in psql("SELECT last_event_id FROM reordered")] if made else []
+
     def ready() -> bool:
-        return (
-            word != "watched" or psql("SELECT to_regclass('reordered') IS NOT NULL AND pg_sleep(0.2) IS NOT NULL")[0][0]
-        )
+        return word != "watched" or positions() != []
+
+    def done() -> bool:
+        return word != "watched" or positions() == [psql("SELECT max(id) FROM eventos")[0][0]]
 
     port = free_port()
     command = server_of(programs[word], port)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=HERE)
     try:
         for prefix in prefixes(programs, word):
-            asyncio.run(is_served(f"http://127.0.0.1:{port}", prefix, ready))
+            asyncio.run(is_served(f"http://127.0.0.1:{port}", prefix, ready, done))
         deadline = time.monotonic() + 20
         while "--workers" in command and len(list(programs[word].parent.glob("ready.*"))) < 2:
             assert time.monotonic() < deadline

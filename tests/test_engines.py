@@ -11,7 +11,8 @@ from inventory_ws import create_app
 
 from .conftest import create
 from .tools import engines
-from .tools.engines import Page
+from .tools.browser import Browsers
+from .tools.engines import Engine, Page
 from .tools.line import line
 
 pytestmark = pytest.mark.slow
@@ -26,14 +27,15 @@ CARD = ".product-card:not(.leaving)"
 
 
 @pytest.fixture(params=BROWSERS)
-async def page(request: pytest.FixtureRequest) -> AsyncIterator[Page]:
+async def page(request: pytest.FixtureRequest, browsers: Browsers) -> AsyncIterator[Page]:
     """A browser of each engine, both required where REQUIRE_ALL is set; nothing may go wrong in its page."""
     installed, start = BROWSERS[request.param]
     if installed is None:
         if os.environ.get("REQUIRE_ALL"):
             pytest.fail(f"there is no {request.param}")
         pytest.skip(f"there is no {request.param}: the page is not tested in it")
-    async with start() as page:
+    engine = await browsers.get(start, Engine.alive)
+    async with engine.page() as page:
         yield page
         faults = [
             fault for fault in await page.faults() if "establish a connection" not in fault

@@ -7,6 +7,7 @@ from aiohttp.test_utils import TestClient
 from yarl import URL
 
 from inventory_ws import create_app
+from inventory_ws.live.hub import HUB
 from inventory_ws.products import repository
 
 from .conftest import PRODUCT, error
@@ -136,6 +137,18 @@ async def test_refusal_that_no_client_can_cause_is_500(
     assert "POST /api/productos failed" in caplog.text
 
 
+async def test_connection_error_of_the_host_is_500(
+    dsn: str, aiohttp_client: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def unreachable(_: web.Request) -> bool:
+        raise ConnectionRefusedError("the directory of users")
+
+    client = await aiohttp_client(create_app(dsn=dsn, authenticate=unreachable))
+    await error(await client.post("/api/productos", json=PRODUCT), 500)
+    assert "POST /api/productos failed" in caplog.text
+    assert "ConnectionRefusedError: the directory of users" in caplog.text
+
+
 async def test_broken_body_is_400(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     await error(await client.post("/api/productos", data=b"no gzip at all", headers=headers), 400)
@@ -145,11 +158,37 @@ async def test_broken_body_is_400(client: TestClient, caplog: pytest.LogCaptureF
         writer.write(b"Content-Length: 100\r\n\r\n{")
         await writer.drain()
         writer.transport.abort()
-    await asyncio.sleep(0.3)
+    async with asyncio.timeout(5):
+        while len(client.server.runner.server.connections) > 1:
+            await asyncio.sleep(0.01)
     assert [record for record in caplog.records if record.name.startswith("inventory_ws")] == []
     assert (await client.get("/api/salud")).status == 200
 
 
-async def test_unknown_expectation_has_the_error_body(client: TestClient) -> None:
-    for path in ("/api/productos", "/nada"):
-        await error(await client.post(path, headers={"Expect": "nada"}), 417)
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"POST /api/productos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{",
+        (
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eHh4eHh4eHh4eHh4eHh4eA==\r\n\r\n"
+        ),
+    ],
+    ids=["body", "handshake"],
+)
+async def test_client_that_leaves_during_a_request_is_not_an_error(
+    dsn: str, caplog: pytest.LogCaptureFixture, request_: bytes
+) -> None:
+    app = create_app(dsn=dsn)
+    runner = web.AppRunner(app)  # aiohttp's TestServer would cancel the handler, which no real server does
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with app[HUB].handshake:
+        _, writer = await asyncio.open_connection(*runner.addresses[0])
+        writer.write(request_)
+        await asyncio.sleep(0.1)
+        writer.transport.abort()
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)
+    await runner.cleanup()
+    assert [record for record in caplog.records if record.name.startswith("inventory_ws")] == []

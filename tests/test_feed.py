@@ -11,15 +11,10 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
-from inventory_ws.pg.files import sql_file
+from inventory_ws.live.log import LOG
+from inventory_ws.pg.schema import sql_file
 
 from .conftest import create, healthy, receive, settled, silence
-
-
-@pytest.fixture
-def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For a service whose feed only hears bells: it must come before the service in a test's arguments."""
-    monkeypatch.setattr("inventory_ws.live.replay.POLL", 60)
 
 
 async def test_change_reaches_every_open_socket(client: TestClient, listen: Callable) -> None:
@@ -93,36 +88,41 @@ async def test_rollback_and_change_without_effect_publish_nothing(
     session.cursor().execute("UPDATE productos SET stock = 2")
     session.rollback()
     psql("UPDATE productos SET stock = 1")
-    await silence(ws)
+    await silence(ws, client)
 
 
-async def slow_commit_beside_a_fast_one(connect: Callable) -> None:
-    """The slow one has drawn its event id first and commits last."""
-    slow, fast = connect(), connect()
+async def slow_commit_beside_a_fast_one(client: TestClient, connect: Callable) -> None:
+    """The slow one has drawn its event id first and commits last, when the feed waits for it or has gone past it."""
+    slow, fast, watching = connect(), connect(), connect().cursor()
     slow.autocommit = False
     slow.cursor().execute("INSERT INTO productos (nombre, precio) VALUES ('slow', 1)")
     slow.cursor().execute("SET CONSTRAINTS ALL IMMEDIATE")
     await asyncio.to_thread(fast.cursor().execute, "INSERT INTO productos (nombre, precio) VALUES ('fast', 1)")
-    await asyncio.sleep(0.5)
+    waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    async with asyncio.timeout(10):
+        while client.app[LOG].head < 2 and not (watching.execute(waiting) or watching.rowcount):
+            await asyncio.sleep(0.005)
     slow.commit()
 
 
-async def test_slow_commit_is_not_skipped(listen: Callable, connect: Callable) -> None:
+async def test_slow_commit_is_not_skipped(client: TestClient, listen: Callable, connect: Callable) -> None:
     ws = await listen()
-    await slow_commit_beside_a_fast_one(connect)
+    await slow_commit_beside_a_fast_one(client, connect)
     assert [event["data"]["nombre"] for event in await receive(ws, 2)] == ["slow", "fast"]
 
 
-async def test_slow_commit_is_skipped_without_the_lock(listen: Callable, connect: Callable, psql: Callable) -> None:
+async def test_slow_commit_is_skipped_without_the_lock(
+    client: TestClient, listen: Callable, connect: Callable, psql: Callable
+) -> None:
     """The lock is what the test above tests: without it the same two commits lose an event."""
     lock = "PERFORM pg_advisory_xact_lock_shared(2024013002);"
     schema = sql_file("schema.sql")
     assert lock in schema
     psql(schema.replace(lock, ""))
     ws = await listen()
-    await slow_commit_beside_a_fast_one(connect)
+    await slow_commit_beside_a_fast_one(client, connect)
     assert [event["data"]["nombre"] for event in await receive(ws, 1)] == ["fast"]
-    await silence(ws)
+    await silence(ws, client)
 
 
 async def test_concurrent_writes_are_published_in_the_order_of_the_log(client: TestClient, listen: Callable) -> None:
@@ -149,7 +149,7 @@ async def test_concurrent_writes_are_published_in_the_order_of_the_log(client: T
         after = logged[-1]
     assert heard == logged
     assert len(set(heard)) == writers * changes
-    await silence(ws)
+    await silence(ws, client)
 
 
 CATALOGUE = [

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient
 from yarl import URL
 
 from inventory_ws.pg.connection import Connection
-from inventory_ws.pg.files import data_folder
+from inventory_ws.web.page import client_folder
 
 from .conftest import PRODUCT, create, error, settled
 
@@ -354,7 +354,7 @@ async def test_page_and_its_files_are_served(client: TestClient) -> None:
     page = await client.get("/")
     assert page.status == 200
     assert page.content_type == "text/html"
-    for file in data_folder("client").glob("*.[!h]*"):
+    for file in client_folder().glob("*.[!h]*"):
         assert (await client.get(f"/{file.name}")).status == 200, file
     await error(await client.get("/schema.sql"), 404)
     await error(await client.get("/..%2fsetup.cfg"), 404)

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import make_dsn
 
 from inventory_ws import Lost, create_app, watch
-from inventory_ws.live.feed import FEED
+from inventory_ws.live.log import LOG
 
 from .conftest import PRODUCT, create, healthy, settled
 from .reliability.killed import data_folder, serving
@@ -68,7 +68,7 @@ def standby(folder: Path, cluster: Cluster) -> Iterator[Cluster]:
 
 async def make(client: TestClient, number: int) -> None:
     """Makes so many events, and waits until the service has read them."""
-    position = client.app[FEED].head
+    position = client.app[LOG].head
     for _ in range(number):
         await create(client)
     await settled(client, position + number)
@@ -89,9 +89,9 @@ async def honoured(client: TestClient, position: int, epoch: str) -> list[int] |
 async def renewed(client: TestClient, epoch: str) -> str:
     """Waits until the service has come to another epoch, and returns it."""
     async with asyncio.timeout(20):
-        while client.app[FEED].epoch == epoch:
+        while client.app[LOG].epoch == epoch:
             await asyncio.sleep(0.01)
-    return client.app[FEED].epoch
+    return client.app[LOG].epoch
 
 
 @pytest.mark.slow
@@ -99,7 +99,7 @@ async def renewed(client: TestClient, epoch: str) -> str:
 async def test_positions_after_a_restored_dump(cluster: Cluster, serve: Serve, running: bool) -> None:
     where = ["-h", str(cluster.folder), "-U", "postgres", "-d", "inventario"]
     client = await serve(cluster.dsn)
-    epoch = client.app[FEED].epoch
+    epoch = client.app[LOG].epoch
     await make(client, 3)
     cluster.run("pg_dump", *where, "-Fc", "-f", "dump")
     await make(client, 3)
@@ -119,18 +119,18 @@ async def test_positions_after_a_restored_dump(cluster: Cluster, serve: Serve, r
         cluster.run("pg_restore", *where, "dump")
         run(cluster.dsn, INSERT)
         client = await serve(cluster.dsn)
-    assert client.app[FEED].epoch != epoch
+    assert client.app[LOG].epoch != epoch
     assert await honoured(client, 2, epoch) == [3, 4]
     assert await honoured(client, 3, epoch) == [4]
     for lost in (4, 5, 6):
         assert await honoured(client, lost, epoch) is None
-    assert await honoured(client, 4, client.app[FEED].epoch) == []
+    assert await honoured(client, 4, client.app[LOG].epoch) == []
 
 
 @pytest.mark.slow
 async def test_positions_after_a_restored_folder(cluster: Cluster, serve: Serve, tmp_path: Path) -> None:
     client = await serve(cluster.dsn)
-    epoch = client.app[FEED].epoch
+    epoch = client.app[LOG].epoch
     await make(client, 2)
     async with shown(client, 2) as screens:
         cluster.stop()
@@ -184,13 +184,13 @@ async def test_positions_after_the_promotion_of_a_standby(
 ) -> None:
     hosts = f"{cluster.folder},{standby.folder}"
     client = await serve(make_dsn(cluster.dsn, host=hosts, target_session_attrs="read-write"))
-    epoch = client.app[FEED].epoch
+    epoch = client.app[LOG].epoch
     await make(client, 3)
-    await replayed(standby, 3)
+    await replayed(standby, cluster)
     async with shown(client, 2) as screens:
         if tail:
             await make(client, 2)
-            await replayed(standby, 5)
+            await replayed(standby, cluster)
         else:
             run(standby.dsn, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
             async with asyncio.timeout(10):
@@ -213,10 +213,11 @@ async def test_positions_after_the_promotion_of_a_standby(
         assert await honoured(client, position, epoch) == ([*range(position + 1, 6), new] if tail else None)
 
 
-async def replayed(standby: Cluster, event: int) -> None:
-    """Waits until the standby has the event."""
+async def replayed(standby: Cluster, primary: Cluster) -> None:
+    """Waits until the standby has all that its primary has committed. Before that, a table may not be there to be asked."""
+    ((position,),) = run(primary.dsn, "SELECT pg_current_wal_flush_lsn()")
     async with asyncio.timeout(10):
-        while run(standby.dsn, "SELECT max(id) FROM eventos") != [(event,)]:
+        while run(standby.dsn, f"SELECT coalesce(pg_last_wal_replay_lsn() >= '{position}', false)") != [(True,)]:
             await asyncio.sleep(0.02)
 
 
@@ -224,7 +225,7 @@ async def replayed(standby: Cluster, event: int) -> None:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
 async def test_restart_of_postgresql_keeps_positions(cluster: Cluster, serve: Serve, how: signal.Signals) -> None:
     client = await serve(cluster.dsn)
-    epochs = [client.app[FEED].epoch]
+    epochs = [client.app[LOG].epoch]
     async with shown(client, 2) as screens:
         for number in range(3):
             await make(client, 2)
@@ -232,7 +233,7 @@ async def test_restart_of_postgresql_keeps_positions(cluster: Cluster, serve: Se
             cluster.start()
             await renewed(client, epochs[-1])
             await healthy(client, 20)
-            epochs.append(client.app[FEED].epoch)
+            epochs.append(client.app[LOG].epoch)
             if number == 1:
                 run(cluster.dsn, INSERT)
         await agree(screens, cluster.dsn)
@@ -250,7 +251,7 @@ async def test_restart_of_an_instance_keeps_positions(dsn: str, serve: Serve) ->
     first, second = await serve(dsn), await serve(dsn)
     async with shown(second) as screens:
         await make(first, 3)
-        epoch = first.app[FEED].epoch
+        epoch = first.app[LOG].epoch
         await first.close()
         await make(second, 2)
         first = await serve(dsn)
@@ -258,12 +259,12 @@ async def test_restart_of_an_instance_keeps_positions(dsn: str, serve: Serve) ->
         await make(first, 1)
         await agree(screens, dsn)
         assert (screens[0].recovered, screens[0].closed) == ([False], [])
-    assert first.app[FEED].epoch == second.app[FEED].epoch == epoch
+    assert first.app[LOG].epoch == second.app[LOG].epoch == epoch
 
 
 async def test_fifty_lost_listening_connections_keep_positions(dsn: str, serve: Serve) -> None:
     client = await serve(dsn)
-    epoch = client.app[FEED].epoch
+    epoch = client.app[LOG].epoch
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     async with shown(client, 2) as screens:
         for _ in range(50):
@@ -273,7 +274,7 @@ async def test_fifty_lost_listening_connections_keep_positions(dsn: str, serve: 
         for screen in screens:
             assert (screen.recovered, screen.closed) == ([False], [])
             assert screen.told == [event for (event,) in run(dsn, "SELECT id FROM eventos ORDER BY id")]
-    assert client.app[FEED].epoch == epoch
+    assert client.app[LOG].epoch == epoch
 
 
 ELSEWHERE = "UPDATE eventos_epoca SET lugar = '{elsewhere}'"
@@ -282,15 +283,15 @@ ELSEWHERE = "UPDATE eventos_epoca SET lugar = '{elsewhere}'"
 async def test_epoch_begun_by_another_instance_is_adopted(
     dsn: str, serve: Serve, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.live.replay.POLL", 60)
+    monkeypatch.setattr("inventory_ws.live.feed.POLL", 60)
     monkeypatch.setattr("inventory_ws.pg.connection.Connection.wait_for_notification", lambda _: asyncio.sleep(60))
     client = await serve(dsn)
     await make(client, 2)
     psql(ELSEWHERE)
     ((_, epoch, _),) = psql("SELECT * FROM eventos_estado()")
-    assert client.app[FEED].epoch != epoch
+    assert client.app[LOG].epoch != epoch
     assert await honoured(client, 1, epoch) == [2]
-    assert client.app[FEED].epoch == epoch
+    assert client.app[LOG].epoch == epoch
 
 
 @pytest.mark.parametrize(
@@ -310,7 +311,7 @@ async def test_log_without_its_end_makes_every_client_reload(
 ) -> None:
     client = await serve(dsn)
     await make(client, 3)
-    epoch = client.app[FEED].epoch
+    epoch = client.app[LOG].epoch
     async with shown(client) as screens:
         psql("; ".join([*loss, *[INSERT] * written]))
         await renewed(client, epoch)
@@ -318,12 +319,12 @@ async def test_log_without_its_end_makes_every_client_reload(
         assert (screens[0].recovered, screens[0].closed) == ([False, False], [1012])
     for position in range(4):
         assert await honoured(client, position, epoch) is None
-    assert await honoured(client, client.app[FEED].head, client.app[FEED].epoch) == []
+    assert await honoured(client, client.app[LOG].head, client.app[LOG].epoch) == []
 
 
 async def test_former_epochs_are_removed_with_the_log(dsn: str, serve: Serve, psql: Callable) -> None:
     client = await serve(dsn)
-    epochs = [client.app[FEED].epoch]
+    epochs = [client.app[LOG].epoch]
     for _ in range(3):
         await make(client, 2)
         psql(ELSEWHERE)
@@ -339,8 +340,8 @@ async def test_list_has_the_epoch_of_its_position(
     client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await make(client, 2)
-    feed, epoch = client.app[FEED], client.app[FEED].epoch
-    fetch = feed._db.fetch
+    log, epoch = client.app[LOG], client.app[LOG].epoch
+    fetch = log._db.fetch
 
     async def slow(*args: Any, **options: Any) -> Any:
         rows = await fetch(*args, **options)
@@ -349,7 +350,7 @@ async def test_list_has_the_epoch_of_its_position(
         await renewed(client, epoch)
         return rows
 
-    monkeypatch.setattr(feed._db, "fetch", slow)
+    monkeypatch.setattr(log._db, "fetch", slow)
     answer = await (await client.get("/api/productos")).json()
     assert (answer["last_event_id"], answer["epoch"]) == (2, epoch)
 
@@ -359,7 +360,7 @@ async def test_watch_continues_in_a_new_epoch_and_raises_lost_without_its_positi
 ) -> None:
     client = await serve(dsn)
     await make(client, 1)
-    epoch = client.app[FEED].epoch
+    epoch = client.app[LOG].epoch
     events = watch(client.app, last_event_id=0, epoch=epoch)
     assert (await anext(events)).epoch == epoch
     psql(ELSEWHERE)

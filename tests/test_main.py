@@ -24,8 +24,9 @@ import psycopg2
 import pytest
 import zxingcpp
 
-from inventory_ws.cli.main import _socket_limit, parser
-from inventory_ws.pg.files import sql_file
+from inventory_ws.cli.flags import parser
+from inventory_ws.cli.main import _socket_limit
+from inventory_ws.pg.schema import sql_file
 
 from .tools.service import free_port
 
@@ -248,16 +249,11 @@ def test_service_ends_with_status_0_on_sigterm_and_ctrl_c(service: Callable) -> 
 # On a machine with one network, whatever this one has.
 IN_A_ROOM = """
 import sys
-from types import SimpleNamespace as Found
-
-import psutil
 
 from inventory_ws.cli import addresses
 from inventory_ws.cli.main import main
 
-addresses.FAR = {2: "127.0.0.1"}
-psutil.net_if_stats = lambda: {"wlan0": Found(isup=True, flags="up")}
-psutil.net_if_addrs = lambda: {"wlan0": [Found(family=2, address="192.168.1.10")]}
+addresses.default_address = lambda family: ["192.168.1.10"]
 sys.exit(main())
 """
 ROOM = (sys.executable, "-W", "error", "-c", IN_A_ROOM)

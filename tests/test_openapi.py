@@ -16,7 +16,9 @@ from pydantic import BaseModel
 from yarl import URL
 
 from inventory_ws import __version__, create_app
-from inventory_ws.products.models import EventPage, NewProduct, Page, ProductChange, StockMove
+from inventory_ws.live.eventlog import EventQuery
+from inventory_ws.products.listing import ListQuery
+from inventory_ws.products.models import NewProduct, ProductChange, StockMove
 from inventory_ws.web import page
 from inventory_ws.web.security import bearer
 
@@ -66,7 +68,7 @@ def limits(model: type[BaseModel], told: dict[str, dict]) -> None:
 
 
 def test_every_field_of_the_models_is_described() -> None:
-    for path, model in (("/api/productos", Page), ("/api/eventos", EventPage)):
+    for path, model in (("/api/productos", ListQuery), ("/api/eventos", EventQuery)):
         parameters = [field for field in OPENAPI["paths"][path]["get"]["parameters"] if "name" in field]
         told = {field["name"] for field in parameters}
         assert told == set(model.model_fields), path

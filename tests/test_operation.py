@@ -14,7 +14,7 @@ from textwrap import dedent
 import aiohttp
 import pytest
 
-from inventory_ws.cli.main import parser
+from inventory_ws.cli.flags import parser
 
 from .conftest import PRODUCT
 from .reliability.killed import data_folder, dsn_of, serving

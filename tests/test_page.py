@@ -12,12 +12,12 @@ from playwright.async_api import Browser, Page, Route, expect
 
 from inventory_ws import create_app
 from inventory_ws.live import eventlog
-from inventory_ws.live.sockets import SOCKETS
+from inventory_ws.live.hub import SOCKETS
 from inventory_ws.pg.database import DATABASE
 from inventory_ws.web.security import bearer
 
 from .conftest import create
-from .tools.browser import CHROMIUM, chromium
+from .tools.browser import CHROMIUM, Browsers, chromium
 
 pytestmark = pytest.mark.slow
 
@@ -25,14 +25,16 @@ GUIDE = Path(__file__).parent / "guide_client.html"
 
 
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+async def browser(browsers: Browsers) -> AsyncIterator[Browser]:
     """Chromium, which is required where REQUIRE_ALL is set, as it is in CI."""
     if CHROMIUM is None:
         if os.environ.get("REQUIRE_ALL"):
             pytest.fail("there is no Chromium")
         pytest.skip("there is no Chromium: the page is not tested")
-    async with chromium() as browser:
-        yield browser
+    browser = await browsers.get(chromium, Browser.is_connected)
+    yield browser
+    for context in browser.contexts:
+        await context.close()
 
 
 Visit = Callable[..., Awaitable[Page]]
@@ -358,7 +360,7 @@ async def test_filter_of_followed_products_hides_all_others(visit: Visit, client
     await page.get_by_role("button", name="Seguir Teclado", exact=True).click()
     await page.get_by_role("button", name="Solo los que sigo").click()
     await expect(card(page, "Mouse")).to_have_count(0)
-    (room,) = {stream.room.productos for stream in client.app[SOCKETS]}
+    (room,) = {stream.subscription.productos for stream in client.app[SOCKETS]}
     assert room == {1}
     await client.patch("/api/productos/2", json={"stock": 50})
     await client.patch("/api/productos/1", json={"stock": 70})

@@ -9,8 +9,7 @@ from aiohttp.test_utils import TestClient
 
 from inventory_ws.live.eventlog import prune_events
 from inventory_ws.pg.database import DATABASE
-from inventory_ws.products.listing import list_products_at
-from inventory_ws.products.models import Page
+from inventory_ws.products.listing import ListQuery, list_products_at
 
 from .conftest import create, error, settled
 
@@ -140,7 +139,8 @@ async def test_truncate_ends_the_readable_past(client: TestClient, psql: Callabl
     psql("TRUNCATE productos RESTART IDENTITY")
     await create(client, nombre="Ratón")
     await settled(client, 2)
-    assert await list_products_at(client.app[DATABASE], Page(at=0)) is None  # also where it came after the feed's look
+    # Also where it came after the feed's look.
+    assert await list_products_at(client.app[DATABASE], ListQuery(at=0)) is None
     await error(await client.get("/api/productos?at=0"), 400)
     assert await past(client, 1) == []
     assert [row["nombre"] for row in await past(client, 2)] == ["Ratón"]

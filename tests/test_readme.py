@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from inventory_ws.cli.main import parser
+from inventory_ws.cli.flags import parser
 
 from .test_main import ROOT, Service, service  # noqa: F401
 from .tools.markdown import blocks, commands, curl, timeless

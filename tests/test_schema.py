@@ -7,7 +7,7 @@ from itertools import pairwise
 import psycopg2
 import pytest
 
-from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.schema import sql_file
 
 
 def test_schema_applied_again_keeps_the_data(psql: Callable) -> None:

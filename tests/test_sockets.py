@@ -7,9 +7,9 @@ from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
-from inventory_ws.live.feed import FEED
 from inventory_ws.live.frames import BATCH_BYTES, frame
-from inventory_ws.live.sockets import SOCKETS
+from inventory_ws.live.hub import SOCKETS
+from inventory_ws.live.log import LOG
 from inventory_ws.live.stream import MAX_BUFFER, Stream
 
 from .conftest import create, receive, settled
@@ -55,7 +55,7 @@ async def test_ping_is_answered_with_the_position(client: TestClient, listen: Ca
     await receive(ws, 1)
     await ws.send_json({"type": "PING"})
     (pong,) = await receive(ws, 1)
-    told = {"last_event_id": 1, "epoch": client.app[FEED].epoch}
+    told = {"last_event_id": 1, "epoch": client.app[LOG].epoch}
     assert pong == {"type": "PONG", **told, "timestamp": pong["timestamp"]}
 
 
@@ -115,6 +115,13 @@ HANDSHAKE = (
 MANY = "INSERT INTO productos (nombre, descripcion, precio) SELECT 'p', repeat('x', 9000), n FROM generate_series(1, 1000) n"
 
 
+async def joined(client: TestClient, number: int) -> None:
+    """Waits until the service has so many sockets, also those whose client has not read the welcome."""
+    async with asyncio.timeout(5):
+        while len(client.app[SOCKETS]) != number:
+            await asyncio.sleep(0.01)
+
+
 @pytest.fixture
 def stalled(client: TestClient) -> Iterator[socket.socket]:
     """A client that opens a socket and never reads."""
@@ -130,7 +137,7 @@ async def test_client_that_does_not_read_is_cut_off_and_others_receive_everythin
 ) -> None:
     monkeypatch.setattr("inventory_ws.live.stream.STALL_TIMEOUT", 1.0)
     ws = await listen()
-    assert len(client.app[SOCKETS]) == 2
+    await joined(client, 2)
     reading = asyncio.create_task(receive(ws, 1000))
     psql(MANY)
     assert [event["id"] for event in await reading] == list(range(1, 1001))
@@ -161,7 +168,7 @@ async def test_slow_client_misses_nothing_and_becomes_live_again(
     assert [event["id"] for event in await receive(ws, 1001)] == list(range(1, 1002))
     await create(client)
     assert [event["id"] for event in await receive(ws, 1)] == [1002]
-    assert one._catching_up is None
+    assert not one.behind
     assert max(written) < MAX_BUFFER + 10_000, "never more at once than may wait for a client"
 
 
@@ -176,7 +183,7 @@ async def test_client_that_vanishes_is_removed(client: TestClient, listen: Calla
 async def test_shutdown_closes_with_1001_even_without_a_reader(
     client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.live.stream.CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr("inventory_ws.live.hub.CLOSE_TIMEOUT", 0.2)
     ws = await listen()
     reading = asyncio.create_task(receive(ws, 1000))
     psql(MANY)
@@ -216,6 +223,7 @@ async def test_cancelled_send_of_aiohttp_affects_no_other_socket(
 ) -> None:
     """Since aiohttp 3.14 a cancelled send poisons the next one on its connection: the broadcast must not use it."""
     ws = await listen()
+    await joined(client, 2)
     for stream in client.app[SOCKETS]:
         if stream.transport.get_extra_info("peername") == stalled.getsockname():
             with pytest.raises(TimeoutError):

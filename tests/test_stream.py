@@ -13,9 +13,9 @@ from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
 from inventory_ws.live import eventlog
-from inventory_ws.live.feed import FEED
 from inventory_ws.live.frames import deflated, frame
-from inventory_ws.live.sockets import SOCKETS
+from inventory_ws.live.hub import HUB, SOCKETS
+from inventory_ws.live.log import LOG
 from inventory_ws.pg.database import DATABASE
 
 from .conftest import create, error, receive, settled, silence
@@ -37,7 +37,7 @@ async def ids(ws: ClientWebSocketResponse, number: int) -> list[int]:
 @pytest.fixture
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a service that keeps next to nothing in memory: it must come before the service in a test's arguments."""
-    monkeypatch.setattr("inventory_ws.live.replay.RECENT", 1)
+    monkeypatch.setattr("inventory_ws.live.log.RECENT", 1)
 
 
 @pytest.fixture(params=["memory", "database"])
@@ -52,12 +52,12 @@ async def test_resume_continues_after_the_position(source: str, client: TestClie
     for _ in range(10):
         await create(client)
     await settled(client, 10)
-    ws, welcome = await resume(client, 4, client.app[FEED].epoch)
+    ws, welcome = await resume(client, 4, client.app[LOG].epoch)
     assert (welcome["recovered"], welcome["last_event_id"]) == (True, 4)
     assert await ids(ws, 6) == [5, 6, 7, 8, 9, 10]
     await create(client)
     assert await ids(ws, 1) == [11]
-    await silence(ws)
+    await silence(ws, client)
 
 
 async def test_resume_at_the_head_is_live(source: str, client: TestClient) -> None:
@@ -78,7 +78,7 @@ async def test_resume_of_a_long_past_has_no_gap_while_others_write(
     writing = asyncio.gather(*(create(client) for _ in range(100)))
     assert await ids(ws, 3100) == list(range(1, 3101))
     await writing
-    await silence(ws)
+    await silence(ws, client)
 
 
 async def test_replayed_events_equal_the_live_ones_byte_for_byte(
@@ -97,7 +97,7 @@ async def test_resume_survives_a_restart_of_the_service(dsn: str, aiohttp_client
     client = await aiohttp_client(create_app(dsn=dsn))
     for _ in range(3):
         await create(client)
-    epoch = client.app[FEED].epoch
+    epoch = client.app[LOG].epoch
     await client.close()
     client = await aiohttp_client(create_app(dsn=dsn))
     ws, welcome = await resume(client, 1, epoch)
@@ -130,7 +130,7 @@ async def test_position_before_a_truncate_is_not_recovered(
 ) -> None:
     await create(client)
     await settled(client, 1)
-    epoch = client.app[FEED].epoch
+    epoch = client.app[LOG].epoch
     ws = await listen()
     psql("TRUNCATE productos")
     await ws.receive(timeout=5)
@@ -146,18 +146,26 @@ async def test_position_ahead_of_this_instance_is_recovered(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, psql: Callable
 ) -> None:
     """The client comes from another instance, whose feed was faster; it must not hear again what it has."""
-    feed = client.app[FEED]
+    feed = client.app[HUB].feed
     read = feed._read_to_end
+    looks = asyncio.Queue()
+
+    async def look(conn: object) -> bool:
+        looks.put_nowait(conn)
+        return True
+
     monkeypatch.setattr(feed, "_read_consecutive", lambda conn: asyncio.sleep(0, False))
-    monkeypatch.setattr(feed, "_read_to_end", lambda conn: asyncio.sleep(0, True))
+    monkeypatch.setattr(feed, "_read_to_end", look)
+    feed.ring()
+    await looks.get()  # what it had begun to read before is read
     psql("INSERT INTO productos (nombre, precio) VALUES ('a', 1), ('b', 1)")
-    await asyncio.sleep(0.2)
-    assert feed.head == 0
+    await looks.get()
+    assert client.app[LOG].head == 0
     ws, welcome = await resume(client, 1)
     assert (welcome["recovered"], welcome["last_event_id"]) == (True, 1)
     monkeypatch.setattr(feed, "_read_to_end", read)
     assert await ids(ws, 1) == [2]
-    await silence(ws)
+    await silence(ws, client)
 
 
 async def test_sockets_cut_at_random_receive_each_event_once(source: str, client: TestClient, psql: Callable) -> None:
@@ -299,13 +307,13 @@ async def test_replay_of_pruned_events_closes_instead_of_leaving_a_gap(
     for _ in range(5):
         await create(client)
     await settled(client, 5)
-    check = client.app[FEED].check
+    check = client.app[LOG].check
 
     async def pruned_after_the_check(position: int, epoch: str | None) -> None:
         await check(position, epoch)
         await prune(client, number=2)
 
-    monkeypatch.setattr(client.app[FEED], "check", pruned_after_the_check)
+    monkeypatch.setattr(client.app[LOG], "check", pruned_after_the_check)
     ws, welcome = await resume(client, 1)
     assert welcome["recovered"] is True
     await ws.receive(timeout=5)
@@ -358,7 +366,7 @@ async def test_failed_replay_closes_instead_of_leaving_a_gap(
     async def broken(*_: object) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(client.app[FEED], "past", broken)
+    monkeypatch.setattr(client.app[LOG], "past", broken)
     ws, welcome = await resume(client, 1)
     assert welcome["recovered"] is True
     await create(client)

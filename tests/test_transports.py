@@ -11,7 +11,7 @@ import trustme
 from aiohttp import WSMsgType, web
 
 from inventory_ws import create_app
-from inventory_ws.live.sockets import SOCKETS
+from inventory_ws.live.hub import SOCKETS
 
 from .conftest import PRODUCT, receive
 from .test_sockets import MANY
@@ -90,7 +90,7 @@ async def test_slow_client_misses_nothing(session: aiohttp.ClientSession, app: w
 async def test_vanished_client_is_removed(
     session: aiohttp.ClientSession, app: web.Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.live.sockets.HEARTBEAT", 0.2)
+    monkeypatch.setattr("inventory_ws.web.websocket.HEARTBEAT", 0.2)
     ws = await session.ws_connect("/ws", autoping=False)
     await receive(ws, 1)
     ws._response.connection.transport.pause_reading()  # as one whose network is gone, it answers no ping

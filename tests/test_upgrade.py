@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import make_dsn
 
 from inventory_ws import create_app
-from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.schema import sql_file
 
 from .conftest import create, receive
 

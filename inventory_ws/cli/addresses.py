@@ -6,10 +6,8 @@ import sys
 from contextlib import suppress
 from ipaddress import ip_address
 
-from ..live.stream import STALL_TIMEOUT
-
 QUEUE = 4096  # the listen backlog
-INSIDE = ("br-", "cni", "docker", "podman", "veth", "virbr")  # bridges to containers: not reachable from other machines
+UNREAD_TIMEOUT = 30.0  # seconds in which a client has to read its response; STALL_TIMEOUT is the same for sockets
 # Nothing is sent to these documentation addresses: connect() on UDP only selects the default route.
 FAR: dict[int, str] = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 WARNING = "Aviso: cualquiera en la red puede ver y cambiar el inventario; --token (INVENTORY_WS_TOKEN) pide una clave\n"
@@ -26,7 +24,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise ValueError(f"no se puede escuchar en {host}, puerto {port} ({exc}); {remedy}") from exc
     # Linux only; aiohttp has no time limit for a client that does not read its response.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALL_TIMEOUT * 1000))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_TIMEOUT * 1000))
     return sock
 
 
@@ -45,7 +43,7 @@ def welcome(host: str, sock: socket.socket, token: str | None) -> str:
     address, port = ip_address(sock.getsockname()[0]), sock.getsockname()[1]
     found = [] if address.is_loopback else [str(address)]
     if address.is_unspecified:
-        host, found = "127.0.0.1" if address.version == 4 else "::1", _addresses(sock.family)
+        host, found = "127.0.0.1" if address.version == 4 else "::1", default_address(sock.family)
     here, *others = [f"http://{f'[{name}]' if ':' in name else name}:{port}/" for name in (host, *found)]
     lines = [f"Página: {here}\n", *(f"En la red: {url}\n" for url in others)]
     if others and sys.stdout and sys.stdout.isatty():
@@ -53,21 +51,13 @@ def welcome(host: str, sock: socket.socket, token: str | None) -> str:
     return "".join(lines) + ("" if token or address.is_loopback else WARNING)
 
 
-def _addresses(family: int) -> list[str]:
-    """Return the addresses of this machine, that of the default route first; without psutil, only that one."""
-    found = []
+def default_address(family: int) -> list[str]:
+    """Return the address by which this machine uses its default route, or nothing if it has none."""
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((FAR[family], 9))  # sends nothing
-        found.append(probe.getsockname()[0])
-    with suppress(ImportError, OSError):
-        import psutil
-
-        up = {name for name, stat in psutil.net_if_stats().items() if stat.isup and "loopback" not in stat.flags}
-        for name, entries in psutil.net_if_addrs().items():
-            if name.partition(":")[0] in up and not name.startswith(INSIDE):  # eth0:1 is another address of eth0
-                found += [entry.address for entry in entries if entry.family == family]
-    fit = [address for address in found if not (ip_address(address).is_link_local or ip_address(address).is_loopback)]
-    return list(dict.fromkeys(fit))
+        address = ip_address(probe.getsockname()[0].partition("%")[0])
+        return [] if address.is_loopback or address.is_link_local else [str(address)]
+    return []
 
 
 def _qr(url: str) -> str:

@@ -29,24 +29,31 @@ LOG_LIMIT = 5_000_000  # bytes; a longer log is truncated at a start
 PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,89}")
 OTHER = "elija otra con --data-dir (INVENTORY_WS_DATA=carpeta make run)"
 FIX = f"Corríjalo o {OTHER}; como root, una nueva en /var/lib"
-# A shell script that creates the cluster if there is none, in a folder that is renamed at the end, and runs the server
-# until stdin of the script is closed, which also happens if this process is killed. In the order of its lines: keep stdin
-# as descriptor 3; if there is no cluster, run initdb and create the database; run the server; in the background, wait for
-# the end of stdin, then stop the server (SIGINT: fast shutdown; SIGTERM ends an initdb); wait for the server, and end what
-# is left of the group.
-SERVER = r"""bin=$1; shift; exec 3<&0
-{
-    if [ ! -d cluster ]; then
-        rm -rf cluster.new; trap exit TERM  # only after initdb has ended
-        "$bin/initdb" -D cluster.new -U postgres -A trust -E UTF8 --locale=C \
-            --locale-provider=builtin --builtin-locale=C.UTF-8 &&
-        ! echo 'CREATE DATABASE inventario' | "$bin/postgres" --single -D cluster.new postgres 2>&1 |
-            grep -E 'ERROR|FATAL|PANIC' && mv cluster.new cluster || exit
-    fi
+# A shell script: `sh -c SERVER sh <folder of the binaries> <options of postgres>`, in the data folder.
+SERVER = r"""
+bin=$1; shift
+create() {  # the folder gets its name when it is complete
+    rm -rf cluster.new
+    "$bin/initdb" -D cluster.new -U postgres -A trust -E UTF8 --locale=C \
+        --locale-provider=builtin --builtin-locale=C.UTF-8 &&
+    ! echo 'CREATE DATABASE inventario' | "$bin/postgres" --single -D cluster.new postgres 2>&1 |
+        grep -E 'ERROR|FATAL|PANIC' && mv cluster.new cluster
+}
+serve() {
+    trap exit TERM  # the shell hears it when initdb has ended
+    [ -d cluster ] || create || exit
     exec "$bin/postgres" -D cluster --listen_addresses= --port=5432 --unix_socket_permissions=0700 "$@"
-} </dev/null 3<&- & server=$!
-{ read -r _; kill -INT $server; kill -TERM $server; } <&3 >/dev/null 2>&1 &
-exec 3<&-; wait $server; status=$?; trap '' TERM; kill 0; wait; exit $status"""
+}
+stop_at_the_end_of_stdin() {
+    read -r _
+    kill -INT $server; kill -TERM $server  # a fast shutdown; the end of an initdb
+}
+exec 3<&0  # stdin ends when the service ends, even if it is killed; in the background it would be /dev/null
+serve "$@" </dev/null 3<&- & server=$!
+stop_at_the_end_of_stdin <&3 >/dev/null 2>&1 &
+exec 3<&-; wait $server; status=$?
+trap '' TERM; kill 0; wait  # whatever is left of the group
+exit $status"""
 
 log = logging.getLogger(__name__)
 

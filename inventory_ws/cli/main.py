@@ -1,4 +1,4 @@
-"""The command line: flags and environment, then `web.run_app`."""
+"""The program: from the flags to `web.run_app`, and the exit status."""
 
 import argparse
 import asyncio
@@ -10,22 +10,19 @@ import resource
 import signal
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import Any
 
 from aiohttp import web
-from aiohttp.abc import AbstractAccessLogger
-from aiohttp.http_exceptions import HttpProcessingError
 
-from .. import __version__, create_app
+from .. import create_app
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
-from ..pg.files import sql_file
+from ..pg.schema import sql_file
 from ..web.security import LOOPBACK, bearer
 from . import addresses, embedded
+from .flags import parser
+from .logs import AccessLog, ClientErrorFilter
 
 ACCEPT_BATCH = 2  # connections accepted per loop iteration, so that a reconnecting crowd does not block other clients
 KEEPALIVE = 20.0  # seconds for an idle connection, and for the headers of a request
@@ -35,79 +32,6 @@ GC_INTERVAL = (
 RESERVED_FILES = 256  # open files that are not client sockets
 
 log = logging.getLogger(__name__)
-
-
-class AccessLog(AbstractAccessLogger):
-    """Writes one line per request to stderr; that of a socket when it closes. The query string is left out, as it may be private.
-
-    It bypasses `logging`, whose records took a fifth of the time of a GET.
-    """
-
-    def log(self, request: web.BaseRequest, response: web.StreamResponse, time_taken: float) -> None:
-        now = time.strftime("%Y-%m-%d %H:%M:%S")
-        path = request.rel_url.raw_path or "-"
-        line = f"{now} {request.remote} {request.method} {path} {response.status} {time_taken * 1000:.1f} ms"
-        if not (line.isascii() and line.isprintable()):  # control characters could send commands to a terminal
-            line = ascii(line)[1:-1]
-        with suppress(OSError, AttributeError):  # a full disk, a closed pipe, or no stderr
-            sys.stderr.write(f"{line}\n")
-
-
-class ClientErrorFilter(logging.Filter):
-    """Drops aiohttp's tracebacks of client errors; the access log has a line for each."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        exc = record.exc_info[1] if record.exc_info else None
-        return not isinstance(exc, HttpProcessingError | web.RequestPayloadError)
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(filter(None, map(str.strip, text.split(","))))
-
-
-def _number(text: str) -> int:
-    if (number := int(text)) < 0:
-        raise argparse.ArgumentTypeError(f"{text}: no puede ser menor que 0")
-    return number
-
-
-def _days(text: str) -> float:
-    if not 0 <= (days := float(text)) < 1e6:
-        raise argparse.ArgumentTypeError(f"{text}: no es un número de días")
-    return days
-
-
-def parser() -> argparse.ArgumentParser:
-    """The flags. Each has an environment variable, except --demo; the flag wins."""
-
-    def flag(name: str, text: str, default: object = None, variable: str = "", **options: Any) -> None:
-        variable = variable or f"INVENTORY_WS_{name.upper().replace('-', '_')}"
-        # An empty variable counts as unset; an empty HOST would mean all interfaces.
-        value = os.environ.get(variable) or default
-        if "action" in options:
-            value = value not in (False, "0", "no", "false")
-        flags.add_argument(f"--{name}", default=value, help=f"{text} ({variable})", **options)
-
-    flags = argparse.ArgumentParser("inventory-ws", description="Un inventario cuyos cambios llegan a toda pantalla.")
-    flags.add_argument("command", nargs="?", choices=["schema"], help="schema: escribe el esquema SQL y termina")
-    flag("host", "dirección en la que escucha, %(default)s; 0.0.0.0: todas, para otras máquinas", "127.0.0.1", "HOST")
-    flag("port", "puerto, %(default)s", "3000", "PORT", type=int)
-    url = "PostgreSQL, como postgresql://usuario@servidor/base; sin ella, el PostgreSQL incluido"
-    flag("database-url", url, variable="DATABASE_URL")
-    data = embedded.default_data_dir()
-    flag("data-dir", "carpeta del PostgreSQL incluido, %(default)s", data, "INVENTORY_WS_DATA", type=Path)
-    flag("origins", "páginas de otros sitios, separadas por comas; null: las de un archivo", "", type=_words)
-    flag("hosts", "otros nombres por los que se le llama, o redes como 10.0.0.0/8, con comas", "", type=_words)
-    flag("max-sockets", "clientes conectados a la vez, %(default)s", "10000", type=_number)
-    flag("token", "clave que se pide a los clientes")
-    flag("compress", "permessage-deflate: menos bytes, algo más de trabajo", False, action="store_true")
-    flag("keep-days", "borra del registro los eventos de más días; sin él, ninguno", type=_days)
-    flag("keep-events", "borra del registro los eventos que pasen de tantos; sin él, ninguno", type=_number)
-    flag("title", "título de la página; sin él, Inventario")
-    flag("currency", "moneda de los precios, como EUR; sin ella, $")
-    flags.add_argument("--demo", action="store_true", help="pone un catálogo de muestra si el inventario está vacío")
-    flags.add_argument("--version", action="version", version=__version__)
-    return flags
 
 
 def main(argv: list[str] | None = None) -> int:

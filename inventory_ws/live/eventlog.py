@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import BaseModel, Field
 
 from ..pg.connection import Connection
 from ..pg.database import Database
@@ -22,7 +24,17 @@ class LogEntry(NamedTuple):
     message: str
 
 
-class Log(NamedTuple):
+class EventQuery(BaseModel):
+    """A query for at most `limit` events with ids above `after`. `before`: only events below it, newest first. `producto`: only
+    events of this product."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = 1000
+    after: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    before: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+    producto: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
+
+
+class Bounds(NamedTuple):
     """The bounds of the log. `limit`: all events up to it are visible (None: unknown at the moment). `epoch`: ids are comparable
     within one epoch only. `floor`: positions up to it are invalid (pruned, or of a former history)."""
 
@@ -45,23 +57,25 @@ async def list_events(
     return [LogEntry(*row) for row in rows]
 
 
-async def list_next_events(conn: Connection, *, after: int, limit: int) -> tuple[str, int, list[LogEntry]]:
-    """Return the epoch, the floor, and at most `limit` events above `after` that are visible now, possibly with gaps. The
-    epoch is empty if there are no events."""
+async def list_next_events(
+    conn: Connection, after: int, head: int | None, limit: int
+) -> tuple[str, int, list[LogEntry]]:
+    """Return the epoch, the floor, and at most `limit` events above `after` that are visible now, possibly with gaps.
+    `head`: none above it. The epoch is empty if there are no events."""
     sql = """
         SELECT (SELECT epoca::text FROM eventos_epoca), (SELECT desde FROM eventos_epoca),
             id, tipo, producto_id, mensaje::text
-        FROM eventos WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+        FROM eventos WHERE id > %(after)s AND id <= %(head)s ORDER BY id LIMIT %(limit)s
         """
-    rows = await conn.fetch(sql, {"after": after, "limit": limit})
+    rows = await conn.fetch(sql, {"after": after, "head": head or 2**63 - 1, "limit": limit})
     epoch, floor = rows[0][:2] if rows else ("", 0)
     return epoch, floor, [LogEntry(*row[2:]) for row in rows]
 
 
-async def get_log(db: Database | Connection, *, limit: bool = True) -> Log:
+async def get_bounds(db: Database | Connection, *, limit: bool = True) -> Bounds:
     """Return the bounds of the log. Finding `limit` blocks writers for a moment; without it nobody waits."""
     source = "eventos_estado()" if limit else "eventos_epoca"
-    return Log(*(await db.fetch(f"SELECT {'limite' if limit else 'NULL'}, epoca::text, desde FROM {source}"))[0])
+    return Bounds(*(await db.fetch(f"SELECT {'limite' if limit else 'NULL'}, epoca::text, desde FROM {source}"))[0])
 
 
 async def list_former_epochs(conn: Connection) -> dict[str, int]:

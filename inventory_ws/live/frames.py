@@ -1,12 +1,12 @@
 """WebSocket frames (RFC 6455) as a server sends them, each built once for all clients."""
 
+import json
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 
-from ..products.models import encode
 from .eventlog import LogEntry
 
 TEXT, CLOSE, PONG = 0x1, 0x8, 0xA
@@ -30,10 +30,11 @@ def close_frame(code: int, reason: str = "") -> bytes:
     return frame(struct.pack("!H", code) + reason.encode(), FIN | CLOSE)
 
 
-def message(kind: str, **fields: object) -> bytes:
+def message_frame(kind: str, **fields: object) -> bytes:
     """Return the frame of a message that is no event of the log."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return frame(encode({"type": kind, **fields, "timestamp": now}).encode())
+    told = {"type": kind, **fields, "timestamp": now}
+    return frame(json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode())
 
 
 def deflated(payload: bytes) -> bytes:
@@ -62,10 +63,11 @@ class FramedEvent:
 
 
 class EventBatch:
-    """Events that are published together, and their frames joined."""
+    """Consecutive events that are published together, and their frames joined. `after`: the position before them."""
 
-    def __init__(self, events: list[FramedEvent]) -> None:
+    def __init__(self, events: list[FramedEvent], after: int) -> None:
         self.events = events
+        self.after = after
 
     @cached_property
     def plain(self) -> bytes:
@@ -76,14 +78,14 @@ class EventBatch:
         return b"".join(event.deflated for event in self.events)
 
 
-def batches(rows: Iterable[LogEntry]) -> Iterator[EventBatch]:
-    """Group the events into batches of about BATCH_BYTES."""
+def batches(rows: Iterable[LogEntry], after: int) -> Iterator[EventBatch]:
+    """Group the events after a position into batches of about BATCH_BYTES."""
     events, size = [], 0
     for event in map(FramedEvent, rows):
         events.append(event)
         size += len(event.plain)
         if size > BATCH_BYTES:
-            yield EventBatch(events)
-            events, size = [], 0
+            yield EventBatch(events, after)
+            events, size, after = [], 0, event.id
     if events:
-        yield EventBatch(events)
+        yield EventBatch(events, after)

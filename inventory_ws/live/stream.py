@@ -1,124 +1,136 @@
-"""The event stream of one client: its subscription filter, and its cursor in the log."""
+"""The event stream of one client: its subscription, and its cursor in the log."""
 
 import asyncio
-import logging
 from typing import Annotated, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, Field
 
-from ..products.models import INT4_MAX
-from .feed import Feed
-from .frames import EventBatch, FramedEvent, close_frame, message
-from .replay import Lost
+from ..pg.errors import Unavailable
+from .frames import EventBatch, FramedEvent, message_frame
+from .log import Log
 
 MAX_RATE = 20  # messages per second and client
 MAX_BUFFER = 64 * 1024  # bytes: the high-water mark of a client's write buffer
-PAGE = 200  # events per query of a replay
+REPLAY_BATCH = 200  # events per query of a replay
 STALL_TIMEOUT = 30.0  # seconds in which a client reads nothing
-CLOSE_TIMEOUT = 3.0  # seconds for the closing handshake
-LOG_BEGAN_ANEW = 1012  # close code: reconnect and load the list
-
-log = logging.getLogger(__name__)
+RETRY_PAUSE = 1.0  # seconds between attempts of a replay while PostgreSQL is unavailable
 
 
-def abort(transport: asyncio.Transport) -> None:
-    """Aborts a connection if its peer has not read everything."""
-    if transport.get_write_buffer_size():  # else it may be closed already, and then must not be aborted
-        transport.abort()
+class Subscription(BaseModel):
+    """The events that a client wants. None matches everything."""
 
-
-class Room(BaseModel):
-    """A subscription filter: the events that a client wants. None matches everything."""
-
-    productos: frozenset[Annotated[int, Field(ge=1, le=INT4_MAX)]] | None = None
+    productos: frozenset[Annotated[int, Field(ge=1, le=2**31 - 1)]] | None = None
     eventos: frozenset[Literal["PRODUCT_CREATED", "PRODUCT_UPDATED", "PRODUCT_DELETED"]] | None = None
 
     def wants(self, event: FramedEvent) -> bool:
-        """Whether the event matches the filter."""
+        """Return whether the event matches."""
         return (self.productos is None or event.product_id in self.productos) and (
             self.eventos is None or event.type in self.eventos
         )
 
 
-EVERYTHING = Room()
+EVERYTHING = Subscription()
 
 
 class Stream:
     """One client and its cursor: the client has been sent every matching event up to the cursor, and none above it.
 
-    A stream is live (its cursor is the feed's head) or behind. A live stream is sent each event when it is published,
+    A stream is live (its cursor is the head of the log) or behind. A live stream is sent each event when it is published,
     without waiting. A stream is behind if its client resumes from an earlier position or reads too slowly. It then reads
     events from the log whenever its write buffer drains, until its cursor is the head. No event is queued for it.
     """
 
+    # fmt: off
+    __slots__ = (
+        "__weakref__",
+        "_frame",
+        "_log",
+        "_messages",
+        "_second",
+        "behind",
+        "cursor",
+        "request",
+        "subscription",
+        "transport",
+        "ws",
+    )
+    # fmt: on
+
     def __init__(
-        self, request: web.Request, ws: web.WebSocketResponse, transport: asyncio.Transport, feed: Feed, room: Room
+        self,
+        request: web.Request,
+        ws: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        log: Log,
+        subscription: Subscription,
     ) -> None:
         self.request = request
         self.ws = ws
         self.transport = transport
-        self.cursor = feed.head
-        self.room = room
-        self._frame = "deflated" if ws.compress else "plain"
-        self._feed = feed
-        self._catching_up: asyncio.Task[None] | None = None
+        self.cursor = log.head
+        self.subscription = subscription
+        self.behind = False
+        # Frames are deflated with a window of 15 bits, which a client may have refused; plain frames are always allowed.
+        self._frame = "deflated" if ws.compress == 15 else "plain"
+        self._log = log
         self._second = 0.0
         self._messages = 0
 
     def send(self, data: bytes) -> None:
-        """Writes whole frames without waiting."""
+        """Write whole frames without waiting."""
         if not self.transport.is_closing():
             self.transport.write(data)
 
     def pong(self) -> bytes:
-        """The frame with the client's position."""
-        return message("PONG", last_event_id=self.cursor, epoch=self._feed.epoch)
+        """Return the frame with the client's position."""
+        return message_frame("PONG", last_event_id=self.cursor, epoch=self._log.epoch)
 
-    def publish(self, piece: EventBatch) -> None:
-        """Sends the events if the stream is live; if the client reads too slowly, the stream falls behind."""
-        if self._catching_up:
-            return
-        if self.transport.get_write_buffer_size() > MAX_BUFFER:
-            self.catch_up()
-        elif self.room is EVERYTHING and self.cursor < piece.events[0].id:
-            self.send(getattr(piece, self._frame))
-            self.cursor = piece.events[-1].id
-        elif not self._write(piece.events):
-            self.catch_up()
+    def publish(self, batch: EventBatch) -> bool:
+        """Send the events if the stream is live. Return False if it is live no more: then it needs a replay."""
+        if self.behind:
+            return True
+        if self.cursor < batch.after or self.transport.get_write_buffer_size() > MAX_BUFFER:
+            return False
+        if self.subscription is EVERYTHING and self.cursor == batch.after:
+            self.send(getattr(batch, self._frame))
+            self.cursor = batch.events[-1].id
+            return True
+        return self._write(batch.events)
 
-    def catch_up(self) -> None:
-        """Marks the stream as behind and starts its replay."""
-        self._catching_up = asyncio.create_task(self._catch_up())
+    async def replay(self) -> None:
+        """Send the events between the cursor and the head, at the speed of the client; then the stream is live. Raise Lost."""
+        # There is no await between the comparison that ends this loop and `behind = False`, so no event is skipped.
+        while await self._drained() and self.cursor < self._log.head:
+            try:
+                in_memory = self._log.remembers(self.cursor)
+                past = None if in_memory else await self._log.past(self.cursor, REPLAY_BATCH)
+            except Unavailable:
+                await self._until_available()
+                continue
+            async with self._log.replaying:
+                # Read from memory after the wait for the lock: events may have been published meanwhile.
+                past = past or self._log.recent(self.cursor, REPLAY_BATCH)
+                if past and self._write(past.events):
+                    self.cursor = past.position
+                await asyncio.sleep(0)
+        self.behind = False
 
-    async def _catch_up(self) -> None:
-        try:
-            # There is no await between the comparison that ends this loop and `_catching_up = None`, so no event is skipped.
-            while await self._drained() and self.cursor < self._feed.head:
-                in_memory = self._feed.remembers(self.cursor)
-                page = None if in_memory else await self._feed.past(self.cursor, PAGE)
-                async with self._feed.replay_lock:
-                    # Read from memory after the wait for the lock: events may have been published meanwhile.
-                    page = page or self._feed.recent(self.cursor, PAGE)
-                    if page and self._write(page.events):
-                        self.cursor = page.position
-                    await asyncio.sleep(0)
-            self._catching_up = None
-        except Lost:
-            self.close(LOG_BEGAN_ANEW)
-        except Exception:
-            self.transport.abort()  # the client reconnects and resumes from its own position
-            log.exception("a replay failed")
+    async def _until_available(self) -> None:
+        """Wait until the feed reaches PostgreSQL again, or the client has gone."""
+        await asyncio.sleep(RETRY_PAUSE)
+        while not (self._log.live.is_set() or self.transport.is_closing()):
+            await asyncio.sleep(RETRY_PAUSE)
 
     def _write(self, events: list[FramedEvent]) -> bool:
-        """Writes the matching events above the cursor, up to the high-water mark, and advances the cursor. Returns whether
-        all events are written."""
+        """Write the matching events above the cursor, up to the high-water mark, and advance the cursor. Return whether all
+        events are written."""
         frames, size = [], 0
         for event in events:
             if size > MAX_BUFFER:
                 break
             if event.id > self.cursor:
-                if self.room.wants(event):
+                if self.subscription.wants(event):
                     frames.append(getattr(event, self._frame))
                     size += len(frames[-1])
                 self.cursor = event.id
@@ -126,7 +138,7 @@ class Stream:
         return not events or self.cursor >= events[-1].id
 
     async def _drained(self) -> bool:
-        """Waits until the client has read most of its buffer. Returns False if it disconnected or was cut off."""
+        """Wait until the client has read most of its buffer. Return False if it disconnected or was cut off."""
         loop, pause = asyncio.get_running_loop(), 0.01
         least, since = self.transport.get_write_buffer_size(), loop.time()
         while (size := self.transport.get_write_buffer_size()) > MAX_BUFFER // 2:
@@ -139,14 +151,8 @@ class Stream:
             pause = min(pause * 2, 0.5)
         return not self.transport.is_closing()
 
-    def close(self, code: int) -> None:
-        """Sends a close frame and closes the connection; aborts it if the client does not react in time."""
-        self.send(close_frame(code))
-        self.transport.close()  # waits for the buffer, which a peer that does not read never drains
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, abort, self.transport)
-
     def flooding(self, now: float) -> bool:
-        """Counts a message of the client and returns whether the rate limit is exceeded. `now`: seconds."""
+        """Count a message of the client and return whether the rate limit is exceeded. `now`: seconds."""
         if now - self._second >= 1:
             self._second, self._messages = now, 0
         self._messages += 1

@@ -8,14 +8,11 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
-from ..products import listing
-from ..products.models import Page
-from .feed import FEED, Feed
+from .log import LOG, Log
 
-PAGE = 200  # events per query
-PAUSE = 1.0  # seconds between attempts while PostgreSQL is unavailable
+WATCH_BATCH = 200  # events per query
+RETRY_PAUSE = 1.0  # seconds between attempts while PostgreSQL is unavailable
 
 
 class Event(NamedTuple):
@@ -36,58 +33,37 @@ class Event(NamedTuple):
     reason: str | None = None
 
 
-class Snapshot(NamedTuple):
-    """All products in the wire format, with `precio` as a Decimal, and the position from which `watch` continues. The
-    first events may be contained in the products already: compare `updated_at`."""
-
-    products: list[dict[str, Any]]
-    last_event_id: int
-    epoch: str
-
-
-async def snapshot(app: web.Application) -> Snapshot:
-    """Return all products: the state to start from, at first and after Lost. Waits until the service has started.
-
-    `app` is what `create_app` returned. Raises Unavailable.
-    """
-    feed = _feed(app)
-    await feed.live.wait()
-    # Read before the rows: a change in between may be in both, but is not missing from both.
-    position = feed.head, feed.epoch
-    rows = (await listing.list_products(app[DATABASE], Page(), (), {})).json
-    return Snapshot(json.loads(rows, parse_float=Decimal), *position)
-
-
 def watch(app: web.Application, *, last_event_id: int | None = None, epoch: str | None = None) -> AsyncIterator[Event]:
     """Iterate over all changes from now on, or after `last_event_id` of `epoch`: in order, without gaps or duplicates.
 
     The iteration starts when the service has started, waits while PostgreSQL is unavailable, and never ends by itself.
-    `app` is what `create_app` returned. Raises Lost if the log does not hold the events after the position: they were
+    `app` is what `create_app` returned. Raise Lost if the log does not hold the events after the position: they were
     pruned, the table was truncated, or the database was replaced. Start again from `snapshot()` then.
     """
-    return _events(_feed(app), last_event_id, epoch)
+    return _events(log_of(app), last_event_id, epoch)
 
 
-def _feed(app: web.Application) -> Feed:
-    if FEED not in app:
+def log_of(app: web.Application) -> Log:
+    """Return the log of an inventory. Raise TypeError for another application."""
+    if LOG not in app:
         raise TypeError("watch() and snapshot() want the application that create_app() returned, not its host")
-    return app[FEED]
+    return app[LOG]
 
 
-async def _events(feed: Feed, position: int | None, epoch: str | None) -> AsyncIterator[Event]:
-    await feed.live.wait()
-    position, epoch = feed.head if position is None else position, epoch or feed.epoch
+async def _events(log: Log, position: int | None, epoch: str | None) -> AsyncIterator[Event]:
+    await log.live.wait()
+    position, epoch = log.head if position is None else position, epoch or log.epoch
     while True:
-        moved = feed.head_moved  # before the comparison: a later move of the head sets this asyncio.Event
+        moved = log.moved  # before the comparison: a later move of the head sets this asyncio.Event
         try:
-            await feed.check(position, epoch)
-            epoch = feed.epoch  # the position is valid in this epoch too
-            if position >= feed.head:
+            await log.check(position, epoch)
+            epoch = log.epoch  # the position is valid in this epoch too
+            if position >= log.head:
                 await moved.wait()
                 continue
-            events, position = feed.recent(position, PAGE) or await feed.past(position, PAGE)
+            events, position = log.recent(position, WATCH_BATCH) or await log.past(position, WATCH_BATCH)
         except Unavailable:
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(RETRY_PAUSE)
         else:
             for event in events:
                 told = json.loads(event.payload, parse_float=Decimal)

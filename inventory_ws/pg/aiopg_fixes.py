@@ -17,7 +17,14 @@ CONNECTING = 20  # the status of a psycopg2 connection that is being established
 
 
 class FixedConnection(aiopg.Connection):
-    """An aiopg connection with corrected `_ready` (the callback of the event loop), `_close` and `_poll`."""
+    """A connection of aiopg with corrected `_ready` (the callback of the event loop), `_close` and `_poll`.
+
+    Awaiting it connects. It runs one statement at a time, each in a transaction of its own (autocommit).
+    """
+
+    def __init__(self, dsn: str) -> None:
+        # What aiopg enables by default would cost queries. `_poll` ignores the timeout.
+        super().__init__(dsn, timeout=0, enable_json=False, enable_hstore=False, enable_uuid=False)
 
     @staticmethod
     def _ready(weak_self: ReferenceType[Any]) -> None:
@@ -64,60 +71,35 @@ class FixedConnection(aiopg.Connection):
         super()._close()
 
     async def _poll(self, waiter: asyncio.Future[None], _: float) -> None:
-        await _wait(self, waiter)
+        # aiopg uses asyncio.wait_for, which on Python 3.11 ignores a cancellation in the tick of the answer (cpython#86296). It
+        # also raises CancelledError, which ends the task, instead of the error of statement_timeout (aiopg#537).
+        self._ready(self._weakref)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            self.close()  # the statement still runs on it
+            raise
+        finally:
+            self._waiter = None
 
+    async def execute(self, sql: str, params: Params | None = None) -> list[Row]:
+        """Run SQL, which may be a script, and return the rows of its last statement. Raise what psycopg2 raises.
 
-async def fetch(conn: aiopg.Connection, sql: str, params: Params | None = None) -> list[Row]:
-    """Run SQL on a connection, which may be a host's own, and return the rows of the last statement.
+        It replaces `cursor()`, `Cursor.execute` and `fetchall`, whose wrappers cost 5 % of a GET and of a POST.
+        """
+        cursor = self._conn.cursor()
+        waiter = self._create_waiter("execute")
+        try:
+            cursor.execute(sql, params)
+            await self._poll(waiter, 0)
+        finally:
+            self._waiter = None
+            if self.closed:
+                self.close()
+        return cursor.fetchall() if cursor.description else []
 
-    It replaces `Connection.cursor`, `Cursor.execute` and `fetchall`: their wrappers cost 5 % of a GET and of a POST, and
-    `Connection._poll` has the fault that `_wait` corrects. Raises what psycopg2 raises.
-    """
-    # The factory of a host may return rows that are not tuples.
-    cursor = conn.raw.cursor(cursor_factory=psycopg2.extensions.cursor)
-    waiter = conn._create_waiter("fetch")
-    try:
-        cursor.execute(sql, params)
-        await _wait(conn, waiter)
-    finally:
-        conn._waiter = None
-        if conn.closed:
-            conn.close()
-    return cursor.fetchall() if cursor.description else []
-
-
-async def _wait(conn: aiopg.Connection, waiter: asyncio.Future[None]) -> None:
-    # aiopg uses asyncio.wait_for, which on Python 3.11 ignores a cancellation in the tick of the answer (cpython#86296). It also
-    # raises CancelledError, which ends the task, instead of the error of statement_timeout (aiopg#537).
-    conn._ready(conn._weakref)
-    try:
-        await waiter
-    except asyncio.CancelledError:
-        conn.close()  # the statement still runs on it
-        raise
-    finally:
-        conn._waiter = None
-
-
-def receive_notifications(conn: aiopg.Connection) -> None:
-    """Put the notifications that have come with the rows of a statement into `conn.notifies`."""
-    # psycopg2 stops reading at the last result, and aiopg does not poll again before the next event of the socket
-    # (psycopg2#1727 is the same fault of commit()).
-    conn._ready(conn._weakref)
-
-
-async def acquire(pool: aiopg.Pool) -> aiopg.Connection:
-    """Take a connection from a pool. Raises what psycopg2 raises."""
-    try:
-        return await pool.acquire()
-    except (RuntimeError, AssertionError) as exc:
-        # aiopg raises these if the pool is closing, and if the connection was lost in this tick (aiopg#116).
-        raise psycopg2.OperationalError(str(exc)) from exc
-
-
-def release(pool: aiopg.Pool, conn: aiopg.Connection) -> asyncio.Future[None]:
-    """Give a connection back to its pool."""
-    released: asyncio.Future[None] = pool.release(conn)
-    # If the connection is closed, aiopg does not wake a task that waits in acquire(), though a new connection could be opened.
-    # clear() does.
-    return asyncio.ensure_future(pool.clear()) if conn.closed else released
+    def receive_notifications(self) -> None:
+        """Put the notifications that have come with the rows of a statement into `notifies`."""
+        # psycopg2 stops reading at the last result, and aiopg does not poll again before the next event of the socket
+        # (psycopg2#1727 is the same fault of commit()).
+        self._ready(self._weakref)

@@ -4,9 +4,7 @@ import asyncio
 import re
 from functools import cache
 
-import aiopg
-
-from .aiopg_fixes import Params, Row, fetch, receive_notifications
+from .aiopg_fixes import FixedConnection, Params, Row
 from .errors import translated
 
 STATEMENT_TIMEOUT = 3.6  # seconds for a statement and its wait for a connection; the limits in dsn.py must be shorter
@@ -25,38 +23,33 @@ def _statement(sql: str) -> tuple[str, str, str]:
     return prepared, f"PREPARE {prepared} AS {numbered}", f"EXECUTE {prepared}{given}"
 
 
-class Connection:
-    """One connection to PostgreSQL. It runs one statement at a time, each in a transaction of its own (autocommit)."""
+class Connection(FixedConnection):
+    """A connection that prepares each statement when it first runs it. `execute` runs SQL that is not prepared."""
 
-    def __init__(self, conn: aiopg.Connection, prepared: set[str]) -> None:
-        """`prepared`: the names of the statements that the connection has prepared."""
-        self.raw = conn
-        self._prepared = prepared
+    def __init__(self, dsn: str) -> None:
+        super().__init__(dsn)
+        self._prepared: set[str] = set()
 
     async def fetch(self, sql: str, params: Params | None = None) -> list[Row]:
-        """Run one statement and return its rows. Raises Unavailable and Rejected."""
+        """Run one statement and return its rows. Raise Unavailable or Rejected."""
         with translated():
             async with asyncio.timeout(STATEMENT_TIMEOUT):
                 rows = await self.run(sql, params)
-        receive_notifications(self.raw)
+        self.receive_notifications()
         return rows
 
     async def run(self, sql: str, params: Params | None = None, seconds: float | None = None) -> list[Row]:
-        """Run one statement. Only the server's time limit applies; `seconds` replaces it. Raises what psycopg2 raises."""
+        """Run one statement. Only the server's time limit applies; `seconds` replaces it. Raise what psycopg2 raises."""
         name, prepare, execute = _statement(sql)
         if seconds:
             execute = f"SET LOCAL statement_timeout = {seconds * 1000:.0f}; {execute}"  # sent together: one transaction
         if name not in self._prepared:
-            await fetch(self.raw, prepare)
+            await self.execute(prepare)
             self._prepared.add(name)
-        return await fetch(self.raw, execute, params)
-
-    async def execute(self, sql: str, params: Params | None = None) -> list[Row]:
-        """Run SQL that is not prepared, which may be a script, and return the rows of its last statement."""
-        return await fetch(self.raw, sql, params)
+        return await self.execute(execute, params)
 
     async def wait_for_notification(self) -> None:
-        """Wait for a notification from another connection. Raises Unavailable if the connection is lost."""
+        """Wait for a notification from another connection. Raise Unavailable if this one is lost."""
         with translated():
-            while (await self.raw.notifies.get()).pid == self.raw.raw.get_backend_pid():
+            while (await self.notifies.get()).pid == self.raw.get_backend_pid():
                 pass

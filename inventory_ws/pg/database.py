@@ -2,103 +2,89 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from operator import index
 from typing import Self
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
-import aiopg
 import psycopg2
 from aiohttp import web
-from psycopg2.extensions import make_dsn
 
-from . import aiopg_fixes
-from .aiopg_fixes import FixedConnection, Params, Row
+from .aiopg_fixes import Params, Row
 from .connection import STATEMENT_TIMEOUT, Connection
 from .dsn import split_hosts
 from .errors import Unavailable, translated
 
-HostPool = Callable[[], aiopg.Pool]
-"""Returns the pool of a host application. It is called after the host has started."""
-
-POOL_SIZE = 8
+POOL_SIZE = 8  # connections beside the one that listens
 
 log = logging.getLogger(__name__)
 
 
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancel a task that uses the database, and wait until it ends."""
-    while not task.done():
-        task.cancel()  # repeatedly: on Python 3.11, asyncio.wait_for (in aiopg's pool) can swallow a cancellation
-        await asyncio.wait([task], timeout=0.1)
-
-
 class Database:
-    """PostgreSQL behind a pool of connections: its own, or that of a host application."""
+    """PostgreSQL behind a pool of connections."""
 
-    def __init__(self, dsn: str | None, pool: HostPool | None = None) -> None:
-        """`dsn`: a connection string of libpq, a URL or `key=value` words. None: `pool` is used. Raises
-        ValueError if it is invalid."""
-        self._hosts = [] if dsn is None else split_hosts(dsn)
-        self._host_pool = pool
+    def __init__(self, dsn: str, size: int = POOL_SIZE) -> None:
+        """`dsn`: a connection string of libpq, a URL or `key=value` words. `size`: how many connections. Raises ValueError if one
+        of them is invalid."""
+        if index(size) < 1:
+            raise ValueError(f"pool_size={size}: at least one connection is needed")
+        self._hosts = split_hosts(dsn)
+        self._size = size
+        self._slots = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
-        self._slots = asyncio.Semaphore(POOL_SIZE)
-        self._prepared = WeakKeyDictionary[aiopg.Connection, set[str]]()
+        self._all = WeakSet[Connection]()
+        self._ended = False
 
     async def __aenter__(self) -> Self:
-        """Open the connections. Raises Unavailable, and TypeError where `pool` returns no aiopg.Pool."""
-        with translated():
-            async with asyncio.timeout(2 * STATEMENT_TIMEOUT):
-                if self._host_pool:
-                    if not isinstance(pool := self._host_pool(), aiopg.Pool):
-                        raise TypeError(
-                            f"pool= has to return an aiopg.Pool and not {pool!r}: with another driver, give dsn="
-                        )
-                    conn = await self._acquire()
-                    info = conn.raw.raw.info
-                    self._hosts = split_hosts(make_dsn(**info.dsn_parameters, password=info.password))
-                    self._release(conn)
-                else:
-                    self._idle = [await self._connect() for _ in range(POOL_SIZE)]
+        """Open the connections. Raise Unavailable."""
+        try:
+            with translated():
+                async with asyncio.timeout(2 * STATEMENT_TIMEOUT):
+                    while len(self._idle) < self._size:
+                        self._idle.append(await self._connect())
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._close_idle()
+        """Close every connection for good. Statements under way, and later ones, raise Unavailable."""
+        self._ended = True
+        for conn in list(self._all):
+            conn.close()
 
     def _close_idle(self) -> None:
         while self._idle:
-            self._idle.pop().raw.close()
+            self._idle.pop().close()
 
     async def _connect(self) -> Connection:
         # One host at a time: in non-blocking mode libpq ignores its time limit, and would wait for a dead host for ever.
         hosts = list(self._hosts)
         while True:
+            if self._ended:
+                raise psycopg2.InterfaceError("the service has ended")
             dsn = hosts.pop(0)
             try:
+                self._all.add(conn := Connection(dsn))
                 async with asyncio.timeout(STATEMENT_TIMEOUT / len(self._hosts)):
-                    conn = await FixedConnection(dsn, 60.0, enable_json=False, enable_hstore=False, enable_uuid=False)
+                    await conn
             except (psycopg2.OperationalError, TimeoutError):
                 if not hosts:
                     raise
             else:
                 self._hosts.remove(dsn)  # the next connection tries this host first
                 self._hosts.insert(0, dsn)
-                return Connection(conn, set())
+                return conn
 
     async def _acquire(self) -> Connection:
-        if self._host_pool:
-            conn = await aiopg_fixes.acquire(self._host_pool())
-            return Connection(conn, self._prepared.setdefault(conn, set()))
         while self._idle:
-            if not (idle := self._idle.pop()).raw.closed:
+            if not (idle := self._idle.pop()).closed:
                 return idle
         return await self._connect()
 
     def _release(self, conn: Connection) -> None:
-        if self._host_pool:
-            # Kept here, because asyncio holds no strong reference to it.
-            self._released = aiopg_fixes.release(self._host_pool(), conn.raw)
-        elif not conn.raw.closed:
+        if not conn.closed:
             self._idle.append(conn)
 
     async def fetch(
@@ -122,8 +108,7 @@ class Database:
         async with asyncio.timeout_at(deadline), self._slots:
             conn = await self._acquire()
             try:
-                async with asyncio.timeout_at(deadline):  # again: aiopg's pool can swallow the first, see end()
-                    return await conn.run(sql, params, seconds)
+                return await conn.run(sql, params, seconds)
             finally:
                 self._release(conn)
 
@@ -136,7 +121,7 @@ class Database:
             try:
                 yield conn
             finally:
-                conn.raw.close()
+                conn.close()
 
     @asynccontextmanager
     async def listen(self, channel: str) -> AsyncIterator[Connection]:

@@ -4,7 +4,7 @@ from psycopg2 import ProgrammingError
 from psycopg2.extensions import make_dsn, parse_dsn
 
 # The first two limits are shorter than STATEMENT_TIMEOUT: the server ends a statement, and releases its locks, before the
-# service gives up. They do not apply to the pool of a host application.
+# service gives up.
 SERVER_SETTINGS = {
     "statement_timeout": "3300",
     "lock_timeout": "2000",

@@ -1,13 +1,21 @@
-"""Applies sql/schema.sql at start-up."""
+"""Apply sql/schema.sql at the start."""
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import psycopg2
 from aiohttp import web
 
 from .database import DATABASE, Database
 from .errors import Rejected
-from .files import sql_file
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def sql_file(name: str) -> str:
+    """Return the text of a file in sql/, which is inside the package in a wheel, and beside it in a checkout."""
+    folder = next(folder for folder in (PACKAGE / "sql", PACKAGE.parent / "sql") if folder.is_dir())
+    return (folder / name).read_text("utf-8")
 
 
 def migrated_database(pruning: bool) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -16,7 +24,7 @@ def migrated_database(pruning: bool) -> Callable[[web.Application], AsyncIterato
     async def context(app: web.Application) -> AsyncIterator[None]:
         async with app[DATABASE] as db:
             try:
-                await apply(db, sql_file("schema.sql"))
+                await apply_schema(db)
             except PermissionError as exc:  # the owner may have created the schema already
                 if missing := await _missing_grants(db, pruning):
                     remedy = "; ".join(["inventory-ws schema | psql", *missing])
@@ -26,12 +34,15 @@ def migrated_database(pruning: bool) -> Callable[[web.Application], AsyncIterato
     return context
 
 
-async def apply(db: Database, script: str) -> None:
-    """Run a script. Raises Unavailable, PermissionError if the role lacks a right, or ValueError if the script does not fit
-    the database, for example because a table of the same name is another one."""
+async def apply_schema(db: Database) -> None:
+    """Run sql/schema.sql, which changes only what is missing or old.
+
+    Raise Unavailable, PermissionError if the role lacks a right, or ValueError if the schema does not fit the database, for
+    example because a table of the same name is another one.
+    """
     try:
         async with db.connection() as conn:
-            await conn.execute(script)
+            await conn.execute(sql_file("schema.sql"))
     except psycopg2.errors.InsufficientPrivilege as exc:
         raise PermissionError(str(exc).splitlines()[0]) from exc
     except (Rejected, psycopg2.Error) as exc:

@@ -3,14 +3,13 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from .models import NewProduct, ProductChange, decode, encode, explain, number_of
+from .exact_json import decode, encode, number_of
+from .models import NewProduct, ProductChange, explain
 
 MAX_ROWS = 50_000
 MAX_FAULTS = 100
@@ -21,14 +20,13 @@ NUMBER = re.compile(r"-?[0-9]+([.,][0-9]{1,2})?")
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # a cell that a spreadsheet evaluates, also if it already has apostrophes
 
 Fault = dict[str, str | int]
-Row = dict[str, Any]
 
 
 class Table(NamedTuple):
     """A parsed file of products.
 
     `fields`: its columns that can be written. `rows`: the text of a JSON array. Each row has its number `fila`, the id of the
-    `producto` to change (null: a new product), the valid fields, and `crudo`, the name with its blanks. `faults`: the errors,
+    `producto` to change (null: a new product), its fields, and `crudo`, the name with its blanks. `faults`: the errors,
     as `{"row": 3, "field": "precio", "message": "es obligatorio"}`; the header is row 1.
     """
 
@@ -50,47 +48,49 @@ def render(products: bytes) -> bytes:
 
 
 def parse(body: bytes) -> Table:
-    """Parse a file in UTF-8 or Windows-1252, separated by commas, semicolons or tabs, with decimal points or commas. At
-    most 100 faults are reported."""
-    fields: list[str] = []
-    rows: list[Row] = []
-    faults = list(islice(_read(body, fields, rows), MAX_FAULTS))
-    return Table(fields, encode(rows), faults)
+    """Parse a file in UTF-8 or Windows-1252, separated by commas, semicolons or tabs, with decimal points or commas. Return at
+    most 100 faults."""
+    lines, unreadable = _read_lines(body)
+    columns = [name.strip() for name in lines[0]] if lines else []
+    if faults := _wrong_columns(columns) if lines else unreadable:
+        return Table([], "[]", faults[:MAX_FAULTS])
+    fields = [name for name in FIELDS if name in columns]
+    rows, ids = [], set()
+    for number, line in enumerate(lines[1:], 2):
+        if any(line[len(columns) :]):
+            faults.append(fault(number, "", "tiene más celdas que la cabecera"))
+        elif any(line):  # an empty row is numbered and otherwise ignored
+            cells = dict(zip(columns, line + [""] * len(columns), strict=False))
+            if cells.get("id"):
+                faults += [fault(number, "id", "está dos veces")] if cells["id"] in ids else []
+                ids.add(cells["id"])
+            row, wrong = _read_row(number, cells, fields)
+            rows.append(row)
+            faults += wrong
+        if len(faults) >= MAX_FAULTS:
+            break
+    return Table(fields, encode(rows), (faults + unreadable)[:MAX_FAULTS])
 
 
-def _read(body: bytes, fields: list[str], rows: list[Row]) -> Iterator[Fault]:
-    """Yield the faults; the columns and the valid rows are appended to the two lists."""
+def _read_lines(body: bytes) -> tuple[list[list[str]], list[Fault]]:
+    """Return the cells of each row, the header among them, and the fault from which on the file cannot be read."""
     for encoding in ("utf-8-sig", "windows-1252"):
         with suppress(UnicodeDecodeError):
             text = body.decode(encoding)
             break
     else:
-        yield fault(1, "", "no es texto en UTF-8 ni en Windows-1252")
-        return
+        return [], [fault(1, "", "no es texto en UTF-8 ni en Windows-1252")]
     head = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
-    number = 1
+    lines: list[list[str]] = []
     try:
-        columns = [name.strip() for name in next(reader, [])]
-        yield from (wrong := _wrong_columns(columns))
-        if wrong:
-            return
-        fields.extend(name for name in FIELDS if name in columns)
-        seen: set[str] = set()
-        for number, cells in enumerate(reader, 2):
-            if number > MAX_ROWS + 1:
-                yield fault(number, "", f"el archivo pasa de {MAX_ROWS} filas")
-                return
-            if any(cells[len(columns) :]):
-                yield fault(number, "", "tiene más celdas que la cabecera")
-            elif any(cells):  # an empty row is numbered and otherwise ignored
-                row = dict(zip(columns, cells + [""] * len(columns), strict=False))
-                if row.get("id") in seen:
-                    yield fault(number, "id", "está dos veces")
-                seen.update(filter(None, [row.get("id")]))
-                yield from _read_row(number, row, fields, rows)
+        for line in reader:
+            if len(lines) > MAX_ROWS:
+                return lines, [fault(MAX_ROWS + 2, "", f"el archivo pasa de {MAX_ROWS} filas")]
+            lines.append(line)
     except csv.Error:
-        yield fault(number + 1, "", "no es CSV: comillas mal puestas, o una celda demasiado larga")
+        return lines, [fault(len(lines) + 1, "", "no es CSV: comillas mal puestas, o una celda demasiado larga")]
+    return lines or [[]], []
 
 
 def _wrong_columns(columns: list[str]) -> list[Fault]:
@@ -100,24 +100,25 @@ def _wrong_columns(columns: list[str]) -> list[Fault]:
     return faults + [fault(1, name, "falta esta columna") for name in needed if name not in columns]
 
 
-def _read_row(number: int, cells: dict[str, str], fields: list[str], rows: list[Row]) -> Iterator[Fault]:
-    """Add the row to `rows`, or yield its faults."""
+def _read_row(number: int, cells: dict[str, str], fields: list[str]) -> tuple[dict[str, Any], list[Fault]]:
+    """Return the row, which counts only if there are no faults, and its faults."""
     new = not cells.get("id")
     values = {name: _value(name, cells[name]) for name in fields if cells[name] or not new}
+    row = {"fila": number, "producto": cells.get("id") or None, "crudo": values.get("nombre")}
+    faults = []
     try:
-        product = (NewProduct if new else ProductChange).model_validate(values).model_dump(exclude_unset=not new)
+        row |= (NewProduct if new else ProductChange).model_validate(values).model_dump(exclude_unset=not new)
     except ValidationError as exc:
         for wrong in explain(exc):
             field, message = wrong["field"], wrong["message"]
             text = cells.get(field, "").strip() if field in ("precio", "stock") else ""
             hint = ", sin separador de miles" if text and not NUMBER.fullmatch(text) else ""
-            yield fault(number, field, message + hint)
-    else:
-        if "precio" in product:
-            product["precio"] = str(product["precio"])
-        rows.append({"fila": number, "producto": cells.get("id") or None, "crudo": values.get("nombre"), **product})
+            faults.append(fault(number, field, message + hint))
+    if "precio" in row:
+        row["precio"] = str(row["precio"])
     if not new and not re.fullmatch("[1-9][0-9]{0,9}", cells["id"]):
-        yield fault(number, "id", "no existe")
+        faults.append(fault(number, "id", "no existe"))
+    return row, faults
 
 
 def _value(name: str, cell: str) -> Any:

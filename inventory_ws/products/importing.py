@@ -48,23 +48,29 @@ def _sql(fields: Sequence[str]) -> str:
             FROM (SELECT count(*) AS c FROM creados) AS nuevos, (SELECT count(*) AS a FROM cambiados) AS otros
         )
         SELECT json, ARRAY(SELECT fila FROM perdidas), cuantos, set_config('inventory_ws.causa',
-            jsonb_strip_nulls(%(cause)s::jsonb || jsonb_build_object('huella', %(hash)s::text || ' ' || json))::text, true)
+            jsonb_strip_nulls(%(cause)s::jsonb || jsonb_build_object('huella', %(fingerprint)s::text || ' ' || json))::text, true)
         FROM hecho
         """
 
 
 async def import_products(db: Database, fields: Sequence[str], rows: str, cause: Cause) -> Imported:
-    """Create and change products by the rows of a file (`csvfile.Table`), in one statement: all rows or none."""
-    params = {"rows": rows, "cause": cause._replace(huella="").text(), "hash": cause.huella or None}
-    if not (first := await find_event(db, cause)):
-        try:
-            ((json, missing, changed, _),) = await fetch_with_new_ids(db, _sql(fields), params, IMPORT_TIMEOUT)
-        except Rejected:
-            if not (first := await find_event(db, cause)):
-                raise
-        else:
-            if not changed:  # perhaps a concurrent request with the same key was first
-                first = await find_event(db, cause)
-            if not first:
-                return Imported(json, missing)
-    return Imported(first[0].partition(" ")[2], replayed=True)
+    """Create and change products by the rows of a file (`csvfile.Table`), in one statement: all rows or none. Raise KeyReused,
+    Rejected or Unavailable."""
+    params = {"rows": rows, "cause": cause._replace(fingerprint="").text(), "fingerprint": cause.fingerprint or None}
+    if first := await _find_first(db, cause):
+        return first
+    try:
+        ((json, missing, changed, _),) = await fetch_with_new_ids(db, _sql(fields), params, IMPORT_TIMEOUT)
+    except Rejected:  # also by the unique index of the keys, if a concurrent request was first
+        if first := await _find_first(db, cause):
+            return first
+        raise
+    # A concurrent request with the same key may have left nothing to change.
+    first = None if changed else await _find_first(db, cause)
+    return first or Imported(json, missing)
+
+
+async def _find_first(db: Database, cause: Cause) -> Imported | None:
+    """Return the result of the first import with the key, or None if there was none. Raise KeyReused."""
+    done = await find_event(db, cause)
+    return Imported(done[0].partition(" ")[2], replayed=True) if done else None

@@ -1,19 +1,31 @@
 """The SQL of lists of products: as they are, and as they were after an event."""
 
+import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ..pg.database import Database
-from .models import Page
+from .models import STORABLE
 
-ESCAPES = str.maketrans({character: f"\\{character}" for character in "\\%_"})  # special characters of LIKE
+
+class ListQuery(BaseModel):
+    """A query for at most `limit` products with ids above `after`. Each word of `q` has to occur in name or description.
+    `at`: the state after that event (None: now)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    limit: Annotated[int, Field(ge=1, le=1000)] | None = None
+    after: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    q: Annotated[str, StringConstraints(max_length=255), STORABLE] = ""
+    at: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
 
 
 class Products(NamedTuple):
-    """A page of products. `etag`: of the database snapshot. `json`: the array in UTF-8, `[]` if the caller knows the ETag.
-    `length`: the number of products. `last_id`: the highest id."""
+    """The products that a query finds. `etag`: of the database snapshot. `json`: the array in UTF-8, `[]` if the caller knows the
+    ETag. `length`: the number of products. `last_id`: the highest id."""
 
     etag: str
     json: bytes
@@ -21,14 +33,16 @@ class Products(NamedTuple):
     last_id: int
 
 
-LIST_CACHE = web.AppKey("LIST_CACHE", dict[Page, Products])
-"""The last rendered page of products, one entry at most. It is valid as long as the database has the same snapshot."""
+LIST_CACHE = web.AppKey("LIST_CACHE", dict[ListQuery, Products])
+"""The result of the last query, one entry at most. It is valid as long as the database has the same snapshot."""
 
 
-async def list_products(db: Database, page: Page, known: Sequence[str], cache: dict[Page, Products]) -> Products:
-    """Return a page of products in the order of their ids. The ETag is a hash of the snapshot of the database and the epoch:
+async def list_products(
+    db: Database, query: ListQuery, known: Sequence[str], cache: dict[ListQuery, Products]
+) -> Products:
+    """Return the products in the order of their ids. The ETag is a hash of the snapshot of the database and the epoch:
     equal ETags mean equal data. `known`: ETags for which the caller needs no JSON. `cache`: see LIST_CACHE."""
-    cached = cache.get(page)
+    cached = cache.get(query)
     sql = f"""
         WITH estado AS (SELECT md5(pg_current_snapshot()::text || epoca) AS etag FROM eventos_epoca)
         SELECT etag, '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
@@ -37,27 +51,27 @@ async def list_products(db: Database, page: Page, known: Sequence[str], cache: d
             WHERE etag <> ALL(%(known)s::text[]) AND id > %(after)s::bigint
               AND {_searched("nombre", "descripcion")}
             ORDER BY id LIMIT %(limit)s
-        ) AS pagina ON true LEFT JOIN LATERAL producto_json(p) AS j ON id IS NOT NULL
+        ) AS elegidos ON true LEFT JOIN LATERAL producto_json(p) AS j ON id IS NOT NULL
         GROUP BY etag
         """
     tags = [*known, cached.etag] if cached else [*known]
-    rows = await db.fetch(sql, {**page.model_dump(), "words": _words(page.q), "known": tags}, attempts=2)
+    rows = await db.fetch(sql, {**query.model_dump(), "words": _words(query.q), "known": tags}, attempts=2)
     etag, json, length, last_id = rows[0]
     if cached and cached.etag == etag:
         return cached
     products = Products(etag, json.encode(), length, last_id)
     if etag not in known:
         cache.clear()
-        cache[page] = products
+        cache[query] = products
     return products
 
 
-async def list_products_at(db: Database, page: Page) -> Products | None:
-    """Return the products as they were after the event `page.at`, or None if the log does not reach back to it.
+async def list_products_at(db: Database, query: ListQuery) -> Products | None:
+    """Return the products as they were after the event `query.at`, or None if the log does not reach back to it.
 
-    - A product without events after `page.at` has its current values.
-    - Any other product has the values of its last event up to `page.at`; after a deletion it did not exist.
-    - Without an event up to `page.at`: if its first later event is the creation, it did not exist yet.
+    - A product without events after `query.at` has its current values.
+    - Any other product has the values of its last event up to `query.at`; after a deletion it did not exist.
+    - Without an event up to `query.at`: if its first later event is the creation, it did not exist yet.
     - Otherwise it is older than the log, and the result is None.
     """
     sql = f"""
@@ -78,10 +92,10 @@ async def list_products_at(db: Database, page: Page) -> Products | None:
         FROM (
             SELECT id, j FROM filas WHERE id > %(after)s::bigint AND {_searched("j ->> 'nombre'", "j ->> 'descripcion'")}
             ORDER BY id LIMIT %(limit)s
-        ) AS pagina
+        ) AS elegidos
         HAVING NOT EXISTS (SELECT FROM filas WHERE j IS NULL) AND (SELECT desde <= %(at)s FROM eventos_epoca)
         """
-    rows = await db.fetch(sql, {**page.model_dump(), "words": _words(page.q)}, attempts=2)
+    rows = await db.fetch(sql, {**query.model_dump(), "words": _words(query.q)}, attempts=2)
     return Products("", rows[0][0].encode(), *rows[0][1:]) if rows else None
 
 
@@ -94,4 +108,4 @@ def _searched(name: str, description: str) -> str:
 
 def _words(q: str) -> list[str]:
     """Return the LIKE patterns of a search text."""
-    return [f"%{word.translate(ESCAPES)}%" for word in q.split()]
+    return ["%" + re.sub(r"([\\%_])", r"\\\1", word) + "%" for word in q.split()]

@@ -1,6 +1,5 @@
-"""The models of products and queries, and JSON. Knows neither HTTP nor SQL."""
+"""What a valid product is, and the errors of one that is not. Knows neither HTTP nor SQL."""
 
-import json
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -8,10 +7,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 INT4_MAX = 2_147_483_647
-INT8_MAX = 9_223_372_036_854_775_807
 
-# The errors of pydantic in Spanish.
-MESSAGES = {
+# By pydantic's type of the error.
+VALIDATION_MESSAGES = {
     "model_type": "tiene que ser un objeto JSON",
     "missing": "es obligatorio",
     "extra_forbidden": "no es un campo de este recurso",
@@ -35,6 +33,10 @@ def _storable(text: str) -> str:
     if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise PydanticCustomError("storable", "lleva un carácter que no se puede guardar")
     return text
+
+
+STORABLE = AfterValidator(_storable)
+"""Refuses the characters that PostgreSQL cannot store."""
 
 
 def _visible(text: str) -> str:
@@ -64,10 +66,10 @@ def _moving(delta: int) -> int:
 Nombre = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
-    AfterValidator(_storable),
+    STORABLE,
     AfterValidator(_visible),
 ]
-Descripcion = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
+Descripcion = Annotated[str, StringConstraints(max_length=10_000), STORABLE]
 Precio = Annotated[
     Decimal,
     Field(ge=0, max_digits=12, decimal_places=2, allow_inf_nan=False),
@@ -104,54 +106,7 @@ class StockMove(_Body):
     """Units that come in (positive) or go out (negative), and the reason."""
 
     delta: Annotated[int, Field(ge=-INT4_MAX, le=INT4_MAX), AfterValidator(_moving)]
-    motivo: Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), AfterValidator(_storable)] = ""
-
-
-class Page(BaseModel):
-    """A query for at most `limit` products with ids above `after`. Each word of `q` has to occur in name or description. `at`: the
-    state after that event (None: now)."""
-
-    model_config = ConfigDict(frozen=True)
-
-    limit: Annotated[int, Field(ge=1, le=1000)] | None = None
-    after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0
-    q: Annotated[str, StringConstraints(max_length=255), AfterValidator(_storable)] = ""
-    at: Annotated[int, Field(ge=0, le=INT8_MAX)] | None = None
-
-
-class EventPage(BaseModel):
-    """A query for at most `limit` events with ids above `after`. `before`: only events below it, newest first. `producto`: only
-    events of this product."""
-
-    limit: Annotated[int, Field(ge=1, le=1000)] = 1000
-    after: Annotated[int, Field(ge=0, le=INT8_MAX)] = 0
-    before: Annotated[int, Field(ge=1, le=INT8_MAX)] | None = None
-    producto: Annotated[int, Field(ge=1, le=INT8_MAX)] | None = None
-
-
-def number_of(text: str) -> int | Decimal:
-    """Parse a number: an int if it is whole, however it is written (30.0, 3e1), else a Decimal."""
-    number = Decimal(text)
-    return int(number) if number.adjusted() < 20 and number == number.to_integral_value() else number
-
-
-# int() raises on more than 4,300 digits. Decimal has no limit: a long number is an error of its field, and not invalid JSON.
-DECODER = json.JSONDecoder(
-    parse_float=number_of, parse_int=lambda digits: int(digits) if len(digits) < 20 else Decimal(digits)
-)
-
-
-def decode(body: bytes) -> Any:
-    """Parse JSON with exact numbers. Raises ValueError."""
-    try:
-        return DECODER.decode(body.decode())
-    except (RecursionError, ArithmeticError) as exc:
-        raise ValueError("nested too deeply, or an exponent out of all range") from exc
-
-
-def encode(value: object) -> str:
-    """Serialize to JSON without spaces."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    motivo: Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), STORABLE] = ""
 
 
 def explain(error: ValidationError) -> list[dict[str, str]]:
@@ -159,7 +114,7 @@ def explain(error: ValidationError) -> list[dict[str, str]]:
     return [
         {
             "field": str(fault["loc"][0]) if fault["loc"] else "",
-            "message": MESSAGES.get(fault["type"], fault["msg"]).format(**fault.get("ctx", {})),
+            "message": VALIDATION_MESSAGES.get(fault["type"], fault["msg"]).format(**fault.get("ctx", {})),
         }
         for fault in error.errors(include_url=False, include_input=False)
     ]

@@ -1,7 +1,7 @@
 """The SQL of one product: reading it and changing it. PostgreSQL renders the JSON.
 
-The changes are idempotent if their `cause` has a key: they return the result of the first request with the key, and raise
-KeyReused if that request was a different one.
+A change whose `cause` has a key is made once: repeated, it returns the result of the first request with the key. It raises
+KeyReused if that request was a different one. Everything here raises Unavailable, and changes also raise Rejected.
 """
 
 import asyncio
@@ -13,26 +13,29 @@ from ..pg.aiopg_fixes import Params, Row
 from ..pg.connection import STATEMENT_TIMEOUT
 from ..pg.database import Database
 from ..pg.errors import Rejected, Unavailable
-from .models import NewProduct, ProductChange, encode
+from .exact_json import encode
+from .models import NewProduct, ProductChange
 
 REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with STATEMENT_TIMEOUT, four seconds together
 
 Versions = Sequence[datetime] | None
 """The product versions that a change applies to; None: any version."""
 
+WIRE_NAMES = {"reason": "motivo", "key": "clave", "fingerprint": "huella"}  # of the fields of a Cause
+
 
 class Cause(NamedTuple):
-    """Why a change is made, stored with its event. `actor`: the user. `motivo`: the reason. `clave`: the Idempotency-Key of the
-    request. `huella`: a hash of the request, equal only for the same request."""
+    """Why a change is made, stored with its event. `actor`: the user. `key`: the Idempotency-Key of the request.
+    `fingerprint`: a hash of the request, equal only for the same request."""
 
     actor: str = ""
-    motivo: str = ""
-    clave: str = ""
-    huella: str = ""
+    reason: str = ""
+    key: str = ""
+    fingerprint: str = ""
 
     def text(self) -> str:
-        """As the trigger of the log reads it: JSON without the empty fields."""
-        return encode({name: value for name, value in self._asdict().items() if value})
+        """Return the JSON that the trigger of the log reads, without the empty fields."""
+        return encode({WIRE_NAMES.get(name, name): value for name, value in self._asdict().items() if value})
 
 
 class KeyReused(Exception):
@@ -40,7 +43,7 @@ class KeyReused(Exception):
 
 
 class Product(NamedTuple):
-    """One product: its id, its JSON in the wire format, and whether it is the stored answer of an earlier request."""
+    """One product: its id, its JSON in the wire format, and whether this is the stored result of an earlier request."""
 
     id: int
     json: str
@@ -48,18 +51,14 @@ class Product(NamedTuple):
 
     @property
     def version(self) -> str:
-        """Its `updated_at`, cut from the end of the JSON, where producto_json() puts it. It is also the ETag."""
-        return self.json[-26:-2]
+        """Return its `updated_at`, which is also the ETag. Within a text, the JSON has this name with escaped quotes only."""
+        return self.json.partition('"updated_at":"')[2].partition('"')[0]
 
 
 async def get_product(db: Database, product_id: int, seconds: float | None = None) -> Product | None:
     """Return the product, or None if it does not exist."""
-    rows = await db.fetch(
-        "SELECT p.id, j::text FROM productos AS p, producto_json(p) AS j WHERE p.id = %(id)s::bigint",
-        {"id": product_id},
-        attempts=2,
-        seconds=seconds,
-    )
+    sql = "SELECT p.id, j::text FROM productos AS p, producto_json(p) AS j WHERE p.id = %(id)s::bigint"
+    rows = await db.fetch(sql, {"id": product_id}, attempts=2, seconds=seconds)
     return Product(*rows[0]) if rows else None
 
 
@@ -77,14 +76,14 @@ async def create_product(db: Database, product: NewProduct, cause: Cause) -> Pro
 async def update_product(
     db: Database, product_id: int, change: ProductChange, versions: Versions, cause: Cause
 ) -> Product | None:
-    """Change the fields that are set. Returns None if the product does not exist at one of `versions`."""
+    """Change the fields that are set. Return None if the product does not exist at one of `versions`."""
     fields = change.model_dump(exclude_unset=True)
     sql = f"""
         UPDATE productos SET {", ".join(f"{name} = %({name})s" for name in fields)}
         WHERE id = %(id)s::bigint AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY(%(versions)s))
         """
-    differs = f" AND ({' OR '.join(f'{name} IS DISTINCT FROM %({name})s' for name in fields)})"
-    return await _change(db, sql, {**fields, "id": product_id, "versions": versions}, cause, differs)
+    effective = f" AND ({' OR '.join(f'{name} IS DISTINCT FROM %({name})s' for name in fields)})"
+    return await _change(db, sql, {**fields, "id": product_id, "versions": versions}, cause, effective)
 
 
 async def delete_product(db: Database, product_id: int, versions: Versions, cause: Cause) -> Product | None:
@@ -97,7 +96,7 @@ async def delete_product(db: Database, product_id: int, versions: Versions, caus
 
 
 async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) -> Product | None:
-    """Add `delta` units to the stock. Returns None if the product does not exist or the result is out of range."""
+    """Add `delta` units to the stock. Return None if the product does not exist or the result is out of range."""
     sql = """
         UPDATE productos SET stock = stock + %(delta)s
         WHERE id = %(id)s::bigint AND stock::bigint + %(delta)s BETWEEN 0 AND 2147483647
@@ -105,33 +104,37 @@ async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) ->
     return await _change(db, sql, {"id": product_id, "delta": delta}, cause)
 
 
-async def _change(db: Database, sql: str, params: Params, cause: Cause, differs: str = "") -> Product | None:
-    """Execute the change; with a key, only once. `differs`: an SQL condition that is false if the change has no effect.
-
-    The second of two concurrent requests with one key waits for the row. Because of `differs` it then changes nothing, and
-    returns the first answer. If there is none, the change has no effect; it is run without `differs`, to return the product.
-    """
-    if not cause.clave:
+async def _change(db: Database, sql: str, params: Params, cause: Cause, effective: str = "") -> Product | None:
+    """Execute the change; with a key, only once. `effective`: an SQL condition that is false if the change has no effect."""
+    if not cause.key:
         return await _execute(db, sql, params, cause)
     try:
         async with asyncio.timeout(STATEMENT_TIMEOUT):  # for all statements together
-            # The look-up comes first, because a failing INSERT would leave a gap in the ids.
-            if answer := await _find_answer(db, cause):
-                return answer
-            try:
-                made = await _execute(db, sql + differs, params, cause) or await _find_answer(db, cause)
-                if made or not differs:
-                    return made
-                return await _execute(db, sql, params, cause)
-            except Rejected:
-                if answer := await _find_answer(db, cause):
-                    return answer
-                raise
+            return await _change_once(db, sql, params, cause, effective)
     except TimeoutError:
         raise Unavailable("no time is left") from None
 
 
+async def _change_once(db: Database, sql: str, params: Params, cause: Cause, effective: str) -> Product | None:
+    # Before the change, because a failing INSERT would leave a gap in the ids.
+    if first := await _find_first(db, cause):
+        return first
+    try:
+        # A concurrent request with the same key holds the row or the key. This one waits for it here, and then has no effect.
+        if made := await _execute(db, sql + effective, params, cause):
+            return made
+        if first := await _find_first(db, cause):
+            return first
+        # Without any such request: an update to the same values has no effect, but it returns the product.
+        return await _execute(db, sql, params, cause) if effective else None
+    except Rejected:  # also by the unique index of the keys
+        if first := await _find_first(db, cause):
+            return first
+        raise
+
+
 async def _execute(db: Database, sql: str, params: Params, cause: Cause) -> Product | None:
+    """Run the statement and return the product as it is afterwards (deleted: before), or None if it matches no row."""
     sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos) AS j)"
     if any(cause):
         sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # the trigger reads it at COMMIT
@@ -141,8 +144,8 @@ async def _execute(db: Database, sql: str, params: Params, cause: Cause) -> Prod
 
 
 async def fetch_with_new_ids(db: Database, sql: str, params: Params, seconds: float | None = None) -> list[Row]:
-    """Run a statement that may draw ids from the sequence. If an id collides with one that was inserted explicitly, the
-    statement is rolled back and run once more: it draws the next ids."""
+    """Run a statement that may draw ids from the sequence. If one collides with an id that was inserted explicitly, run the
+    statement once more: it draws the next ids."""
     try:
         return await db.fetch(sql, params, seconds=seconds)
     except Rejected as exc:
@@ -151,21 +154,21 @@ async def fetch_with_new_ids(db: Database, sql: str, params: Params, seconds: fl
         return await db.fetch(sql, params, seconds=seconds)
 
 
-async def _find_answer(db: Database, cause: Cause) -> Product | None:
-    """Return the result of the first request with the key, or None if there was none. Raises KeyReused."""
+async def _find_first(db: Database, cause: Cause) -> Product | None:
+    """Return the result of the first request with the key, or None if there was none. Raise KeyReused."""
     done = await find_event(db, cause)
     return Product(done[1], done[2], replayed=True) if done else None
 
 
 async def find_event(db: Database, cause: Cause) -> Row | None:
-    """Return the fingerprint, the product's id and its JSON of the first event with the key, or None. Raises KeyReused."""
-    if not cause.clave:
+    """Return the fingerprint, the product's id and its JSON of the first event with the key, or None. Raise KeyReused."""
+    if not cause.key:
         return None
     sql = """
         SELECT huella, producto_id, (mensaje -> CASE tipo WHEN 'PRODUCT_DELETED' THEN 'antes' ELSE 'data' END)::text
         FROM eventos WHERE clave = %(key)s
         """
-    rows = await db.fetch(sql, {"key": cause.clave}, attempts=2)
-    if rows and rows[0][0].partition(" ")[0] != cause.huella:  # an import appends its result
+    rows = await db.fetch(sql, {"key": cause.key}, attempts=2)
+    if rows and rows[0][0].partition(" ")[0] != cause.fingerprint:  # an import appends its result
         raise KeyReused
     return rows[0] if rows else None

@@ -9,16 +9,16 @@ from aiohttp.typedefs import LooseHeaders
 from pydantic import ValidationError
 
 from ..pg.errors import Rejected, Unavailable
-from ..products.models import NewProduct, encode, explain
+from ..products.exact_json import encode
+from ..products.models import NewProduct, explain
 from ..products.repository import KeyReused
 
 INVALID = "Datos inválidos"
-MESSAGES = {
+STATUS_MESSAGES = {
     400: "Petición mal formada",
     404: "Ruta no encontrada",
     405: "Método no permitido",
     413: "El cuerpo pasa de 64 KiB, o el archivo de 5 MiB",
-    417: "Lo que pide Expect no se puede cumplir",
     422: "Esa Idempotency-Key ya es de otra petición",
     500: "Error interno",
     503: "La base de datos no responde; inténtelo de nuevo",
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class Failure(Exception):
-    """Ends a request with `status` and the error body. `data`: JSON text for the body, such as the current product."""
+    """End a request with `status` and the error body. `data`: JSON text for the body, such as the current product."""
 
     def __init__(
         self,
@@ -62,35 +62,31 @@ class Failure(Exception):
         self.response = web.Response(status=status, text=body + "}", content_type="application/json", headers=headers)
 
 
-def answer_to(exc: Exception, request: web.Request) -> web.Response:
-    """Return the response for an exception that a request has raised. Raises the redirects of aiohttp again."""
+def error_response(exc: Exception, request: web.Request) -> web.Response:
+    """Return the response for an exception that a request has raised. Raise the redirects of aiohttp again."""
     match exc:
         case Failure():
             failure = exc
         case ValidationError():
             failure = Failure(400, INVALID, errors=explain(exc))
         case KeyReused():
-            failure = Failure(422, MESSAGES[422])
+            failure = Failure(422, STATUS_MESSAGES[422])
         case Unavailable():
-            failure = Failure(503, MESSAGES[503], headers={hdrs.RETRY_AFTER: "1"})
-        case web.RequestPayloadError() | ConnectionError():  # a broken body, or a disconnected client
-            failure = Failure(400, MESSAGES[400])
+            failure = Failure(503, STATUS_MESSAGES[503], headers={hdrs.RETRY_AFTER: "1"})
+        case _ if exc is request.content.exception():  # from reading the body: broken, or the client has disconnected
+            failure = Failure(400, STATUS_MESSAGES[400])
         case web.HTTPException() if exc.status < 400:
             raise exc
         case web.HTTPException():
-            failure = _of_aiohttp(request, exc)
+            headers = {name: exc.headers[name] for name in KEPT if name in exc.headers}
+            hint = _without_slash(request) if exc.status == 404 else ""
+            failure = Failure(exc.status, STATUS_MESSAGES.get(exc.status, exc.reason) + hint, headers=headers)
         case Rejected() if faults := _refused(exc):
             failure = Failure(400, INVALID, errors=faults)
         case _:
             log.error("%s %s failed", request.method, request.rel_url.raw_path, exc_info=exc)
-            failure = Failure(500, MESSAGES[500])
+            failure = Failure(500, STATUS_MESSAGES[500])
     return failure.response
-
-
-def _of_aiohttp(request: web.Request, exc: web.HTTPException) -> Failure:
-    headers = {name: exc.headers[name] for name in KEPT if name in exc.headers}
-    hint = _without_slash(request) if exc.status == 404 else ""
-    return Failure(exc.status, MESSAGES.get(exc.status, exc.reason) + hint, headers=headers)
 
 
 def _refused(exc: Rejected) -> list[dict[str, str]]:
@@ -108,11 +104,3 @@ def _without_slash(request: web.Request) -> str:
     known = [resource.get_info() for resource in request.app.router.resources() if not rest]
     ours = any(path == each.get("path") or ("pattern" in each and each["pattern"].fullmatch(path)) for each in known)
     return f"; sin la barra final: {path}" if ours else ""
-
-
-async def expectation(_: web.Request, response: web.StreamResponse) -> None:
-    """Sets the JSON body of 417 responses (unknown `Expect` header), which aiohttp sends before any middleware runs."""
-    if isinstance(response, web.HTTPExpectationFailed):
-        response.body = body = encode({"success": False, "message": MESSAGES[417]}).encode()
-        response.headers[hdrs.CONTENT_LENGTH] = str(len(body))
-        response.content_type = "application/json"

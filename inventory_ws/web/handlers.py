@@ -1,19 +1,20 @@
-"""The HTTP handlers. Each change has the same order: read the request, call the repository, wake the feed, answer."""
+"""The HTTP handlers. Each change has the same order: read the request, change, answer."""
 
 import asyncio
 
 from aiohttp import hdrs, web
 
 from ..live import eventlog
-from ..live.feed import FEED
-from ..live.replay import Lost
-from ..live.sockets import SOCKETS
+from ..live.eventlog import EventQuery
+from ..live.hub import HUB, SOCKETS
+from ..live.log import LOG, Lost
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
 from ..products import csvfile, importing, listing, repository
+from ..products.exact_json import encode
 from ..products.importing import Imported
-from ..products.listing import LIST_CACHE, Products
-from ..products.models import EventPage, NewProduct, Page, ProductChange, StockMove, encode
+from ..products.listing import LIST_CACHE, ListQuery, Products
+from ..products.models import NewProduct, ProductChange, StockMove
 from ..products.repository import Product
 from .errors import INVALID, Failure
 from .reading import MAX_FILE, read_body, read_cause, read_id, read_model, read_versions, wants_csv
@@ -29,33 +30,33 @@ NOT_IMPORTED = f"{INVALID}: no se ha importado nada"
 
 async def list_products(request: web.Request) -> web.Response:
     """GET /api/productos?limit=&after=&q=&at="""
-    page = Page.model_validate(dict(request.query))
-    if page.at is not None:
-        return await _list_past(request, page, page.at)
+    query = ListQuery.model_validate(dict(request.query))
+    if query.at is not None:
+        return await _list_past(request, query, query.at)
     known = [] if wants_csv(request) else [tag.value for tag in request.if_none_match or ()]
-    feed = request.app[FEED]
+    log = request.app[LOG]
     # Read before the rows: the client may receive an event that the list already contains, but misses none.
-    position, epoch = feed.head, feed.epoch
-    products = await listing.list_products(request.app[DATABASE], page, known, request.app[LIST_CACHE])
+    position, epoch = log.head, log.epoch
+    products = await listing.list_products(request.app[DATABASE], query, known, request.app[LIST_CACHE])
     if products.etag in known:
         return web.Response(status=304, headers={hdrs.ETAG: f'W/"{products.etag}"'})
-    response = await _page(request, page, products, position, epoch)
+    response = await _list_response(request, query, products, position, epoch)
     if not wants_csv(request):
         response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
     return response
 
 
-async def _list_past(request: web.Request, page: Page, position: int) -> web.Response:
-    feed = request.app[FEED]
+async def _list_past(request: web.Request, query: ListQuery, position: int) -> web.Response:
+    log = request.app[LOG]
     try:
-        await feed.check(position, None)
-        epoch = feed.epoch  # read before the rows, so that a client that resumes notices a later epoch
-        products = await listing.list_products_at(request.app[DATABASE], page)
+        await log.check(position, None)
+        epoch = log.epoch  # read before the rows, so that a client that resumes notices a later epoch
+        products = await listing.list_products_at(request.app[DATABASE], query)
     except Lost:
         products = None
     if products is None:
         raise Failure(400, INVALID, errors=[{"field": "at", "message": "no está en el registro"}])
-    return await _page(request, page, products, position, epoch)
+    return await _list_response(request, query, products, position, epoch)
 
 
 async def get_product(request: web.Request) -> web.Response:
@@ -65,7 +66,7 @@ async def get_product(request: web.Request) -> web.Response:
         raise Failure(404, "Producto no encontrado")
     if any(tag.value == product.version for tag in request.if_none_match or ()):
         return web.Response(status=304, headers={hdrs.ETAG: f'"{product.version}"'})
-    return _answer(product)
+    return _response(product)
 
 
 async def create_product(request: web.Request) -> web.Response:
@@ -73,9 +74,8 @@ async def create_product(request: web.Request) -> web.Response:
     if request.content_type == "text/csv":
         return await _import(request.clone(client_max_size=MAX_FILE))
     new = await read_model(request, NewProduct)
-    product = await repository.create_product(request.app[DATABASE], new, await read_cause(request))
-    request.app[FEED].ring()
-    response = _answer(product, "Producto creado exitosamente", status=201)
+    product = await request.app[HUB].change(repository.create_product, new, await read_cause(request))
+    response = _response(product, "Producto creado exitosamente", status=201)
     response.headers[hdrs.LOCATION] = f"{request.path}/{product.id}"
     return response
 
@@ -85,11 +85,10 @@ async def _import(request: web.Request) -> web.Response:
     if table.faults:
         raise Failure(400, NOT_IMPORTED, errors=table.faults)
     cause = await read_cause(request, "importación")
-    done = await importing.import_products(request.app[DATABASE], table.fields, table.rows, cause)
+    done = await request.app[HUB].change(importing.import_products, table.fields, table.rows, cause)
     if done.missing:
         raise Failure(400, NOT_IMPORTED, errors=[csvfile.fault(row, "id", "no existe") for row in done.missing])
-    request.app[FEED].ring()
-    return _answer(done, "Importación completada")
+    return _response(done, "Importación completada")
 
 
 async def update_product(request: web.Request) -> web.Response:
@@ -97,52 +96,49 @@ async def update_product(request: web.Request) -> web.Response:
     change = await read_model(request, ProductChange)
     if not change.model_fields_set:
         raise Failure(400, "No hay nada que cambiar")
-    product = await repository.update_product(
-        request.app[DATABASE], read_id(request), change, read_versions(request), await read_cause(request)
+    product = await request.app[HUB].change(
+        repository.update_product, read_id(request), change, read_versions(request), await read_cause(request)
     )
     if product is None:
         raise await _refusal(request, 412, "Alguien cambió este producto antes")
-    request.app[FEED].ring()
-    return _answer(product, "Producto actualizado exitosamente")
+    return _response(product, "Producto actualizado exitosamente")
 
 
 async def delete_product(request: web.Request) -> web.Response:
     """DELETE /api/productos/{id}"""
-    product = await repository.delete_product(
-        request.app[DATABASE], read_id(request), read_versions(request), await read_cause(request)
+    product = await request.app[HUB].change(
+        repository.delete_product, read_id(request), read_versions(request), await read_cause(request)
     )
     if product is None:
         raise await _refusal(request, 412, "Alguien cambió este producto antes")
-    request.app[FEED].ring()
-    return _answer(product, "Producto eliminado exitosamente")
+    return _response(product, "Producto eliminado exitosamente")
 
 
 async def move_stock(request: web.Request) -> web.Response:
     """POST /api/productos/{id}/stock"""
     move = await read_model(request, StockMove)
-    product = await repository.move_stock(
-        request.app[DATABASE], read_id(request), move.delta, await read_cause(request, move.motivo)
+    product = await request.app[HUB].change(
+        repository.move_stock, read_id(request), move.delta, await read_cause(request, move.motivo)
     )
     if product is None:
         reason = "No hay existencias suficientes" if move.delta < 0 else "No caben tantas unidades"
         raise await _refusal(request, 409, reason)
-    request.app[FEED].ring()
-    return _answer(product, "Existencias actualizadas exitosamente")
+    return _response(product, "Existencias actualizadas exitosamente")
 
 
 async def list_events(request: web.Request) -> web.Response:
     """GET /api/eventos?after=&before=&limit=&producto="""
-    page = EventPage.model_validate(dict(request.query))
-    feed = request.app[FEED]
+    query = EventQuery.model_validate(dict(request.query))
+    log = request.app[LOG]
     events = await eventlog.list_events(
         request.app[DATABASE],
-        after=max(page.after, feed.floor),  # events at or below the floor are gone, or of a former epoch
-        head=min(feed.head, page.before - 1) if page.before else feed.head,
-        limit=page.limit,
-        product_id=page.producto,
-        newest=page.before is not None,
+        after=max(query.after, log.floor),  # events at or below the floor are gone, or of a former epoch
+        head=min(log.head, query.before - 1) if query.before else log.head,
+        limit=query.limit,
+        product_id=query.producto,
+        newest=query.before is not None,
     )
-    return _json(f'{{"success":true,"data":[{",".join(event.message for event in events)}]}}')
+    return _json_response(f'{{"success":true,"data":[{",".join(event.message for event in events)}]}}')
 
 
 async def health(request: web.Request) -> web.Response:
@@ -152,12 +148,12 @@ async def health(request: web.Request) -> web.Response:
         ((database,),) = await state[DATABASE].fetch("SELECT current_setting('transaction_read_only') = 'off'")
     except Unavailable:
         database = False
-    feed = state[FEED]
-    following = feed.live.is_set()
-    data = {"database": database, "feed": following, "sockets": len(state[SOCKETS]), "last_event_id": feed.head}
+    log = state[LOG]
+    following = log.live.is_set()
+    data = {"database": database, "feed": following, "sockets": len(state[SOCKETS]), "last_event_id": log.head}
     if not (database and following):
         raise Failure(503, "El servicio no atiende", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
-    return _json(f'{{"success":true,"data":{encode(data)}}}')
+    return _json_response(f'{{"success":true,"data":{encode(data)}}}')
 
 
 async def _refusal(request: web.Request, status: int, message: str) -> Failure:
@@ -168,22 +164,26 @@ async def _refusal(request: web.Request, status: int, message: str) -> Failure:
     return Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
 
 
-async def _page(request: web.Request, page: Page, products: Products, position: int, epoch: str) -> web.Response:
+async def _list_response(
+    request: web.Request, query: ListQuery, products: Products, position: int, epoch: str
+) -> web.Response:
+    """Return the products as JSON or CSV, with the position of the log that they contain, and a link to what follows."""
     if wants_csv(request):
         body = await asyncio.to_thread(csvfile.render, products.json)
         response = web.Response(body=body, headers=CSV)
     else:
         end = f',"last_event_id":{position},"epoch":"{epoch}"}}'
-        response = _json(b'{"success":true,"data":' + products.json + end.encode())
+        response = _json_response(b'{"success":true,"data":' + products.json + end.encode())
     response.headers[hdrs.VARY] = hdrs.ACCEPT
-    if products.length == page.limit:
+    if products.length == query.limit:
         response.headers[hdrs.LINK] = f'<{request.rel_url.update_query(after=products.last_id)}>; rel="next"'
     return response
 
 
-def _answer(done: Product | Imported, message: str | None = None, *, status: int = 200) -> web.Response:
+def _response(done: Product | Imported, message: str | None = None, *, status: int = 200) -> web.Response:
+    """Return what was read or done: the product with its version, or the result of an import."""
     says = f'"message":"{message}",' if message else ""
-    response = _json(f'{{"success":true,{says}"data":{done.json}}}', status)
+    response = _json_response(f'{{"success":true,{says}"data":{done.json}}}', status)
     if isinstance(done, Product):
         response.headers[hdrs.ETAG] = f'"{done.version}"'
     if done.replayed:
@@ -191,5 +191,5 @@ def _answer(done: Product | Imported, message: str | None = None, *, status: int
     return response
 
 
-def _json(body: str | bytes, status: int = 200) -> web.Response:
+def _json_response(body: str | bytes, status: int = 200) -> web.Response:
     return web.Response(body=body.encode() if isinstance(body, str) else body, status=status, headers=JSON)

@@ -1,14 +1,28 @@
 """The handlers of the page and its files."""
 
+from functools import cache
 from html import escape
+from pathlib import Path
 
 from aiohttp import hdrs, web
 
-from ..live.sockets import websocket
-from ..pg.files import data_folder
+from .websocket import websocket
 
-PAGE = web.AppKey("PAGE", tuple[str, str])
-"""The title of the page and the currency of prices (ISO 4217); empty texts leave the page as it is."""
+TITLE_AND_CURRENCY = web.AppKey("TITLE_AND_CURRENCY", tuple[str, str])
+"""The title of the page and the currency of its prices (ISO 4217); empty texts leave the page as it is."""
+
+PACKAGE = Path(__file__).parents[1]
+
+
+@cache
+def client_folder() -> Path:
+    """Return the path of client/: inside the package in a wheel, beside it in a checkout."""
+    return next(folder for folder in (PACKAGE / "client", PACKAGE.parent / "client") if folder.is_dir())
+
+
+def file_names() -> list[str]:
+    """Return the names of the files that are served by their name: all of client/ but the pages."""
+    return [file.name for file in client_folder().iterdir() if file.suffix != ".html"]
 
 
 async def index(request: web.Request) -> web.StreamResponse:
@@ -18,10 +32,10 @@ async def index(request: web.Request) -> web.StreamResponse:
     # Without the final slash, the page's relative links would miss the prefix of a host application.
     if not request.path.endswith("/"):
         return web.Response(status=308, headers={hdrs.LOCATION: f"{request.rel_url.raw_path}/"})
-    title, currency = request.app[PAGE]
+    title, currency = request.app[TITLE_AND_CURRENCY]
     if not (title or currency):
         return _file("index.html")
-    page = (data_folder("client") / "index.html").read_text("utf-8")
+    page = (client_folder() / "index.html").read_text("utf-8")
     page = page.replace(">Inventario<", f">{escape(title or 'Inventario')}<")
     page = page.replace('lang="es"', f'lang="es" data-currency="{currency}"', 1)
     return web.Response(text=page, content_type="text/html", headers={hdrs.CACHE_CONTROL: "no-cache"})
@@ -33,4 +47,4 @@ async def client_file(request: web.Request) -> web.FileResponse:
 
 
 def _file(name: str) -> web.FileResponse:
-    return web.FileResponse(data_folder("client") / name, headers={hdrs.CACHE_CONTROL: "no-cache"})
+    return web.FileResponse(client_folder() / name, headers={hdrs.CACHE_CONTROL: "no-cache"})

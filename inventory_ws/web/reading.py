@@ -1,4 +1,4 @@
-"""Reads requests: the id in the path, the body, the Idempotency-Key, the versions. errors.py answers what they raise."""
+"""What a request says: the id in its path, its body, its cause, its versions. What is raised here, errors.py answers."""
 
 import asyncio
 import hashlib
@@ -10,7 +10,7 @@ from typing import TypeVar
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
-from ..products.models import decode
+from ..products.exact_json import decode
 from ..products.repository import Cause, Versions
 from .errors import Failure
 from .security import ACTOR
@@ -29,7 +29,7 @@ def read_id(request: web.Request) -> int:
 
 
 async def read_model(request: web.Request, model: type[Model]) -> Model:
-    """Parse and validate the body. Raises Failure or ValidationError."""
+    """Parse and validate the body. Raise Failure or ValidationError."""
     if request.content_type != "application/json":
         raise Failure(415, "El cuerpo tiene que ser application/json; el de un archivo de productos, text/csv")
     try:
@@ -40,7 +40,7 @@ async def read_model(request: web.Request, model: type[Model]) -> Model:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """Return the body. Raises Failure if it is too slow, and HTTPRequestEntityTooLarge."""
+    """Return the body. Raise Failure if it is too slow, HTTPRequestEntityTooLarge, or the error of a broken connection."""
     limit, seconds = (MAX_FILE, FILE_TIMEOUT) if request.content_type == "text/csv" else (MAX_BODY, BODY_TIMEOUT)
     if (size := request.content_length or 0) > limit:
         raise web.HTTPRequestEntityTooLarge(limit, size)
@@ -55,7 +55,7 @@ async def read_body(request: web.Request) -> bytes:
 
 
 async def read_cause(request: web.Request, reason: str = "") -> Cause:
-    """The actor, the reason, and the Idempotency-Key with the fingerprint of the request. Raises Failure."""
+    """Return the actor, the reason, and the Idempotency-Key with the fingerprint of the request. Raise Failure."""
     actor = request.get(ACTOR, "")
     if "Idempotency-Key" not in request.headers:
         return Cause(actor, reason)
@@ -70,7 +70,7 @@ async def read_cause(request: web.Request, reason: str = "") -> Cause:
 
 
 def read_versions(request: web.Request) -> Versions:
-    """The versions in If-Match, or None if the header is missing or is `*`."""
+    """Return the versions in If-Match, or None if the header is missing or is `*`."""
     tags = request.if_match
     if tags is None or any(tag.value == "*" for tag in tags):
         return None
@@ -82,6 +82,6 @@ def read_versions(request: web.Request) -> Versions:
 
 
 def wants_csv(request: web.Request) -> bool:
-    """Whether the client asks for a file and not for JSON."""
+    """Return whether the client asks for a file and not for JSON."""
     accept = request.headers.get(hdrs.ACCEPT, "").lower()
     return "text/csv" in accept and "application/json" not in accept

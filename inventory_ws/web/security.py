@@ -3,20 +3,19 @@
 import hmac
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Awaitable, Callable, Collection
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from functools import lru_cache, partial
 from ipaddress import ip_address, ip_network
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from .errors import Failure, answer_to
+from .errors import Failure, error_response
 
 Authenticate = Callable[[web.Request], Awaitable[bool | str]]
-"""Returns True or the name of the user if a request is allowed, else False or an empty text."""
+"""A function that returns True or the name of the user if a request is allowed, else False or an empty text."""
 
 ACTOR = web.RequestKey("ACTOR", str)
-
 UNAUTHENTICATED = web.RequestKey("UNAUTHENTICATED", bool)
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -56,10 +55,18 @@ def security(
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get(hdrs.ORIGIN, "")
+        preflight = request.method == "OPTIONS" and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+        response: web.StreamResponse
         try:
-            response = await answer(request, origin) or await handler(request)
-        except Exception as exc:  # noqa: BLE001 - answer_to() logs what it does not know
-            response = answer_to(exc, request)
+            _check_host_and_origin(request, origin, is_ours, origins)
+            if preflight and origin in origins:
+                response = web.Response(status=204, headers=PREFLIGHT)
+            else:
+                if authenticate:
+                    await _identify(request, authenticate, open_to_all)
+                response = await handler(request)
+        except Exception as exc:  # noqa: BLE001 - error_response() logs what it does not know
+            response = error_response(exc, request)
         if not response.prepared:  # a WebSocket's response was sent at the handshake
             response.headers.update(HEADERS)
             if origins:
@@ -69,28 +76,32 @@ def security(
                 response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
         return response
 
-    async def answer(request: web.Request, origin: str) -> web.Response | None:
-        """Return the response if the request is answered here; None if its handler answers."""
-        host = request.headers.get(hdrs.HOST, "")
-        # DNS rebinding: if the name of a foreign page resolves to 127.0.0.1, browsers treat the page as same-origin.
-        if is_ours and not is_ours(host):
-            return Failure(421, "Este servidor no atiende ese nombre (Host); véase --hosts").response
-        guarded = request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers
-        if guarded and origin and origin not in origins and origin.partition("://")[2].lower() != host.lower():
-            return Failure(403, "Ese origen (Origin) no está permitido; véase --origins").response
-        if request.method == "OPTIONS" and origin in origins and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
-            return web.Response(status=204, headers=PREFLIGHT)
-        who = await authenticate(request) if authenticate else True
-        if isinstance(who, str):
-            request[ACTOR] = who
-        if not who:
-            request[UNAUTHENTICATED] = True
-            if request.match_info.handler not in open_to_all:
-                headers = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="inventario"'}
-                return Failure(401, "Hace falta una clave de acceso", headers=headers).response
-        return None
-
     return guard
+
+
+def _check_host_and_origin(
+    request: web.Request, origin: str, is_ours: Callable[[str], bool] | None, origins: Collection[str]
+) -> None:
+    """Raise Failure for a foreign `Host`, and for a change or a socket of a page of a foreign origin."""
+    host = request.headers.get(hdrs.HOST, "")
+    # DNS rebinding: if the name of a foreign page resolves to 127.0.0.1, browsers treat the page as same-origin.
+    if is_ours and not is_ours(host):
+        raise Failure(421, "Este servidor no atiende ese nombre (Host); véase --hosts")
+    guarded = request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers
+    if guarded and origin and origin not in origins and origin.partition("://")[2].lower() != host.lower():
+        raise Failure(403, "Ese origen (Origin) no está permitido; véase --origins")
+
+
+async def _identify(request: web.Request, authenticate: Authenticate, open_to_all: Collection[Handler]) -> None:
+    """Store the name of the user under ACTOR. Raise Failure if the request is not allowed."""
+    user = await authenticate(request)
+    if isinstance(user, str):
+        request[ACTOR] = user
+    if not user:
+        request[UNAUTHENTICATED] = True
+        if request.match_info.handler not in open_to_all:
+            headers = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="inventario"'}
+            raise Failure(401, "Hace falta una clave de acceso", headers=headers)
 
 
 def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
@@ -99,7 +110,7 @@ def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
 
     @lru_cache(maxsize=256)
     def is_ours(authority: str) -> bool:
-        """Whether the `Host` header names this server."""
+        """Return whether the `Host` header names this server."""
         if not (found := AUTHORITY.fullmatch(authority.lower())):
             return False
         name = found[1] or found[2]
@@ -111,6 +122,44 @@ def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
             return False
 
     return is_ours
+
+
+async def still_allowed(authenticate: Authenticate, request: web.Request) -> bool:
+    """Ask `authenticate` again about the request of an open socket, within the middlewares of the host application.
+
+    They are given a copy in which nothing is cached: a session is loaded again, so that a user who has signed out is noticed.
+    Responses with 401 and 403 count as a no, also if they are raised. Raise what else `authenticate` raises.
+    """
+    answers: list[bool | str] = []
+
+    async def ask(request: web.Request) -> web.StreamResponse:
+        answers.append(await authenticate(request))
+        return web.Response()
+
+    again, handler = request.clone(), _within(request.app, (), ask)
+    again.clear()
+    for app in reversed(request.match_info.apps[:-1]):
+        handler = _within(app, app.middlewares, handler)
+    try:
+        response = await handler(again)
+    except (web.HTTPUnauthorized, web.HTTPForbidden):
+        return False
+    return bool(answers[-1]) if answers else response.status not in (401, 403)
+
+
+def _within(app: web.Application, middlewares: Iterable[Middleware], handler: Handler) -> Handler:
+    """Return the handler within middlewares of an application, which is `request.app` for them."""
+    for middleware in reversed(list(middlewares)):
+        handler = partial(middleware, handler=handler)
+
+    async def within(request: web.Request) -> web.StreamResponse:
+        before, request.match_info.current_app = request.match_info.current_app, app
+        try:
+            return await handler(request)
+        finally:
+            request.match_info.current_app = before
+
+    return within
 
 
 def bearer(token: str) -> Authenticate:

@@ -11,7 +11,7 @@ async def test_event_is_lost(client: TestClient, listen: Callable, connect: Call
     """Two commits at once: the first to draw its number is the last to become visible. It is in the log, and whoever
     listens has gone past it."""
     ws = await listen()
-    await slow_commit_beside_a_fast_one(connect)
+    await slow_commit_beside_a_fast_one(client, connect)
     event = await heard(ws, "el evento del cambio rápido, «fast»,")
     name = event.get("data", {}).get("nombre")
     same(name, "fast", "como nombre en el único evento que llega, y que «slow» se perdiera")

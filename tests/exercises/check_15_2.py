@@ -3,7 +3,7 @@ import re
 
 from aiohttp.test_utils import TestClient
 
-from inventory_ws.live.sockets import SOCKETS
+from inventory_ws.live.hub import SOCKETS
 
 from .conftest import Start, asked, expected, same
 

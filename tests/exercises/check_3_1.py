@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg2
 from aiohttp.test_utils import TestClient
 
-from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.schema import sql_file
 
 from ..conftest import create
 from .conftest import asked, expected, heard_event, same
@@ -24,7 +24,7 @@ async def test_sku_goes_down_to_the_table_and_comes_back(client: TestClient, psq
     same(resp.status, 200, "de un PATCH con otro sku")
     data = (await resp.json())["data"]
     same(data.get("sku"), "TEC-02", "como sku en la respuesta del PATCH")
-    same(resp.headers["ETag"], f'"{data["updated_at"]}"', "como ETag, que sale del último campo")
+    same(resp.headers["ETag"], f'"{data["updated_at"]}"', "como ETag, que es su updated_at")
 
 
 async def test_sku_is_in_the_event(client: TestClient, listen: Callable) -> None:

@@ -3,8 +3,9 @@ from collections.abc import Callable
 
 from aiohttp.test_utils import TestClient
 
-from ..conftest import create, settled, silence
+from ..conftest import create, settled
 from .conftest import asked, expected, heard, same
+from .says import silence
 
 
 async def set_stock(client: TestClient, *stocks: int) -> None:

@@ -1,10 +1,10 @@
 """Conversations by a socket; whatever is not so, is said in one line."""
 
+import asyncio
 from typing import Any
 
 from aiohttp import ClientWebSocketResponse
 
-from ..conftest import silence
 from .conftest import expected, heard, same
 
 
@@ -14,6 +14,14 @@ async def say(ws: ClientWebSocketResponse, asked: dict[str, Any], kind: str) -> 
     answer = await heard(ws, f"{kind} tras {asked}")
     same(answer.get("type"), kind, f"como type de la respuesta a {asked}")
     return answer
+
+
+async def silence(ws: ClientWebSocketResponse) -> None:
+    """Sees that nothing comes for a moment, be it an event or not: the answer to a PING is the next message."""
+    await asyncio.sleep(0.3)
+    await ws.send_json({"type": "PING"})
+    message = await ws.receive_json(timeout=5)
+    assert message["type"] == "PONG", message
 
 
 async def quiet(ws: ClientWebSocketResponse, what: str) -> None:

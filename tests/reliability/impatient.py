@@ -11,6 +11,6 @@ from inventory_ws.web import reading as requests
 LIMIT = 1.0  # seconds
 
 if __name__ == "__main__":
-    program.KEEPALIVE = requests.BODY_TIMEOUT = addresses.STALL_TIMEOUT = LIMIT
+    program.KEEPALIVE = requests.BODY_TIMEOUT = addresses.UNREAD_TIMEOUT = LIMIT
     RequestHandler.__init__.__kwdefaults__["lingering_time"] = LIMIT
     sys.exit(program.main())

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, closing
 from statistics import median
 
-from inventory_ws.products.models import encode
+from inventory_ws.products.exact_json import encode
 
 from ..tools.client import DEFLATE, RSV1, dial
 from ..tools.crowd import QUICK, Crowd, crowd

@@ -4,7 +4,7 @@ import asyncio
 import time
 from statistics import median
 
-from inventory_ws.products.models import encode
+from inventory_ws.products.exact_json import encode
 
 from ..tools.crowd import QUICK, Crowd, Report, crowd
 from ..tools.service import Figure, Service, database, inventory, steadily

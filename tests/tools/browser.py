@@ -1,14 +1,18 @@
-"""Chromium, as the tests of the page and the checks under load start it."""
+"""Chromium, as the tests of the page and the checks under load start it, and browsers that several tests share."""
 
+import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, TypeVar
 
 from playwright.async_api import Browser, async_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 QUIET = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+
+Opened = TypeVar("Opened")
 
 
 @asynccontextmanager
@@ -23,3 +27,37 @@ async def chromium() -> AsyncIterator[Browser]:
         )
         yield browser
         await browser.close()
+
+
+class Browsers:
+    """Browsers that live as long as `runner`, in whose loop the tests run that use them: to start one takes longer than
+    most of these tests."""
+
+    def __init__(self, runner: asyncio.Runner) -> None:
+        self.runner = runner
+        self._opened: dict[Callable[[], Any], tuple[AsyncExitStack, Any]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()  # of the browsers
+
+    async def get(
+        self, start: Callable[[], AbstractAsyncContextManager[Opened]], alive: Callable[[Opened], bool]
+    ) -> Opened:
+        """The browser that `start` opens, which may be running already; another one where it has died."""
+        if start in self._opened and not alive(self._opened[start][1]):
+            with suppress(Exception):  # it may miss what it would close
+                await self._opened.pop(start)[0].aclose()
+        if start not in self._opened:
+            before, stack = asyncio.all_tasks(), AsyncExitStack()
+            self._opened[start] = stack, await stack.enter_async_context(start())
+            self._tasks |= asyncio.all_tasks() - before
+        return self._opened[start][1]
+
+    async def end_test(self) -> None:
+        """Cancels what a test has left running, as the end of its own loop would."""
+        left = asyncio.all_tasks() - self._tasks - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def close(self) -> None:
+        for stack, _ in self._opened.values():
+            await stack.aclose()

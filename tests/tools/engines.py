@@ -9,7 +9,8 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,12 @@ MINIBROWSER = FOUND[0] if FOUND and DRIVER and XVFB else None
 FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 
 SIZE = {"width": 1280, "height": 900}
+NUMBERS = count(1)  # of commands
 ANSWER = aiohttp.ClientTimeout(total=60)
 KEYS = {"Backspace": "\ue003", "Tab": "\ue004", "Enter": "\ue007", "Shift": "\ue008", "Control": "\ue009"}
 KEYS |= {"Alt": "\ue00a", "Escape": "\ue00c", "PageUp": "\ue00e", "PageDown": "\ue00f", "End": "\ue010"}
 KEYS |= {"Home": "\ue011", "Left": "\ue012", "Up": "\ue013", "Right": "\ue014", "Down": "\ue015", "Delete": "\ue017"}
-PREFERENCES = {"intl.accept_languages": "es-ES, es"}
+PREFERENCES = {"intl.accept_languages": "es-ES, es", "layout.css.prefers-color-scheme.content-override": 1}
 
 # Where its centre is, once it stands still and is not covered. WebKit does not tell how far an animation has moved it.
 CENTRE = """(async (element) => {
@@ -123,6 +125,20 @@ class Page(ABC):
         await self._act("key", down + [{"type": "keyUp", "value": code} for code in reversed(codes)])
 
 
+class Engine(ABC):
+    """A running browser."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+
+    def alive(self) -> bool:
+        return self.program.process.returncode is None
+
+    @abstractmethod
+    def page(self) -> AbstractAsyncContextManager[Page]:
+        """The page of somebody who has never been there."""
+
+
 class WebKit(Page):
     """Over WebDriver. Of faults it knows those after the load alone."""
 
@@ -165,15 +181,15 @@ class Firefox(Page):
 
     def __init__(self, program: Program, socket: aiohttp.ClientWebSocketResponse) -> None:
         super().__init__(program)
-        self.socket, self.context, self.number = socket, "", 0
+        self.socket, self.context = socket, ""
         self.heard: list[str] = []
 
     async def send(self, method: str, **params: Any) -> Any:
         """One command; what is told before its answer is kept."""
-        self.number += 1
+        number = next(NUMBERS)
         try:
-            await self.socket.send_json({"id": self.number, "method": method, "params": params})
-            while (answer := await self.socket.receive_json(timeout=ANSWER.total)).get("id") != self.number:
+            await self.socket.send_json({"id": number, "method": method, "params": params})
+            while (answer := await self.socket.receive_json(timeout=ANSWER.total)).get("id") != number:
                 if answer.get("method") == "log.entryAdded" and answer["params"]["level"] == "error":
                     self.heard.append(answer["params"]["text"])
         except (aiohttp.ClientError, TypeError, TimeoutError) as exc:  # TypeError: the socket was closed
@@ -208,44 +224,77 @@ class Firefox(Page):
         await self.send("input.performActions", context=self.context, actions=given)
 
 
+class WebKitDriver(Engine):
+    """WebKitGTK's driver, which starts a browser for each page."""
+
+    def __init__(self, program: Program, session: aiohttp.ClientSession) -> None:
+        super().__init__(program)
+        self.session = session
+
+    @asynccontextmanager
+    async def page(self) -> AsyncIterator[Page]:
+        page = WebKit(self.program, self.session)
+        wanted = {"webkitgtk:browserOptions": {"binary": MINIBROWSER, "args": ["--automation"]}}
+        opened = await page.send("POST", "/session", capabilities={"alwaysMatch": wanted})
+        page.path = f"/session/{opened['sessionId']}"
+        try:
+            await page.send("POST", "/window/rect", x=0, y=0, **SIZE)
+            yield page
+        finally:
+            with suppress(AssertionError, Refused):
+                await page.send("DELETE", "")
+
+
 @asynccontextmanager
-async def webkit(dark: bool = False) -> AsyncIterator[Page]:
-    """WebKitGTK on a screen of its own; `dark`: the system's preference."""
+async def webkit() -> AsyncIterator[Engine]:
+    """WebKitGTK on a screen of its own."""
     assert DRIVER and XVFB and MINIBROWSER
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         home, port = Path(folder), free_port()
-        settings = environment(home) | {"GTK_THEME": "Adwaita:dark" if dark else "Adwaita"}
+        settings = environment(home) | {"GTK_THEME": "Adwaita"}
         options = ("-displayfd", "1", "-screen", "0", f"{SIZE['width']}x{SIZE['height']}x24")
-        wanted = {"webkitgtk:browserOptions": {"binary": MINIBROWSER, "args": ["--automation"]}}
         async with program(home, settings, XVFB, *options) as screen:
             settings["DISPLAY"] = ":" + await screen.written(r"^(\d+)\n")
             async with (
                 program(home, settings, DRIVER, f"--port={port}") as driver,
                 aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=ANSWER) as session,
             ):
-                page = WebKit(driver, session)
                 await driver.until(lambda: listens(port))
-                opened = await page.send("POST", "/session", capabilities={"alwaysMatch": wanted})
-                page.path = f"/session/{opened['sessionId']}"
-                try:
-                    await page.send("POST", "/window/rect", x=0, y=0, **SIZE)
-                    yield page
-                finally:
-                    with suppress(AssertionError, Refused):
-                        await page.send("DELETE", "")
+                yield WebKitDriver(driver, session)
+
+
+class FirefoxBrowser(Engine):
+    """Firefox, in which each page belongs to a user of its own."""
+
+    def __init__(self, program: Program, socket: aiohttp.ClientWebSocketResponse) -> None:
+        super().__init__(program)
+        self.socket = socket
+
+    @asynccontextmanager
+    async def page(self) -> AsyncIterator[Page]:
+        page = Firefox(self.program, self.socket)
+        user = (await page.send("browser.createUserContext"))["userContext"]
+        try:
+            # In a new tab, as that has the focus, which the first has not: its buttons would not hear of Enter.
+            tab = await page.send("browsingContext.create", type="tab", userContext=user)
+            page.context = tab["context"]
+            await page.send("browsingContext.setViewport", context=page.context, viewport=SIZE)
+            yield page
+        finally:
+            with suppress(AssertionError, Refused):
+                await page.send("browser.removeUserContext", userContext=user)
 
 
 @asynccontextmanager
-async def firefox(dark: bool = False) -> AsyncIterator[Page]:
-    """Firefox without a window; `dark`: the system's preference."""
+async def firefox() -> AsyncIterator[Engine]:
+    """Firefox without a window."""
     assert FIREFOX
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         profile = home / "profile"
         profile.mkdir()
-        preferences = PREFERENCES | {"layout.css.prefers-color-scheme.content-override": 0 if dark else 1}
         (profile / "user.js").write_text(
-            "".join(f'user_pref("{name}", {json.dumps(value)});\n' for name, value in preferences.items())
+            "".join(f'user_pref("{name}", {json.dumps(value)});\n' for name, value in PREFERENCES.items())
         )
         options = ("--headless", "--no-remote", "--profile", str(profile), "--remote-debugging-port=0")
         async with (
@@ -253,15 +302,12 @@ async def firefox(dark: bool = False) -> AsyncIterator[Page]:
             aiohttp.ClientSession() as session,
             session.ws_connect(await browser.written(r"BiDi listening on (ws://\S+)$") + "/session") as ws,
         ):
-            page = Firefox(browser, ws)
-            await page.send("session.new", capabilities={})
+            first = Firefox(browser, ws)
+            await first.send("session.new", capabilities={})
             try:
-                await page.send("session.subscribe", events=["log.entryAdded"])
-                # In a new tab, as that has the focus, which the first has not: its buttons would not hear of Enter.
-                page.context = (await page.send("browsingContext.create", type="tab"))["context"]
-                await page.send("browsingContext.setViewport", context=page.context, viewport=SIZE)
-                yield page
+                await first.send("session.subscribe", events=["log.entryAdded"])
+                yield FirefoxBrowser(browser, ws)
             finally:
                 with suppress(AssertionError, Refused, TimeoutError):
-                    await page.send("browser.close")
+                    await first.send("browser.close")
                     await asyncio.wait_for(browser.process.wait(), 5)

@@ -18,12 +18,13 @@ import aiohttp
 import psycopg2
 from psycopg2.extensions import connection
 
-from inventory_ws.pg.files import sql_file
+from inventory_ws.pg.schema import sql_file
 
 from .databases import empty_database
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE = float(os.environ.get("PATIENCE", "1"))  # a factor to every demand on the clock: the tests' machine is busy
+READY = 20 * PATIENCE  # seconds for a server to come up
 RESERVED: list[socket.socket] = []  # what `free_port` has bound
 
 
@@ -180,15 +181,19 @@ async def running(
     connector = aiohttp.TCPConnector(limit=0)
     async with ended(process), aiohttp.ClientSession(connector=connector) as session:
         service = Service(port, process, session, log)
-        for _ in range(400):
+        deadline, answer = time.monotonic() + READY, ""
+        while True:
             try:
                 async with session.get(service.url + ready) as resp:
                     if resp.status == 200:
                         break
-            except aiohttp.ClientError:
-                await asyncio.sleep(0.05)
+                    answer = await resp.text()
+            except aiohttp.ClientError as exc:
+                answer = str(exc)
             if process.returncode is not None:
                 raise Ended(process.returncode, log.read_text())
+            assert time.monotonic() < deadline, f"{answer}\n{log.read_text()}"
+            await asyncio.sleep(0.05)
         yield service
 
 

@@ -3,7 +3,10 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from inventory_ws.products.models import NewProduct, Page, ProductChange, StockMove, decode, explain
+from inventory_ws.products.exact_json import decode, encode
+from inventory_ws.products.listing import ListQuery
+from inventory_ws.products.models import NewProduct, ProductChange, StockMove, explain
+from inventory_ws.products.repository import Product
 
 
 def faults(model: type, body: str) -> dict[str, str]:
@@ -115,7 +118,12 @@ def test_move_names_what_is_wrong_with_a_delta(delta: str) -> None:
         ("q", "\0"),
     ],
 )
-def test_page_names_what_is_wrong(field: str, text: str) -> None:
+def test_query_names_what_is_wrong(field: str, text: str) -> None:
     with pytest.raises(ValidationError) as caught:
-        Page.model_validate({field: text})
+        ListQuery.model_validate({field: text})
     assert [fault["field"] for fault in explain(caught.value)] == [field]
+
+
+def test_version_is_not_taken_from_a_text() -> None:
+    named = {"id": 1, "nombre": '","updated_at":"ayer', "updated_at": "2026-11-24T10:00:00.000Z"}
+    assert Product(1, encode(named)).version == "2026-11-24T10:00:00.000Z"

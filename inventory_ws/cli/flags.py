@@ -1,0 +1,58 @@
+"""The flags of the command line. Each has an environment variable."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from .embedded import default_data_dir
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser. A flag wins over its variable; `--demo` has none."""
+
+    def flag(name: str, text: str, default: object = None, variable: str = "", **options: Any) -> None:
+        variable = variable or f"INVENTORY_WS_{name.upper().replace('-', '_')}"
+        # An empty variable counts as unset; an empty HOST would mean all interfaces.
+        value = os.environ.get(variable) or default
+        if "action" in options:
+            value = value not in (False, "0", "no", "false")
+        flags.add_argument(f"--{name}", default=value, help=f"{text} ({variable})", **options)
+
+    flags = argparse.ArgumentParser("inventory-ws", description="Un inventario cuyos cambios llegan a toda pantalla.")
+    flags.add_argument("command", nargs="?", choices=["schema"], help="schema: escribe el esquema SQL y termina")
+    flag("host", "dirección en la que escucha, %(default)s; 0.0.0.0: todas, para otras máquinas", "127.0.0.1", "HOST")
+    flag("port", "puerto, %(default)s", "3000", "PORT", type=int)
+    url = "PostgreSQL, como postgresql://usuario@servidor/base; sin ella, el PostgreSQL incluido"
+    flag("database-url", url, variable="DATABASE_URL")
+    data = default_data_dir()
+    flag("data-dir", "carpeta del PostgreSQL incluido, %(default)s", data, "INVENTORY_WS_DATA", type=Path)
+    flag("origins", "páginas de otros sitios, separadas por comas; null: las de un archivo", "", type=_words)
+    flag("hosts", "otros nombres por los que se le llama, o redes como 10.0.0.0/8, con comas", "", type=_words)
+    flag("max-sockets", "clientes conectados a la vez, %(default)s", "10000", type=_number)
+    flag("token", "clave que se pide a los clientes")
+    flag("compress", "permessage-deflate: menos bytes, algo más de trabajo", False, action="store_true")
+    flag("keep-days", "borra del registro los eventos de más días; sin él, ninguno", type=_days)
+    flag("keep-events", "borra del registro los eventos que pasen de tantos; sin él, ninguno", type=_number)
+    flag("title", "título de la página; sin él, Inventario")
+    flag("currency", "moneda de los precios, como EUR; sin ella, $")
+    flags.add_argument("--demo", action="store_true", help="pone un catálogo de muestra si el inventario está vacío")
+    flags.add_argument("--version", action="version", version=__version__)
+    return flags
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(filter(None, map(str.strip, text.split(","))))
+
+
+def _number(text: str) -> int:
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{text}: no puede ser menor que 0")
+    return number
+
+
+def _days(text: str) -> float:
+    if not 0 <= (days := float(text)) < 1e6:
+        raise argparse.ArgumentTypeError(f"{text}: no es un número de días")
+    return days

@@ -1,0 +1,197 @@
+"""The owner of everything that lives while the service runs: the feed, the open sockets, their replays, and other tasks."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import suppress
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from weakref import WeakSet
+
+from aiohttp import WSCloseCode, web
+
+from ..pg.database import Database
+from ..pg.errors import Unavailable
+from .feed import Feed
+from .frames import EventBatch, close_frame
+from .log import Log, Lost
+from .stream import Stream
+
+START_TIMEOUT = 30.0  # seconds until the feed has to be live
+FANOUT_BATCH = 50  # sockets written to before the event loop runs other tasks
+CLOSE_TIMEOUT = 3.0  # seconds for the closing handshake
+CHECKS = 10  # open sockets whose authentication is checked at the same time
+CHECK_TIMEOUT = 10.0  # seconds for one of these checks
+LOG_BEGAN_ANEW = 1012  # close code: reconnect and load the list
+UNAUTHORIZED = 4401  # close code; RFC 6455 reserves 4000 to 4999 for applications
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
+
+logger = logging.getLogger(__name__)
+
+
+class Hub:
+    """Owns the tasks and sockets of the service: nothing that it started outlives its `async with`.
+
+    `sockets`: the open ones; a stream is in it until its connection closes. `closing`: further handshakes are refused.
+    `handshake`: held during a handshake; they run one at a time, so that thousands of reconnects do not block other clients.
+    """
+
+    def __init__(self, db: Database, *, max_sockets: int, compress: bool) -> None:
+        """Set `max_sockets`, the number of sockets, and whether they may `compress` (permessage-deflate)."""
+        self._db = db
+        self.log = Log(db)
+        self.feed = Feed(db, self.log, self)
+        self.sockets = WeakSet[Stream]()
+        self.max_sockets = max_sockets
+        self.compress = compress
+        self.closing = False
+        self.handshake = asyncio.Lock()
+        self._work: list[Callable[[], Coroutine[Any, Any, None]]] = [self.feed.run]
+        self._leaving: set[Stream] = set()
+
+    def add_work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` in a task of its own from the start to the end. It must not raise."""
+        self._work.append(work)
+
+    async def __aenter__(self) -> Self:
+        """Start, and wait until the feed is live. Raise Unavailable, also if a commit hides the end of the log for too long."""
+        self._owner = asyncio.create_task(self._own())
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                await self.log.live.wait()
+        except BaseException as exc:
+            await self.__aexit__()
+            if isinstance(exc, TimeoutError):
+                raise Unavailable(self.feed.reason) from None
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()
+        self._owner.cancel()
+        await asyncio.wait([self._owner])
+        for stream in [*self.sockets, *self._leaving]:
+            _abort(stream)
+
+    async def _own(self) -> None:
+        # A task of its own, because a TaskGroup has to be entered and left in one task; aiohttp may start and end in two.
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                for work in self._work:
+                    self._tasks.create_task(work())
+        except Exception:
+            logger.exception("a task has failed, so that no change is sent any more")
+
+    def close(self) -> None:
+        """Refuse further sockets, and close all with 1001, which tells clients to reconnect."""
+        self.closing = True
+        for stream in list(self.sockets):
+            self.end(stream, WSCloseCode.GOING_AWAY)
+
+    async def change(
+        self, change: Callable[Concatenate[Database, Given], Awaitable[Made]], *args: Given.args, **kwargs: Given.kwargs
+    ) -> Made:
+        """Run a change of the database, and wake the feed unless it was refused (None). A change that raises or is cancelled
+        may have been committed: it wakes the feed too."""
+        try:
+            made = await change(self._db, *args, **kwargs)
+        except BaseException:
+            self.feed.ring()
+            raise
+        if made is not None:
+            self.feed.ring()
+        return made
+
+    def join(self, stream: Stream) -> None:
+        """Add an open socket, which is sent all events above its cursor from now on."""
+        self.sockets.add(stream)
+        if self.closing:
+            self.end(stream, WSCloseCode.GOING_AWAY)
+        elif stream.cursor < self.log.head:
+            self._replay(stream)
+
+    def leave(self, stream: Stream) -> None:
+        """Remove a socket whose connection ends. It is aborted if its client does not read what was sent in time."""
+        self.sockets.discard(stream)
+        # aiohttp closes the connection when the write buffer is empty, which never happens if the peer has vanished.
+        self._abort_later(stream)
+
+    def end(self, stream: Stream, code: int) -> None:
+        """Send a close frame and close the connection; abort it if the client does not react in time."""
+        stream.send(close_frame(code))
+        stream.transport.close()  # waits for the buffer, which a peer that does not read never drains
+        self._abort_later(stream)
+
+    def _abort_later(self, stream: Stream) -> None:
+        if stream not in self._leaving:
+            self._leaving.add(stream)
+            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abort_now, stream)
+
+    def _abort_now(self, stream: Stream) -> None:
+        self._leaving.discard(stream)
+        _abort(stream)
+
+    async def publish(self, batch: EventBatch) -> None:
+        """Send the events to every open socket, without waiting for any of them."""
+        for number, stream in enumerate(list(self.sockets), 1):
+            if not stream.publish(batch):
+                self._replay(stream)
+            if number % FANOUT_BATCH == 0:
+                await asyncio.sleep(0)
+
+    async def renew(self) -> None:
+        """Send every open socket its position in the new epoch."""
+        for stream in list(self.sockets):
+            stream.send(stream.pong())
+            await asyncio.sleep(0)
+
+    def reset(self) -> None:
+        """Close every socket with 1012: its client loads the list and connects again."""
+        for stream in list(self.sockets):
+            self.end(stream, LOG_BEGAN_ANEW)
+
+    def _replay(self, stream: Stream) -> None:
+        stream.behind = True  # now, and not when the task starts: events may be published before
+        self._tasks.create_task(self._run_replay(stream))
+
+    async def _run_replay(self, stream: Stream) -> None:
+        try:
+            await stream.replay()
+        except Lost:
+            self.end(stream, LOG_BEGAN_ANEW)
+        except Exception:
+            stream.transport.abort()  # the client reconnects and resumes from its own position
+            logger.exception("a replay failed")
+
+    async def check_logins(self, allowed: Callable[[web.Request], Awaitable[bool]], pause: float) -> None:
+        """Ask every `pause` seconds whether the request of each open socket is still `allowed`, and close the others."""
+        while True:
+            await asyncio.sleep(pause)
+            streams = iter(list(self.sockets))
+            async with asyncio.TaskGroup() as checks:
+                for _ in range(CHECKS):
+                    checks.create_task(self._check(streams, allowed))
+
+    async def _check(self, streams: Iterator[Stream], allowed: Callable[[web.Request], Awaitable[bool]]) -> None:
+        for stream in streams:
+            try:
+                async with asyncio.timeout(CHECK_TIMEOUT):
+                    still_allowed = await allowed(stream.request)
+            except Exception:
+                logger.exception("authenticate raised an exception; the socket stays open")
+            else:
+                if not still_allowed:
+                    self.end(stream, UNAUTHORIZED)
+            await asyncio.sleep(0)
+
+
+def _abort(stream: Stream) -> None:
+    """Abort a connection whose peer has not read everything."""
+    with suppress(AttributeError):  # asyncio's TLS transport has no buffer any more after a second close()
+        if stream.transport.get_write_buffer_size():  # else it may be closed already, and then must not be aborted
+            stream.transport.abort()
+
+
+HUB = web.AppKey("HUB", Hub)
+SOCKETS = web.AppKey("SOCKETS", WeakSet[Stream])

@@ -1,0 +1,154 @@
+"""What this process knows of the log: its recent events in memory, its bounds, and the way to older events."""
+
+import asyncio
+from bisect import bisect_right
+from collections import deque
+from itertools import islice
+from operator import attrgetter
+from typing import NamedTuple
+
+from aiohttp import web
+
+from ..pg.database import Database
+from ..pg.errors import Unavailable
+from . import eventlog
+from .frames import FramedEvent
+
+RECENT = 1000  # events kept in memory for clients that resume soon
+READERS = 4  # concurrent reads of the past from the database; the rest of the pool stays free for requests
+ADOPTION_TIMEOUT = 2.0  # seconds in which the feed has to adopt a new epoch
+
+
+class Lost(Exception):
+    """The log does not hold the events after a position: it is of another epoch, pruned, or beyond the end."""
+
+
+class Past(NamedTuple):
+    """Consecutive events, and the position after them."""
+
+    events: list[FramedEvent]
+    position: int
+
+
+class Log:
+    """The log up to `head`. The feed moves it; streams and `watch()` read from it.
+
+    `head`: the last published event. `epoch`: the history that positions count in. `floor`: events at or below it are gone.
+    `live`: set while the head follows the end of the log. `moved`: set when the head or the epoch moves, then replaced.
+    `bell`: set to have the feed read now. `replaying`: held while a stream writes a part of the past, so that many of
+    them block nobody.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self.head = self.floor = 0
+        self.epoch = ""
+        self.live = asyncio.Event()
+        self.moved = asyncio.Event()
+        self.bell = asyncio.Event()
+        self.replaying = asyncio.Lock()
+        self._db = db
+        self._former: dict[str, int] = {}  # each former epoch and its last valid position
+        self._readers = asyncio.Semaphore(READERS)
+        self._recent: deque[FramedEvent] = deque(maxlen=RECENT)
+        self._recent_after = 0  # every event above this id is in memory
+
+    def append(self, events: list[FramedEvent]) -> None:
+        """Keep the next events in memory and move the head to the last of them."""
+        for event in events:
+            if len(self._recent) == RECENT:  # the deque drops its oldest event
+                self._recent_after = self._recent[0].id
+            self._recent.append(event)
+        self._move(events[-1].id)
+
+    def continues(self, epoch: str, former: dict[str, int]) -> bool:
+        """Adopt another epoch. Return whether the head is a valid position in it."""
+        valid = self.head <= former.get(self.epoch, -1)
+        self.epoch, self._former = epoch, former
+        self._move(self.head)
+        return valid
+
+    def restart(self, head: int) -> None:
+        """Drop the events in memory and go on from another head."""
+        self._recent.clear()
+        self._recent_after = head
+        self._move(head)
+
+    def _move(self, head: int) -> None:
+        self.head = head
+        self.moved.set()
+        self.moved = asyncio.Event()
+
+    def repeats_head(self, rows: list[eventlog.LogEntry]) -> bool:
+        """Return whether the rows begin with the head, in the words in which it was published."""
+        if not rows or rows[0].id != self.head:
+            return False
+        event = FramedEvent(rows[0])
+        if not self._recent:
+            self._recent.append(event)
+            self._recent_after = self.head - 1
+        return event.payload == self._recent[-1].payload
+
+    async def check(self, position: int, epoch: str | None) -> None:
+        """Raise Lost if a stream cannot resume after `position` of `epoch` (None: the current one), or Unavailable."""
+        last = await self._last_valid(position, epoch)
+        if not self.floor <= position <= last:
+            raise Lost
+
+    async def _last_valid(self, position: int, epoch: str | None) -> int:
+        """Return the last valid position of an epoch as far as `position` needs it; -1 if the epoch is unknown."""
+        while True:
+            asked = self.epoch if epoch is None else epoch
+            if asked in self._former:
+                return self._former[asked]
+            if asked == self.epoch and position <= self.head:
+                return self.head
+            # Another instance may be ahead of this one, so the database decides.
+            found = await eventlog.get_bounds(self._db)
+            if found.epoch == self.epoch:
+                return (found.limit or 0) if asked == self.epoch else -1
+            await self._renewed()
+
+    async def _renewed(self) -> None:
+        """Wait until the feed has adopted the epoch of the database. Raise Unavailable."""
+        before = self.epoch
+        self.bell.set()
+        try:
+            async with asyncio.timeout(ADOPTION_TIMEOUT):
+                while self.epoch == before:
+                    await self.moved.wait()
+        except TimeoutError:
+            raise Unavailable("the feed has not adopted the new epoch in time") from None
+
+    def remembers(self, position: int) -> bool:
+        """Return whether every event after the position is in memory."""
+        return position >= self._recent_after
+
+    def recent(self, position: int, limit: int) -> Past | None:
+        """Return at most `limit` events after the position from memory, or None if memory no longer reaches back to it."""
+        if not self.remembers(position):
+            return None
+        start = bisect_right(self._recent, position, key=attrgetter("id"))
+        return _past(list(islice(self._recent, start, start + limit)), limit, max(self.head, position))
+
+    async def past(self, position: int, limit: int) -> Past:
+        """Return at most `limit` events after the position from the database. There are none if an epoch began meanwhile; the
+        caller asks again. Raise Lost if the events are pruned, or Unavailable."""
+        head, epoch = self.head, self.epoch
+        async with self._readers:
+            rows = await eventlog.list_events(self._db, after=position, head=head, limit=limit)
+            # After the rows: later pruning does not concern them.
+            found = await eventlog.get_bounds(self._db, limit=False)
+        if found.epoch != epoch:
+            if found.epoch != self.epoch:
+                await self._renewed()
+            return Past([], position)
+        if found.floor > position:
+            raise Lost
+        return _past([FramedEvent(event) for event in rows], limit, max(head, position))
+
+
+def _past(events: list[FramedEvent], limit: int, head: int) -> Past:
+    return Past(events, events[-1].id if len(events) == limit else head)
+
+
+LOG = web.AppKey("LOG", Log)

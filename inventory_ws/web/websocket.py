@@ -1,0 +1,161 @@
+"""The WebSocket of one client: its handshake and its messages."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+
+from aiohttp import WSCloseCode, WSMsgType, hdrs, web
+from pydantic import ValidationError
+
+from ..live.frames import FIN, PONG, close_frame, frame, message_frame
+from ..live.hub import HUB, UNAUTHORIZED, Hub
+from ..live.log import Log, Lost
+from ..live.stream import EVERYTHING, MAX_BUFFER, Stream, Subscription
+from ..pg.errors import Unavailable
+from .errors import STATUS_MESSAGES, Failure
+from .security import UNAUTHENTICATED
+
+PROTOCOL = "inventario.v1"
+HEARTBEAT = 30.0  # seconds between pings; a peer has half of this time to answer
+MAX_FRAME = 4096  # bytes of a client's message
+CLOSE_GRACE = 0.5  # seconds for a client to read the close frame
+
+
+async def websocket(request: web.Request) -> web.StreamResponse:
+    """Serve one client's socket from the handshake to the close."""
+    _check_handshake(request)
+    hub = request.app[HUB]
+    subscription = _parse_subscription({name: text.split(",") for name, text in request.query.items()})
+    ws = web.WebSocketResponse(
+        heartbeat=HEARTBEAT,
+        max_msg_size=MAX_FRAME + 1,
+        compress=hub.compress,
+        timeout=2.0,
+        protocols=(PROTOCOL,),
+        autoping=False,  # _listen() answers pings: aiohttp would answer a flood of them before it does anything else
+    )
+    if UNAUTHENTICATED in request:  # completes the handshake: a page cannot see why one was refused
+        await _accept(request, ws)
+        if request.transport is not None:
+            await _refuse(request.transport, UNAUTHORIZED, "hace falta una clave de acceso")
+        return ws
+    position = await _position(request, hub.log)
+    async with hub.handshake:
+        await asyncio.sleep(0)  # other tasks run between two handshakes
+        stream = await _open(request, ws, hub, subscription, position)
+    if stream is None:
+        return ws
+    try:
+        farewell = await _listen(stream)
+    finally:
+        hub.leave(stream)
+    if farewell:
+        await _refuse(stream.transport, *farewell)
+    return ws
+
+
+def _check_handshake(request: web.Request) -> None:
+    """Raise Failure for a handshake that aiohttp would handle badly: it would log the token, or fail with a 500."""
+    offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
+    if offered and PROTOCOL not in [name.strip() for name in offered.split(",")]:
+        # aiohttp would log the offered protocols, a token among them.
+        raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")
+    if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
+        raise Failure(400, STATUS_MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
+
+
+async def _accept(request: web.Request, ws: web.WebSocketResponse) -> None:
+    """Complete the handshake. Raise Failure if the client has disconnected."""
+    try:
+        await ws.prepare(request)
+    except ConnectionError:
+        raise Failure(400, STATUS_MESSAGES[400]) from None
+
+
+async def _open(
+    request: web.Request, ws: web.WebSocketResponse, hub: Hub, subscription: Subscription, asked: tuple[int, str] | None
+) -> Stream | None:
+    """Complete the handshake and start the stream: at `asked` (a position and its epoch), or at the head. Return None if the
+    client has disconnected. Raise Failure."""
+    if hub.closing:
+        raise Failure(503, "El servicio se está cerrando", headers={hdrs.RETRY_AFTER: "1"})
+    if len(hub.sockets) >= hub.max_sockets:
+        raise Failure(503, "Hay demasiados clientes conectados", headers={hdrs.RETRY_AFTER: "5"})
+    await _accept(request, ws)
+    transport = request.transport
+    if transport is None:
+        return None
+    stream = Stream(request, ws, transport, hub.log, subscription)
+    recovered = asked is not None and asked[1] == hub.log.epoch
+    if asked and recovered:
+        stream.cursor = asked[0]
+    # No await from here to join(): the client gets every event above the cursor in this message, and none twice.
+    told = {"last_event_id": stream.cursor, "epoch": hub.log.epoch, "recovered": recovered}
+    stream.send(message_frame("CONNECTION_ESTABLISHED", message="Conectado al servidor WebSocket", **told))
+    hub.join(stream)
+    return stream
+
+
+async def _position(request: web.Request, log: Log) -> tuple[int, str] | None:
+    """Return the position to resume from and its epoch, or None if the client gave none or the log does not hold it."""
+    try:
+        position = int(request.query["last_event_id"])
+        await log.check(position, request.query.get("epoch"))
+    except (KeyError, ValueError, Lost, Unavailable):
+        return None
+    return position, log.epoch
+
+
+def _parse_subscription(asked: Mapping[str, object]) -> Subscription:
+    """Return the subscription of a message or a query string. Raise ValidationError."""
+    subscription = Subscription.model_validate(asked)
+    return EVERYTHING if subscription == EVERYTHING else subscription
+
+
+async def _listen(stream: Stream) -> tuple[int, str] | None:
+    """Handle the client's messages until it disconnects. Return a close code and a reason if it broke the rules."""
+    loop = asyncio.get_running_loop()
+    async for received in stream.ws:
+        if received.type is WSMsgType.ERROR:  # after which aiohttp does not end the iteration
+            break
+        if received.type is WSMsgType.BINARY:
+            return WSCloseCode.UNSUPPORTED_DATA, "solo texto"
+        if stream.flooding(loop.time()):
+            return WSCloseCode.POLICY_VIOLATION, "demasiados mensajes"
+        if stream.transport.get_write_buffer_size() > 4 * MAX_BUFFER:  # it sends and does not read
+            stream.transport.abort()
+            break
+        if received.type is WSMsgType.PING:
+            stream.send(frame(received.data, FIN | PONG))
+        elif received.type is WSMsgType.TEXT:
+            stream.send(_reply(received.data, stream))
+    return None
+
+
+async def _refuse(transport: asyncio.Transport, code: int, reason: str) -> None:
+    """Send a close frame and stop reading. aiohttp's own close() would read everything that is still to come, and wait
+    without limit for a peer that does not read."""
+    transport.write(close_frame(code, reason))
+    await asyncio.sleep(CLOSE_GRACE)  # an abort with unread input sends RST, which can overtake the frame
+    transport.abort()
+
+
+def _reply(text: str, stream: Stream) -> bytes:
+    """Execute a client's message and return the reply."""
+    try:
+        asked = json.loads(text)
+        kind = asked["type"]
+        if kind == "SUBSCRIBE":
+            stream.subscription = _parse_subscription(asked)
+        elif kind == "UNSUBSCRIBE":
+            stream.subscription = EVERYTHING
+    except ValidationError:
+        return message_frame("ERROR", message="SUBSCRIBE lleva listas: productos (identificadores) y eventos (tipos)")
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return message_frame("ERROR", message="Se esperaba un objeto JSON con un campo type")
+    if kind == "PING":
+        return stream.pong()
+    if kind in ("SUBSCRIBE", "UNSUBSCRIBE"):
+        chosen = {name: sorted(wanted) for name, wanted in stream.subscription if wanted is not None}
+        return message_frame("SUBSCRIBED", **chosen)
+    return message_frame("ERROR", message="Tipo de mensaje desconocido")
