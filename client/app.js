@@ -5,7 +5,7 @@ import { attachFiles, exportRows } from './files.js';
 import { attachHistory, past } from './history.js';
 import { Inventario } from './inventario.js';
 import './keys.js';
-import { $, changeKey, isOwn, log, notifyOfOther, say, toast } from './notices.js';
+import { $, changeKey, isOwn, log, notifyOfOther, say, toast, whenKnown } from './notices.js';
 import { attachPaper } from './paper.js';
 import { attachProduct, openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
@@ -34,11 +34,6 @@ const exists = (id) => inventory.products.has(id);
 const cards = cardList(exists, schedule);
 const table = productTable(exists, schedule);
 const arriving = (id) => { cards.arriving.add(id); table.arriving.add(id); };
-
-attachView(() => {
-  inventory.only(wanted());
-  schedule();
-});
 
 // ---- what can be done with a product of the list
 
@@ -107,7 +102,10 @@ function render() {
   cards.draw(isTable() ? [] : rows);
   $('productTable').hidden = !isTable() || !rows.length;
   if (isTable()) drawTable(rows, products);
-  else table.draw([]);
+  else {
+    table.draw([]);
+    $('showNew').hidden = true;
+  }
   const found = toFocus && (isTable() ? table : cards).nodeOf(toFocus);
   if (found) {
     found.querySelector('[data-action=take]').focus();
@@ -168,7 +166,7 @@ inventory.addEventListener('lista', ({ detail: { before } }) => {
   schedule();
 });
 
-let ownMissed = 0;
+let missedKeys = []; // of the changes that a resumed connection has brought
 
 inventory.addEventListener('evento', ({ detail: { message, before, applied, missed } }) => {
   const { type, data } = message;
@@ -177,7 +175,7 @@ inventory.addEventListener('evento', ({ detail: { message, before, applied, miss
   schedule();
   if (!applied) return;
   if (!before) arriving(data.id);
-  if (missed) ownMissed += isOwn(changeKey(message));
+  if (missed) missedKeys.push(changeKey(message));
   else if (isShown(data.id)) {
     const action = type === 'PRODUCT_DELETED' && before ? recreate(before, 'Restaurar') : null;
     notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo === 'importación' });
@@ -186,12 +184,13 @@ inventory.addEventListener('evento', ({ detail: { message, before, applied, miss
   if (type === 'PRODUCT_DELETED' && isFollowed(data.id)) follow([data.id], false);
 });
 
-inventory.addEventListener('reanudado', ({ detail: { changes } }) => {
-  const text = `${plural(changes - ownMissed, 'cambio', 'cambios')} mientras no estabas`;
-  if (changes > ownMissed) toast(text);
-  log(changes > ownMissed ? text : 'Ningún cambio mientras no estabas', 'info');
-  ownMissed = 0;
-});
+inventory.addEventListener('reanudado', () => whenKnown(() => {
+  const others = missedKeys.filter((key) => !isOwn(key)).length;
+  const text = `${others ? plural(others, 'cambio', 'cambios') : 'Ningún cambio'} mientras no estabas`;
+  if (others) toast(text);
+  log(text, 'info');
+  missedKeys = [];
+}));
 
 inventory.addEventListener('mensaje', ({ detail: { message } }) => {
   const isError = message.type === 'ERROR';
@@ -254,6 +253,11 @@ nameToggle();
 
 // On a phone the list comes first.
 if (matchMedia('(max-width: 899px)').matches) $('createPanel').open = $('logPanel').open = false;
+
+attachView(() => {
+  inventory.only(wanted());
+  schedule();
+});
 
 // cable.js is loaded when the panel is opened. If it was left open, it is loaded before the page connects.
 const useCable = (use) => import('./cable.js').then(({ open, close }) => (use ? open(inventory) : close()), () => toast('No se pudo cargar el cable.', { kind: 'error' }));

@@ -58,12 +58,15 @@ export function editInPlace(host, row, field) {
   const input = editor.querySelector('input');
   input.value = typedAs(field, row);
   input.ariaLabel = field === 'stock' ? `Stock de ${row.nombre}: −12 sale, +40 entra, =37 es un recuento` : `Precio de ${row.nombre}`;
-  input.inputMode = field === 'stock' ? 'text' : 'decimal';
+  input.inputMode = field === 'precio' ? 'decimal' : matchMedia('(pointer: coarse)').matches ? 'numeric' : 'text'; // the buttons are its signs
+  editor.classList.toggle('of-price', field === 'precio');
+  editor.addEventListener('pointerdown', (event) => event.target.closest('button') && event.preventDefault()); // the focus stays, and nothing is saved by its going
+  editor.addEventListener('click', ({ target }) => target.dataset.reason !== undefined && choose(target.dataset));
   editing = { host, editor, field, base: row };
   editor.onkeydown = keyed;
   input.oninput = hint;
   // Not when the window loses the focus, which leaves the field its own.
-  editor.addEventListener('focusout', () => { if (editing?.editor === editor && document.activeElement !== input && !input.readOnly) save(false); });
+  editor.addEventListener('focusout', ({ relatedTarget }) => { if (editing?.editor === editor && !editor.contains(relatedTarget) && document.activeElement !== input && !input.readOnly) save(false); });
   host.append(editor);
   host.classList.add('editing');
   input.select();
@@ -104,6 +107,14 @@ function meant() {
   return [{ delta }, `Movimiento ${signed.format(delta)}: quedarán ${whole.format(left)}`];
 }
 
+/** Saves the units that were typed as what they are: sold, delivered, broken, or counted. */
+function choose({ reason, sign = '' }) {
+  const input = editing.editor.querySelector('input');
+  if (reason) input.value = sign + input.value.replace(/^[-−+=]?\s*/, '');
+  editing.motivo = reason || undefined;
+  save(true);
+}
+
 function hint() {
   try {
     note(meant()?.[1] || (editing.field === 'stock' ? '−12 sale · +40 entra · =37 recuento' : ''));
@@ -114,6 +125,7 @@ function hint() {
 
 function keyed(event) {
   event.stopPropagation();
+  if (event.key === 'Enter' && event.target.localName !== 'input') return;
   if (event.key === 'Enter') save(true);
   else if (event.key === 'Escape') closeEditor(true);
   else return;
@@ -137,7 +149,7 @@ async function save(refocus) {
   if (input.readOnly) return;
   if (!change || change[0].delta) closeEditor(refocus);
   if (!change) return;
-  if (change[0].delta) return moveTyped(mine, typed, change[0].delta);
+  if (change[0].delta) return moveTyped(mine, input.value, change[0].delta);
   input.readOnly = true;
   try {
     await put(base, change);
@@ -153,9 +165,9 @@ async function save(refocus) {
 }
 
 /** Moves stock, which counts at once. If it is refused, the editor opens again, unless the person has gone on to something else. */
-async function moveTyped({ host, base }, typed, delta) {
+async function moveTyped({ host, base, motivo }, typed, delta) {
   try {
-    await move(base, delta, { quiet: true });
+    await move(base, delta, { motivo, quiet: true });
   } catch ({ status, data, message }) {
     const why = status === 409 && data ? tooFew(data.stock) : message;
     if (editing || document.activeElement !== homeOf(host)) return toast(`${name(base)}: ${signed.format(delta)} no se ha guardado: ${why}`, { kind: 'error', stays: true });

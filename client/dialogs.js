@@ -105,10 +105,6 @@ function open(dialog, opener) {
   dialog.showModal();
 }
 
-for (const button of document.querySelectorAll('[data-close]')) {
-  button.onclick = () => button.closest('dialog').close();
-}
-
 export function openEdit(base, opener) {
   const form = $('editForm');
   editing = { base, initial: {}, gone: false };
@@ -116,7 +112,7 @@ export function openEdit(base, opener) {
   for (const field of Object.keys(FIELDS)) {
     const input = form.elements[field];
     input.value = typedAs(field, base);
-    editing.initial[field] = input.value; // read back: an input changes line ends
+    editing.initial[field] = input.initial = input.value; // read back: an input changes line ends
   }
   $('editNotice').textContent = '';
   $('saveEdit').textContent = 'Guardar cambios';

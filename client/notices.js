@@ -13,6 +13,16 @@ export function say(id, text) {
 
 // ---- notifications
 
+const undos = []; // what Ctrl+Z undoes, the last first
+
+/** Undoes the last change of this page that has not been undone; false if there is none. */
+export function undoLast() {
+  const undo = undos.pop();
+  if (!undo) return false;
+  undo();
+  return true;
+}
+
 const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
 
 /** Shows a notice; it replaces one with the same `key`. `action`: [label, function] of its button. `stays`: until it is closed. */
@@ -27,7 +37,12 @@ export function toast(text, { kind = 'info', key = '', action = null, stays = fa
   act.hidden = !action;
   if (action) {
     act.textContent = action[0];
-    act.onclick = () => { item.remove(); action[1](); };
+    const run = () => { item.remove(); action[1](); };
+    if (action[0] === 'Deshacer') undos.push(run);
+    act.onclick = () => {
+      if (undos.includes(run)) undos.splice(undos.indexOf(run), 1);
+      run();
+    };
   }
   let timer;
   const hold = () => clearTimeout(timer);
@@ -51,6 +66,9 @@ let awaiting = () => false;
 
 /** `isAwaiting()`: whether this page waits for an answer, which tells whether a change is its own. */
 export const holdNotices = (isAwaiting) => { awaiting = isAwaiting; };
+
+/** Calls `then` when it is known which of the changes that have come are this page's own. */
+export const whenKnown = (then) => (awaiting() ? setTimeout(() => whenKnown(then), 150) : then());
 
 /** Notes that a change was made on this page. */
 export function addOwn(change) {

@@ -106,7 +106,7 @@ function moved(event, was) {
   const text = `${[signed.format(delta), motivo && short(motivo)].filter(Boolean).join(' · ')} · Stock: ${shown('stock', was)} → ${shown('stock', data)}`;
   const undoes = `deshace el movimiento ${event.id}`;
   const now = withMoves(inventory.products.get(id));
-  if (!now || events.some((later) => later.motivo === undoes)) return line(text);
+  if (!now || events.some((later) => later.motivo?.split(' · ')[0] === undoes)) return line(text);
   const label = `Deshacer este movimiento (${signed.format(-delta)})`;
   return line(text, label, `${label} de las ${moment.format(new Date(event.timestamp))}`, () => {
     say('productError', now.stock < delta ? `No se puede deshacer: ${tooFew(now.stock)}.` : '');

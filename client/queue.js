@@ -139,7 +139,7 @@ export class Queue extends EventTarget {
   /** The change as it is kept: a move may join the last one of its product, unless that is on its way. */
   #join(all, added) {
     const last = all.findLast(({ id, owner }) => isSame(id, added.id) && owner === added.owner);
-    const joins = added.kind === 'move' && last?.kind === 'move' && !last.sent && isSame(last.motivo, added.motivo);
+    const joins = added.kind === 'move' && last?.kind === 'move' && !last.sent && isSame(last.motivo, added.motivo) && !last.undoes === !added.undoes;
     return joins ? { ...last, delta: last.delta + added.delta } : { ...added, n: (all.at(-1)?.n ?? 0) + 1 };
   }
 

@@ -71,7 +71,11 @@ function look(scanned) {
 
 addEventListener('keydown', (event) => {
   const { key, timeStamp } = event;
-  if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || (key.length !== 1 && key !== 'Enter')) return;
+  if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || key === 'Shift') return;
+  if (key.length !== 1 && key !== 'Enter') {
+    burst = ''; // Tab, an arrow: a person
+    return;
+  }
   const goesOn = timeStamp - lastKey <= PAUSE;
   lastKey = timeStamp;
   if (key === 'Enter') entered(event, goesOn);

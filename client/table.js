@@ -2,11 +2,12 @@ import { Blocks } from './blocks.js';
 import { partsOf, updateView } from './cards.js';
 import { isEditing } from './changes.js';
 import { $, stamp } from './notices.js';
-import { choices, order, sortBy } from './view.js';
-import { FIELDS, differing, moment, short, shown, signed } from './words.js';
+import { choices, order, sortBy, touch } from './view.js';
+import { FIELDS, differing, moment, plural, short, shown, signed } from './words.js';
 
 const PARTS = ['name', 'number', 'description', 'price', 'units', 'pending', 'when', 'take', 'add', 'edit', 'delete', 'events', 'follow'];
 const table = $('productTable');
+const HELD = 3_000; // ms
 let blocks;
 let exists;
 let redraw;
@@ -23,6 +24,8 @@ export function productTable(has, onRedraw) {
 
 let hovered = false;
 let held = []; // rows in the order of the table
+let heldSince = 0; // ms, when the pointer came or moved last
+let holdTimer;
 let heldFor = -1; // the number of the choice for which they were drawn
 
 table.addEventListener('pointerover', ({ pointerType, target }) => {
@@ -39,6 +42,7 @@ table.addEventListener('pointerleave', () => {
 export function drawTable(rows, products) {
   const still = (hovered || isEditing(table)) && heldFor === choices;
   held = still ? held.map((row) => products.get(row.id) ?? row) : rows;
+  tellNew(still ? rows.filter(({ id }) => !held.some((row) => row.id === id)).length : 0);
   heldFor = choices;
   table.ariaRowCount = String(held.length + 1);
   setWidths();
@@ -50,6 +54,22 @@ export function drawTable(rows, products) {
   if (!stop?.isConnected) makeStop(table.querySelector('[data-edit]'));
   if (still) for (const { id } of held) blocks.nodeOf(id)?.classList.toggle('gone', !products.has(id));
 }
+
+/** A pointer that lies still, as on a screen on the wall, hides new rows no longer than this without a word. */
+function tellNew(number) {
+  clearTimeout(holdTimer);
+  const left = heldSince + HELD - performance.now();
+  $('showNew').hidden = !number || left > 0;
+  if (!number) return;
+  $('showNew').textContent = `${plural(number, 'nuevo', 'nuevos')} · mostrar`;
+  if (left > 0) holdTimer = setTimeout(() => { $('showNew').hidden = false; }, left);
+}
+
+table.addEventListener('pointermove', () => { heldSince = performance.now(); });
+$('showNew').onclick = () => {
+  touch();
+  redraw();
+};
 
 /** Gives the columns of numbers the room of their longest one; all blocks have the same. */
 function setWidths() {

@@ -1,6 +1,7 @@
 import { ServiceError } from './inventario.js';
 import { $, addOwn, holdNotices, importing, say, toast } from './notices.js';
 import { Queue } from './queue.js';
+import { keep, kept } from './view.js';
 import { FIELDS, plural, short, shown, signed, whole } from './words.js';
 
 // What was changed here and has not been answered: how it is sent, and what is told of it.
@@ -50,8 +51,8 @@ export const update = (base, values, options) => add('update', base, {
 }, options);
 export const create = (values, options) => add('create', { nombre: values.nombre }, { values }, options);
 export const remove = (row) => add('delete', row, { version: row.updated_at });
-/** `motivo`: the reason, optional. */
-export const move = (row, delta, { motivo, ...options } = {}) => add('move', row, { delta, motivo }, options);
+/** `motivo`: the reason, optional; `undoes`: it takes back another move. */
+export const move = (row, delta, { motivo, undoes, ...options } = {}) => add('move', row, { delta, undoes, motivo: [motivo, $('device').value.trim()].filter(Boolean).join(' · ') || undefined }, options);
 
 function add(kind, { id, nombre }, more, options) {
   const outcome = queue.add({ kind, id, nombre, epoch: inventory.epoch, ...more }, options);
@@ -85,6 +86,9 @@ function inWords({ kind, nombre, values, delta }) {
   return `${name}: ${Object.keys(values).map((field) => `${FIELDS[field].toLowerCase()} ${shown(field, values)}`).join(', ')}`;
 }
 
+$('device').value = kept('inventario-aparato', '');
+$('device').onchange = ({ target }) => keep('inventario-aparato', target.value.trim());
+
 // ---- outcomes
 
 let late = 0; // changes from before this page was loaded that are done now
@@ -103,8 +107,8 @@ function tell({ change, answer, error, mine, quiet }, refused) {
   } else if (answer && change.kind === 'move') {
     const { data } = answer;
     const took = Math.abs(change.delta) > 1 ? `movimiento ${signed.format(change.delta)}, ` : '';
-    const undo = () => move(data, -change.delta);
-    toast(`${short(data.nombre)}: ${took}stock ${shown('stock', data)}`, { kind: 'success', key: `stock ${data.id}`, action: ['Deshacer', undo] });
+    const back = () => move(data, -change.delta, { undoes: !change.undoes });
+    toast(`${short(data.nombre)}: ${took}stock ${shown('stock', data)}`, { kind: 'success', key: `stock ${data.id}`, action: [change.undoes ? 'Rehacer' : 'Deshacer', back] });
   }
 }
 

@@ -1,3 +1,4 @@
+import { readAddress, writeAddress } from './address.js';
 import { $, say } from './notices.js';
 import { alphabet, folded, short } from './words.js';
 
@@ -50,12 +51,17 @@ export let choices = 0;
 function choose() {
   choices += 1;
   changed();
+  writeAddress({ buscar: $('search').value.trim(), agotados: only.soldOut, minimo: only.low, sigo: only.followed, vista: chosen.table && 'tabla' });
 }
 
 /** `onChange` is called when the person chooses another view, and when the followed products change. */
 export function attachView(onChange) {
   changed = onChange;
   followed = readFollowed();
+  const { buscar = '', agotados, minimo, sigo, vista } = readAddress();
+  for (const [id, yes] of Object.entries({ soldOut: agotados, low: minimo, onlyFollowed: sigo })) filter(id, yes === 'true');
+  if (vista) useTable(vista === 'tabla');
+  searchFor(buscar);
 }
 
 export const isTable = () => chosen.table && !narrow.matches;
@@ -160,10 +166,13 @@ $('asTable').onclick = () => useTable(true);
 narrow.addEventListener('change', () => { showView(); choose(); });
 showView();
 
-/** Sorts the table by the column; by the same again, the other way round. */
-export function sortBy(column) {
-  chosen.down = chosen.by === column ? !chosen.down : ['id', 'updated_at'].includes(column);
-  chosen.by = column;
+$('sort').value = chosen.by;
+$('sort').onchange = ({ target }) => sortBy(target.value, ['id', 'updated_at'].includes(target.value));
+
+/** Sorts the products by the column; by the same again, the other way round. */
+export function sortBy(column, down = chosen.by === column ? !chosen.down : ['id', 'updated_at'].includes(column)) {
+  Object.assign(chosen, { by: column, down });
+  $('sort').value = column;
   keep(names.view, chosen);
   choose();
 }
@@ -171,7 +180,6 @@ export function sortBy(column) {
 let sortedLast = []; // the ids in the order of the last call
 
 function sorted(rows) {
-  if (!isTable()) return rows.sort((a, b) => b.id - a.id); // the newest first
   // Sorting is fast if the rows are nearly in order, as they are when they start in the last one.
   const left = new Map(rows.map((row) => [row.id, row]));
   const known = sortedLast.filter((id) => left.has(id)).map((id) => left.get(id));

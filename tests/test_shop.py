@@ -568,6 +568,7 @@ async def test_page_is_usable_by_keyboard(visit: Visit, client: TestClient) -> N
     await page.keyboard.press("n")
     await page.keyboard.type("n/t?")  # in a field they are letters
     await expect(page.locator("#nombre")).to_have_value("n/t?")
+    await page.locator("#nombre").fill("")
     await page.locator("#help").click()
     await page.get_by_label("Usar los atajos de una letra").uncheck()
     await page.keyboard.press("Escape")
