@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from aiohttp.test_utils import TestClient
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from inventory_ws import create_app
 
@@ -123,11 +123,24 @@ async def test_own_changes_are_none_that_were_missed(visit: Visit, client: TestC
     page = await visit(slow.url)
     await connected(page)
     await expect(card(page, "Teclado")).to_be_visible()
-    slow.latency = 0.4
+    sent: list[Route] = []
+
+    async def lose(route: Route) -> None:
+        sent.append(route)
+        if len(sent) == 1:  # with the answer and the event on their way
+            slow.stalled = True
+            await client.post("/api/productos/1/stock", data=route.request.post_data, headers=route.request.headers)
+            slow.cut()
+            slow.stalled = False
+            await route.abort("connectionreset")
+        else:
+            await expect(card(page, "Teclado").locator(".flash")).to_have_count(0)
+            await connected(page)
+            await page.wait_for_timeout(600)  # in which the page has heard of its own sale, and has no answer
+            await route.continue_()
+
+    await page.route("**/stock", lose)
     await page.get_by_role("button", name="−1 unidad de Teclado").click()
-    await stock(client, 1, 9)
-    slow.cut()  # with the answer and the event on their way
-    await connected(page)
     await expect(page.locator("#eventsLog")).to_contain_text("Ningún cambio mientras no estabas")
     await expect(page.locator("#toasts")).not_to_contain_text("mientras no estabas")
     assert (await product(client))["stock"] == 9
