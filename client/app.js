@@ -237,22 +237,19 @@ const theme = document.documentElement.dataset;
 const isDark = () => (theme.theme ? theme.theme === 'dark' : systemDark.matches);
 const nameToggle = () => { $('themeToggle').ariaLabel = `Cambiar a modo ${isDark() ? 'claro' : 'oscuro'}`; };
 
-try {
-  theme.theme = localStorage.getItem('inventario-theme') ?? '';
-} catch { /* storage may be forbidden */ }
-
 $('themeToggle').onclick = () => {
   theme.theme = isDark() ? 'light' : 'dark';
   nameToggle();
   try {
     localStorage.setItem('inventario-theme', theme.theme);
-  } catch { /* as above */ }
+  } catch { /* storage may be forbidden */ }
 };
 systemDark.addEventListener('change', nameToggle);
 nameToggle();
 
 // On a phone the list comes first.
 if (matchMedia('(max-width: 899px)').matches) $('createPanel').open = $('logPanel').open = false;
+document.body.classList.add('ready');
 
 attachView(() => {
   inventory.only(wanted());

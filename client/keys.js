@@ -29,8 +29,10 @@ $('help').onclick = () => $('helpDialog').showModal();
 addEventListener('keydown', (event) => {
   const { key, target } = event;
   const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && key === 'z';
-  if ((event.ctrlKey && !isUndo) || event.altKey || (event.metaKey && !isUndo) || event.defaultPrevented) return;
+  const isFind = (event.ctrlKey || event.metaKey) && key === 'f';
+  if ((event.ctrlKey && !isUndo && !isFind) || event.altKey || (event.metaKey && !isUndo && !isFind) || event.defaultPrevented) return;
   if (document.querySelector('dialog[open]') || target.closest?.('input:not([type=checkbox]), textarea, select')) return;
+  if (isFind) return toast('Ctrl+F busca en lo que se ve; «Buscar productos» (/), en todos.', { key: 'find' });
   if (isUndo) undo();
   else if (key === '?') $('help').click();
   else if ($('useKeys').checked && Object.hasOwn(ACTS, key)) ACTS[key]();

@@ -1,5 +1,6 @@
 """Small things of a shop's day, each of which was missed in one."""
 
+import asyncio
 import re
 from collections.abc import Callable
 
@@ -152,7 +153,9 @@ async def test_pressed_buttons_are_seen_in_forced_colours(visit: Visit) -> None:
     before = await page.evaluate(shade)
     await page.get_by_role("button", name="Agotados").click()
     await page.locator("#search").hover()
-    await page.wait_for_function(f"{shade} !== '{before}'")
+    async with asyncio.timeout(10):
+        while await page.evaluate(shade) == before:
+            await asyncio.sleep(0.05)
 
 
 async def test_phone_moves_stock_by_a_tap_with_its_reason(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
@@ -201,3 +204,27 @@ async def test_events_are_told_in_words_and_their_type_is_one_tap_away(visit: Vi
     await expect(event.locator("summary")).not_to_contain_text("PRODUCT")
     await event.locator("summary").click()
     await expect(event).to_contain_text("PRODUCT_UPDATED 2")
+
+
+async def test_page_is_drawn_before_its_modules_have_come(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    """On a slow line they take ten seconds; meanwhile it is drawn once, in its colours, as it will be."""
+    page = await visit(**PHONE)
+    await page.evaluate("localStorage.setItem('inventario-theme', 'dark')")
+    free = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await free.wait()
+        await route.continue_()
+
+    await page.route("**/inventario.js", late)
+    await page.goto(page.url, wait_until="commit")
+    async with asyncio.timeout(10):
+        while not await page.evaluate("performance.getEntriesByName('first-contentful-paint').length"):
+            await asyncio.sleep(0.05)
+    await expect(page.locator("#createPanel summary")).to_be_visible()
+    await expect(page.locator("#nombre")).to_be_hidden()
+    assert await page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+    free.set()
+    await connected(page)
+    await page.keyboard.press("Control+f")
+    await expect(page.locator(".toast")).to_contain_text("en todos")
