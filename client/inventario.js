@@ -63,6 +63,7 @@ export class Inventario extends EventTarget {
   #quietTimer;
   #ceiling;
   #keyless = false;
+  #deaths = 0; // connections that gave no PONG in time, since the last that did
   #line = new AbortController(); // of the requests that go over the same line as the socket
   /** Makes requests and sockets. An observer may replace both functions. */
   net = {
@@ -170,6 +171,7 @@ export class Inventario extends EventTarget {
       this.connect();
     }
     else if (type === 'PONG') this.#moveOn(message);
+    if (type === 'PONG') this.#deaths = 0;
     if (!PRODUCT_EVENT.test(type)) return;
     if (this.#early) this.#early.push(message);
     else this.#apply(message);
@@ -293,6 +295,7 @@ export class Inventario extends EventTarget {
   }
 
   #dead() {
+    this.#deaths += 1; // a line that is only slow is given more time the next time
     this.#line.abort();
     this.#line = new AbortController();
     this.#retry();
@@ -351,7 +354,7 @@ export class Inventario extends EventTarget {
         const wait = error.retryAfter * 1000 + Math.random() * pause;
         await new Promise((resolve) => {
           setTimeout(resolve, wait);
-          this.addEventListener('vuelve', resolve, { once: true }); // the connection is back: no need to wait
+          this.addEventListener('vuelve', resolve, { once: true, signal: AbortSignal.timeout(wait + 1) }); // no need to wait any more
         });
       }
     }
@@ -366,7 +369,7 @@ export class Inventario extends EventTarget {
     const { answerWithin, doubtAfter } = this.times;
     const repeats = key && !this.#keyless && !file; // a dead connection ends it, because it is sent again
     const signal = repeats ? AbortSignal.any([AbortSignal.timeout(answerWithin), this.#line.signal]) : AbortSignal.timeout(answerWithin * (file ? 8 : 1));
-    const doubt = setTimeout(() => this.state === 'conectado' && this.#ping(answerWithin / 3), doubtAfter);
+    const doubt = setTimeout(() => this.state === 'conectado' && !file && this.#ping((answerWithin / 3) * 2 ** Math.min(this.#deaths, 3)), doubtAfter);
     const options = { method, headers, body: file ?? (body && JSON.stringify(body)), cache: 'no-cache', signal };
     let response;
     try {

@@ -29,6 +29,8 @@ function typed(event, goesOn) {
   if (!goesOn || !burst) began = timeStamp;
   burst = goesOn ? burst + key : key;
   if (fieldOf(target) || !/\d/.test(key) || document.querySelector('dialog[open]')) return;
+  // Who has switched off the keys of one character types none: only a scanner does.
+  if (!$('useKeys').checked && (burst.length < SHORTEST || timeStamp - began > FAST * burst.length)) return;
   // A digit where none can be typed begins a search, with what came before it of the same code.
   event.preventDefault();
   event.stopPropagation();

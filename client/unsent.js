@@ -67,7 +67,7 @@ export function withPending(products) {
   const rows = new Map(products);
   for (const id of moving) {
     const [row, pending] = [rows.get(id), queue.unitsOf(id)];
-    if (row && pending) rows.set(id, { ...row, stock: row.stock + pending, pending });
+    if (row && pending) rows.set(id, { ...row, stock: Math.max(0, row.stock + pending), pending });
   }
   return rows;
 }

@@ -97,6 +97,16 @@ async def test_fast_enter_presses_nothing(page: Page, client: TestClient) -> Non
     assert await stocks(client) == [50, 50, 50]
 
 
+async def test_without_shortcuts_a_digit_is_none_and_a_scan_is_one(page: Page) -> None:
+    await page.evaluate("useKeys.click()")
+    await page.keyboard.press("7")
+    await page.wait_for_timeout(200)
+    await expect(page.locator("#search")).to_have_value("")
+    await scan(page, RATON)
+    await focused(page, "Ratón")
+    await expect(page.locator("#search")).to_have_value(RATON)
+
+
 async def test_scan_with_letters_is_one_code(page: Page, client: TestClient) -> None:
     await create(client, nombre="Cable", descripcion="ref X-100")
     await create(client, nombre="Otro", descripcion="100")
