@@ -1,6 +1,5 @@
 """The page as a shop uses it all day: the table, stock in place, files, one product's history, and the keyboard."""
 
-import asyncio
 import csv
 import io
 import re
@@ -13,7 +12,7 @@ from playwright.async_api import Page, Route, expect
 
 from inventory_ws import create_app
 
-from .conftest import create
+from .conftest import create, settled, waits
 from .test_page import Visit, browser, card, connected, visit  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -101,9 +100,9 @@ async def test_rows_stay_in_place_under_the_pointer(visit: Visit, client: TestCl
     await expect(page.locator("#productCount")).to_have_text("4")
     assert await names(page) == before
     await page.locator("#search").hover()
+    await expect(page.locator(".product-row .name").first).to_have_text("E")
+    await expect(page.locator(".product-row .name").last).to_have_text("A")
     await expect(page.locator(".product-row")).to_have_count(4)
-    assert (await names(page))[0] == "E"
-    assert (await names(page))[-1] == "A"
 
 
 async def test_changed_cells_flash(visit: Visit, client: TestClient) -> None:  # noqa: F811
@@ -162,6 +161,7 @@ async def test_stock_is_moved_and_counted_in_its_cell(visit: Visit, client: Test
     await page.keyboard.press("Escape")
     await expect(cell).to_have_text("37")
     await expect(cell).to_be_focused()
+    await settled(client, 4)
     events = (await (await client.get("/api/eventos?producto=1")).json())["data"]
     assert [event["data"]["stock"] for event in events] == [30, 18, 58, 37]
 
@@ -170,6 +170,7 @@ async def test_price_is_changed_in_its_cell_and_a_conflict_is_shown_there(
     visit: Visit,  # noqa: F811
     client: TestClient,
     connect: Callable,
+    psql: Callable,
 ) -> None:
     await create(client, nombre="Teclado", precio=10, stock=5)
     page = await table(visit)
@@ -196,7 +197,7 @@ async def test_price_is_changed_in_its_cell_and_a_conflict_is_shown_there(
         cursor.execute("UPDATE productos SET stock = stock - 3")
     async with page.expect_request("**/stock"):
         await page.keyboard.press("Enter")
-    await asyncio.sleep(0.2)
+    await waits(psql, "Lock")
     other.commit()
     await expect(stock.locator(".note")).to_contain_text("quedan 2")
     await page.keyboard.press("Escape")
@@ -234,6 +235,7 @@ async def test_undo_is_a_new_change(visit: Visit, client: TestClient) -> None:  
     await page.locator(".toast").filter(has_text="eliminado").get_by_role("button", name="Deshacer").click()
     await expect(page.locator("#toasts")).to_contain_text("con otro número: #2 (era #1)")
     await expect(card(page, "Teclado")).to_contain_text("Mecánico")
+    await settled(client, 7)
     events = (await (await client.get("/api/eventos")).json())["data"]
     assert [event["type"].removeprefix("PRODUCT_") for event in events] == [
         "CREATED",
@@ -499,6 +501,7 @@ async def test_long_history_is_paged(visit: Visit, client: TestClient, psql: Cal
     await create(client, nombre="Teclado", stock=0)
     for _ in range(150):
         psql("UPDATE productos SET stock = stock + 1")
+    await settled(client, 151)
     page = await visit()
     await page.get_by_role("button", name="Historia de Teclado").click()
     await expect(page.locator("#productEvents > li")).to_have_count(100)

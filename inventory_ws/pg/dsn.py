@@ -17,7 +17,7 @@ SERVER_SETTINGS = {
 
 
 def split_hosts(dsn: str) -> list[str]:
-    """Split a DSN with several hosts into one for each host, and add the settings of the service. Raises ValueError."""
+    """Split a DSN with several hosts into one for each host, and add the settings of the service. Raise ValueError."""
     try:
         words = parse_dsn(dsn)
     except ProgrammingError as exc:
