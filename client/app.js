@@ -177,7 +177,7 @@ inventory.addEventListener('evento', ({ detail: { message, before, applied, miss
   if (!before) arriving(data.id);
   if (missed) missedKeys.push(changeKey(message));
   else if (isShown(data.id)) {
-    const action = type === 'PRODUCT_DELETED' && before ? recreate(before, 'Restaurar') : null;
+    const action = type === 'PRODUCT_DELETED' && before ? recreate(before, 'Restaurar', isFollowed(data.id)) : null;
     notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo === 'importación' });
   }
   tellDialogs(data.id, inventory.products.get(data.id) ?? null);

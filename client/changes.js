@@ -1,6 +1,7 @@
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
 import { stamp, succeeded, toast } from './notices.js';
 import { create, move, tooFew, update, withMoves } from './unsent.js';
+import { follow } from './view.js';
 import { FIELDS, pick, short, shown, signed, whole } from './words.js';
 
 // Changes without a form: stock moves, prices and counts edited in place, undo.
@@ -34,12 +35,13 @@ export function undoChange(before, { data: after }, fields) {
   }];
 }
 
-/** The action of a notice that creates a product with the values of a deleted one. */
-export function recreate(row, label = 'Deshacer') {
+/** The action of a notice that creates a product with the values of a deleted one; `starred`: it is followed again. */
+export function recreate(row, label, starred) {
   return [label, async () => {
     const answer = await create(pick(row, Object.keys(FIELDS))).catch(() => null); // a refusal has been told
     if (!answer) return;
     created(answer.data);
+    if (starred) follow([answer.data.id], true);
     toast(`${name(row)} está otra vez, con otro número: #${answer.data.id} (era #${row.id})`, { kind: 'success' });
   }];
 }

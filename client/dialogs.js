@@ -2,6 +2,7 @@ import { recreate, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, say, succeeded, toast, working } from './notices.js';
 import { create, remove, update } from './unsent.js';
+import { isFollowed } from './view.js';
 import { FIELDS, differing, shown, short, stateInWords } from './words.js';
 
 let inventory; // the service
@@ -199,11 +200,12 @@ export function openDelete(row, opener) {
 
 $('confirmDelete').onclick = async () => {
   const row = deleting;
+  const starred = isFollowed(row.id);
   try {
     const answer = await working($('confirmDelete'), () => remove(row));
     if (!answer) return;
     $('deleteDialog').close();
-    succeeded(answer, recreate(answer.data));
+    succeeded(answer, recreate(answer.data, 'Deshacer', starred));
   } catch (error) {
     if (error.status === 404) tellDialogs(row.id, null);
     else if (error.status !== 412 || !error.data) $('deleteError').textContent = error.message;

@@ -249,10 +249,11 @@ async def test_deletion_by_another_user_is_restored_from_the_notice(visit: Visit
     await create(client, nombre="Teclado", stock=5)
     page = await visit()
     await connected(page)
-    await expect(card(page, "Teclado")).to_be_visible()
+    await page.get_by_role("button", name="Seguir Teclado").click()
     await client.delete("/api/productos/1")
     await page.locator(".toast").get_by_role("button", name="Restaurar").click()
     await expect(card(page, "#2")).to_contain_text("5 unidades")
+    await expect(card(page, "#2").locator("[data-action=follow]")).to_have_attribute("aria-pressed", "true")
 
 
 # ---- filters
