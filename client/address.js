@@ -53,7 +53,7 @@ const isTouched = (form) => [...form.elements].some((field) => 'defaultValue' in
 
 /** Whether the dialog may be closed: at once, or because the person says so. */
 function mayClose(dialog) {
-  return dialog.id !== 'editDialog' || !isTouched($('editForm')) || confirm('¿Descartar lo que has escrito?');
+  return dialog.id !== 'editDialog' || $('saveEdit').disabled || !isTouched($('editForm')) || confirm('¿Descartar lo que has escrito?');
 }
 
 for (const button of document.querySelectorAll('[data-close]')) {

@@ -27,7 +27,7 @@ export function step(row, delta) {
 export function undoChange(before, { data: after }, fields) {
   return ['Deshacer', async () => {
     try {
-      const answer = await update(after, pick(before, fields));
+      const answer = await update(after, pick(before, fields), { quiet: () => true });
       toast(`Deshecho: ${name(answer.data)}`, { kind: 'success' });
     } catch ({ status, message }) {
       toast(`${name(after)}: ${status === 412 ? 'alguien lo cambió después, y así se queda' : message}`, { kind: 'error' });
@@ -169,7 +169,7 @@ async function save(refocus) {
 /** Moves stock, which counts at once. If it is refused, the editor opens again, unless the person has gone on to something else. */
 async function moveTyped({ host, base, motivo }, typed, delta) {
   try {
-    await move(base, delta, { motivo, quiet: true });
+    await move(base, delta, { motivo, quiet: () => true });
   } catch ({ status, data, message }) {
     const why = status === 409 && data ? tooFew(data.stock) : message;
     if (editing || document.activeElement !== homeOf(host)) return toast(`${name(base)}: ${signed.format(delta)} no se ha guardado: ${why}`, { kind: 'error', stays: true });
@@ -180,7 +180,7 @@ async function moveTyped({ host, base, motivo }, typed, delta) {
 }
 
 async function put(base, [values, called]) {
-  const answer = await update(base, values);
+  const answer = await update(base, values, { quiet: () => true });
   const text = called ? `${name(base)}: recuento ${shown('stock', answer.data)} (había ${shown('stock', base)})` : '';
   if (text) toast(text, { kind: 'success', action: undoChange(base, answer, Object.keys(values)) });
   else succeeded(answer, undoChange(base, answer, Object.keys(values)));

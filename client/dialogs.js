@@ -1,7 +1,7 @@
 import { recreate, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, say, succeeded, toast, working } from './notices.js';
-import { create, remove, update } from './unsent.js';
+import { create, reasonOf, remove, update } from './unsent.js';
 import { isFollowed } from './view.js';
 import { FIELDS, differing, shown, short, stateInWords } from './words.js';
 
@@ -86,8 +86,7 @@ export function createRefused(values, error) {
     if (!isBlank(other)) toast(`Lo que escribías: «${short(other.nombre)}»`, { stays: true, action: ['Volver a ello', () => fill(other, {})] });
   };
   if (submitted === values.nombre && isBlank(textsOf(form))) return back();
-  const why = error.errors?.length ? error.errors.map(({ message }) => message).join(', ') : error.message;
-  toast(`«${short(values.nombre)}» no se ha creado: ${why}`, { kind: 'error', stays: true, action: ['Volver a escribirlo', back] });
+  toast(`«${short(values.nombre)}» no se ha creado: ${reasonOf(error)}`, { kind: 'error', stays: true, action: ['Volver a escribirlo', back] });
 }
 
 // ---- dialogs
@@ -117,6 +116,7 @@ export function openEdit(base, opener) {
   }
   $('editNotice').textContent = '';
   $('saveEdit').textContent = 'Guardar cambios';
+  $('saveEdit').disabled = false; // one that was saved before may still wait for its answer
   showErrors(form, {});
   open($('editDialog'), opener);
   form.elements.nombre.select();
@@ -125,19 +125,22 @@ export function openEdit(base, opener) {
 $('editForm').addEventListener('submit', async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
-  const { base, initial, gone } = editing;
+  const mine = editing;
+  const { base, initial, gone } = mine;
+  const quiet = () => editing === mine && $('editDialog').open; // else the outcome is told by a notice
   const touched = Object.keys(FIELDS).filter((field) => gone || form.elements[field].value !== initial[field]);
   if (!touched.length) return $('editDialog').close();
   const values = readForm(form, touched);
   if (!values) return;
-  const save = () => (gone ? create(values, { quiet: true }) : update(base, values));
+  const save = () => (gone ? create(values, { quiet }) : update(base, values, { quiet }));
   try {
     const answer = await working($('saveEdit'), save);
     if (!answer) return;
     if (gone) created(answer.data);
-    $('editDialog').close();
+    if (quiet()) $('editDialog').close();
     succeeded(answer, gone ? null : undoChange(base, answer, touched));
   } catch (error) {
+    if (!quiet()) return;
     if (error.status === 404) tellDialogs(base.id, null);
     else if (error.status !== 412 || !error.data) showErrors(form, error);
     else {
@@ -179,7 +182,7 @@ $('keepTheirs').onclick = closeBoth;
 $('overwrite').onclick = async () => {
   const { values, theirs } = conflict;
   try {
-    const answer = await working($('overwrite'), () => update(theirs, values));
+    const answer = await working($('overwrite'), () => update(theirs, values, { quiet: () => $('conflictDialog').open }));
     if (!answer) return;
     closeBoth();
     succeeded(answer, undoChange(theirs, answer, Object.keys(values)));
@@ -195,18 +198,21 @@ export function openDelete(row, opener) {
   $('deleteText').textContent = `«${short(row.nombre)}» (${shown('precio', row)}, stock ${shown('stock', row)}) desaparecerá de todas las pantallas.`;
   $('deleteNotice').textContent = $('deleteError').textContent = '';
   $('confirmDelete').textContent = 'Eliminar';
+  $('confirmDelete').disabled = false;
   open($('deleteDialog'), opener);
 }
 
 $('confirmDelete').onclick = async () => {
   const row = deleting;
   const starred = isFollowed(row.id);
+  const quiet = () => deleting === row && $('deleteDialog').open;
   try {
-    const answer = await working($('confirmDelete'), () => remove(row));
+    const answer = await working($('confirmDelete'), () => remove(row, { quiet }));
     if (!answer) return;
-    $('deleteDialog').close();
+    if (quiet()) $('deleteDialog').close();
     succeeded(answer, recreate(answer.data, 'Deshacer', starred));
   } catch (error) {
+    if (!quiet()) return;
     if (error.status === 404) tellDialogs(row.id, null);
     else if (error.status !== 412 || !error.data) $('deleteError').textContent = error.message;
     else {

@@ -119,7 +119,7 @@ async function restore(button, values) {
   const base = inventory.products.get(id);
   say('productError', '');
   try {
-    const answer = await working(button, () => update(base, values));
+    const answer = await working(button, () => update(base, values, { quiet: () => true }));
     if (answer) succeeded(answer, undoChange(base, answer, Object.keys(values)));
   } catch (error) {
     say('productError', error.status === 412 ? 'Alguien lo acaba de cambiar: mira otra vez.' : error.message);

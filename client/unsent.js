@@ -50,7 +50,7 @@ export const update = (base, values, options) => add('update', base, {
   values, version: base.updated_at, base: Object.fromEntries(Object.keys(values).map((field) => [field, base[field]])),
 }, options);
 export const create = (values, options) => add('create', { nombre: values.nombre }, { values }, options);
-export const remove = (row) => add('delete', row, { version: row.updated_at });
+export const remove = (row, options) => add('delete', row, { version: row.updated_at }, options);
 /** `motivo`: the reason, optional; `undoes`: it takes back another move. */
 export const move = (row, delta, { motivo, undoes, ...options } = {}) => add('move', row, { delta, undoes, motivo: [motivo, $('device').value.trim()].filter(Boolean).join(' · ') || undefined }, options);
 
@@ -77,6 +77,9 @@ export const withMoves = (row) => row && { ...row, stock: row.stock + queue.unit
 
 export const tooFew = (stock) => (stock === 0 ? 'no queda ninguna unidad' : `no alcanza, quedan ${whole.format(stock)}`);
 
+/** Why a change was refused. */
+export const reasonOf = ({ errors, message }) => errors?.map((error) => error.message).join(', ') || message;
+
 /** A change in words. */
 function inWords({ kind, nombre, values, delta }) {
   const name = short(nombre);
@@ -96,10 +99,10 @@ let late = 0; // changes from before this page was loaded that are done now
 function tell({ change, answer, error, mine, quiet }, refused) {
   if (answer) addOwn({ type: change.kind === 'delete' && 'PRODUCT_DELETED', data: answer.data });
   if (error) {
-    if (quiet || (mine && change.kind !== 'move' && change.kind !== 'create')) return;
-    const why = error.status === 409 && change.delta < 0 && error.data ? tooFew(error.data.stock) : error.message;
+    if (quiet) return;
+    const why = error.status === 409 && change.delta < 0 && error.data ? tooFew(error.data.stock) : reasonOf(error);
     if (change.kind === 'create') return refused(change.values, error);
-    return toast(`${inWords(change)} no se ha guardado: ${why}`, { kind: 'error', key: `stock ${change.id}`, stays: !mine });
+    return toast(`${inWords(change)} no se ha guardado: ${why}`, { kind: 'error', key: `stock ${change.id}`, stays: !mine || change.kind !== 'move' });
   }
   if (change.at < performance.timeOrigin) {
     late += 1;

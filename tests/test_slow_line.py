@@ -262,6 +262,32 @@ async def test_edit_is_saved_beside_changes_of_other_fields(visit: Visit, client
     assert [(await product(client))[field] for field in ("precio", "stock")] == [20, 40]
 
 
+async def test_edit_is_refused_aloud_though_its_dialog_was_closed(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    slow: Line,
+    psql: Callable,
+) -> None:
+    psql("ALTER TABLE productos ADD CONSTRAINT barato CHECK (precio < 1000)")
+    for name in ("Teclado", "Ratón"):
+        await create(client, nombre=name, precio=10)
+    page = await shop(visit, slow)
+    slow.stalled = True
+    for name, price in (("Teclado", "2000"), ("Ratón", "20")):  # the second while the first waits
+        await page.get_by_role("button", name=f"Editar {name}").click()
+        await page.locator("#editPrecio").fill(price)
+        await page.get_by_role("button", name="Guardar cambios").click()
+        await page.keyboard.press("Escape")
+        await expect(page.locator("dialog[open]")).to_have_count(0)
+    await page.get_by_role("button", name="Editar Teclado").click()
+    slow.stalled = False
+    await expect(page.locator(".toast.error")).to_contain_text("Teclado: precio $2000,00 no se ha guardado: no es")
+    await expect(page.locator(".toast.success")).to_contain_text("Ratón")
+    assert [(await product(client, number))["precio"] for number in (1, 2)] == [10, 20]
+    await expect(page.locator("#editDialog")).to_be_visible()
+    await expect(page.locator("#editPrecio")).to_have_value("10,00")
+
+
 # ---- what was not sent
 
 
@@ -346,10 +372,12 @@ async def test_two_tabs_send_each_change_once(visit: Visit, client: TestClient, 
     page.context.on(
         "request", lambda request: request.method == "POST" and sent.append(request.headers["idempotency-key"])
     )
-    slow.latency = 0.4
+    slow.stalled = True
     for each in (page, other, page, other):
+        await each.bring_to_front()
         await each.get_by_role("button", name="−1 unidad de Teclado").click()
         await expect(card(each, "Teclado").locator(".stock")).to_contain_text("por enviar")
+    slow.stalled = False
     await stock(client, 1, 6)
     for each in (page, other):
         await expect(card(each, "Teclado")).to_contain_text("6 unidades")
