@@ -13,7 +13,7 @@ from inventory_ws import create_app
 from .conftest import create
 from .test_page import Visit, browser, card, connected, visit  # noqa: F401
 from .test_shop import names, product, row, table
-from .test_slow_line import slow, stock  # noqa: F401
+from .test_slow_line import CLIENT, slow, stock  # noqa: F401
 from .tools.line import Line
 
 pytestmark = pytest.mark.slow
@@ -228,3 +228,8 @@ async def test_page_is_drawn_before_its_modules_have_come(visit: Visit, client: 
     await connected(page)
     await page.keyboard.press("Control+f")
     await expect(page.locator(".toast")).to_contain_text("en todos")
+
+
+def test_no_file_of_the_page_is_long() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in CLIENT.iterdir() if path.suffix != ".json"}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
