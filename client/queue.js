@@ -55,7 +55,7 @@ const isSame = (a, b) => a === b || (a ?? null) === (b ?? null);
  * A change is {kind, id, ...}. Moves ({kind: 'move', id, delta, motivo}) of one product that still wait are made one. An update
  * ({kind: 'update', id, values, base, version}) that is refused with 412 because of other fields is sent again: `base` has the
  * former values of its fields. `send(change)` makes a change, and throws a ServiceError if it is refused; with status 401 the
- * change stays, and the queue stops. `versionOf(id)` is the `updated_at` of the product as the page knows it.
+ * change stays, and the queue stops; `again`: it may have been made before. `versionOf(id)` is the `updated_at` of the product as the page knows it.
  * Events:
  *   'cola'      the changes that wait are others
  *   'resultado' {change, answer, error, mine, quiet}: an outcome; `mine`: the change was added since this page was loaded
@@ -183,7 +183,10 @@ export class Queue extends EventTarget {
   /** Sends the first change, which nothing joins any more; without locks, another page may send it too, with the same key. */
   async #sendFirst() {
     const first = (all) => all.find(({ owner }) => owner === '' || owner === this.owner);
-    let change = await this.#step((all) => ({ put: first(all) && { ...first(all), sent: true } }));
+    let change = await this.#step((all) => {
+      const next = first(all);
+      return { put: next && { ...next, sent: true, again: next.sent } };
+    });
     await this.#read();
     while (change && this.#started) {
       const outcome = { change, answer: null };

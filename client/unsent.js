@@ -35,7 +35,8 @@ export function attachQueue(service, redraw, refused) {
 addEventListener('beforeunload', (event) => (importing.now || (!queue.lasting && queue.changes.length)) && event.preventDefault());
 
 /** Makes a change; throws a ServiceError. */
-async function send({ kind, id, nombre, epoch, values, version, delta, motivo, key }) {
+async function send({ kind, id, nombre, epoch, values, version, delta, motivo, key, again }) {
+  if (again && inventory.epoch === null) throw new ServiceError(0, 'no se sabe si llegó, y este servicio no lo recuerda');
   const now = inventory.products.get(id);
   // A restored backup, or another inventory at this address, may have another product of this number.
   if (kind !== 'create' && epoch !== inventory.epoch && now && now.nombre !== nombre) throw new ServiceError(404, `ahora el #${id} es otro producto`);
