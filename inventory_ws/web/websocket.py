@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from pydantic import ValidationError
@@ -57,7 +58,8 @@ async def websocket(request: web.Request) -> web.StreamResponse:
 
 def _release(request: web.Request, ws: web.WebSocketResponse) -> None:
     """Break aiohttp's reference cycles of a closed socket: its 16 KiB would stay until a full garbage collection."""
-    request.protocol._data_received_cb = None  # refers to `ws`, which refers to `request`
+    with suppress(AttributeError):  # a private name of aiohttp 3.14
+        request.protocol._data_received_cb = None  # refers to `ws`, which refers to `request`
     if exc := ws.exception():
         exc.__traceback__ = exc.__context__ = None  # their frames refer to `ws`, which keeps the exception
 
