@@ -249,10 +249,11 @@ async def test_deletion_by_another_user_is_restored_from_the_notice(visit: Visit
     await create(client, nombre="Teclado", stock=5)
     page = await visit()
     await connected(page)
-    await expect(card(page, "Teclado")).to_be_visible()
+    await page.get_by_role("button", name="Seguir Teclado").click()
     await client.delete("/api/productos/1")
     await page.locator(".toast").get_by_role("button", name="Restaurar").click()
     await expect(card(page, "#2")).to_contain_text("5 unidades")
+    await expect(card(page, "#2").locator("[data-action=follow]")).to_have_attribute("aria-pressed", "true")
 
 
 # ---- filters
@@ -474,7 +475,27 @@ async def test_history_of_a_product_shows_and_restores_values(visit: Visit, clie
     assert (await product(client, 2))["precio"] == 10
     await client.delete("/api/productos/2")
     await expect(entries.nth(0)).to_contain_text("Eliminado")
-    await expect(page.get_by_role("button", name="Restaurar este valor")).to_have_count(0)
+    await expect(page.locator("#productEvents button")).to_have_count(0)
+
+
+async def test_movement_is_undone_without_those_after_it(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=20)
+    for delta, reason in ((-5, "rotura"), (-1, "venta"), (-1, "venta"), (4, "entrega")):
+        await client.post("/api/productos/1/stock", json={"delta": delta, "motivo": reason})
+    page = await visit()
+    await page.get_by_role("button", name="Historia de Teclado").click()
+    entries = page.locator("#productEvents > li")
+    await expect(entries.nth(3).locator("li")).to_contain_text("-5 · rotura · Stock: 20 → 15")
+    await entries.nth(3).get_by_role("button", name="Deshacer este movimiento (+5)").click()
+    await expect(page.locator("#productNow")).to_contain_text("stock 22")
+    await expect(entries.nth(0)).to_contain_text("+5 · deshace el movimiento 2 · Stock: 17 → 22")
+    await expect(entries.nth(4).get_by_role("button")).to_have_count(0)  # not a second time
+    assert (await product(client))["stock"] == 22
+    await client.post("/api/productos/1/stock", json={"delta": -20})
+    await expect(entries).to_have_count(7)
+    await page.get_by_role("button", name="Deshacer este movimiento (-4)").click()
+    await expect(page.locator("#productError")).to_contain_text("no alcanza, quedan 2")
+    assert (await product(client))["stock"] == 2
 
 
 async def test_long_history_is_paged(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
@@ -551,6 +572,7 @@ async def test_page_is_usable_by_keyboard(visit: Visit, client: TestClient) -> N
     await page.keyboard.press("n")
     await page.keyboard.type("n/t?")  # in a field they are letters
     await expect(page.locator("#nombre")).to_have_value("n/t?")
+    await page.locator("#nombre").fill("")
     await page.locator("#help").click()
     await page.get_by_label("Usar los atajos de una letra").uncheck()
     await page.keyboard.press("Escape")
@@ -560,10 +582,38 @@ async def test_page_is_usable_by_keyboard(visit: Visit, client: TestClient) -> N
     await expect(page.locator("#nombre")).not_to_be_focused()
 
 
-async def test_printed_list_has_no_buttons(visit: Visit, client: TestClient) -> None:  # noqa: F811
-    await create(client, nombre="Teclado")
+CUT = (
+    "[...document.querySelectorAll('.product-row .figure, #paper td')].filter((cell) => cell.checkVisibility()"
+    " && cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent)"
+)
+
+
+async def test_paper_has_all_rows_that_match(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
+    psql("SELECT setval('productos_id_seq', 1234567)")
+    psql("INSERT INTO productos (nombre, precio) SELECT 'Cable ' || n, n FROM generate_series(1, 200) AS n")
+    await create(client, nombre="Caro", descripcion="Vale mucho", precio=9999999999.99, stock=2147483647)
     page = await table(visit)
-    await expect(row(page, 1)).to_be_visible()
+    await expect(page.locator("#productCount")).to_have_text("201")
+    await expect(row(page, 1234768)).to_be_visible()
+    assert await page.evaluate(CUT) == []
     await page.emulate_media(media="print")
-    await expect(page.locator("button:visible:not([data-sort])")).to_have_count(0)
-    await expect(row(page, 1)).to_contain_text("Teclado")
+    lines = page.locator("#paper tbody tr")
+    await expect(lines).to_have_count(201)
+    await expect(page.locator("body > :visible")).to_have_count(1)
+    await expect(page.locator("button:visible")).to_have_count(0)
+    await expect(lines.first).to_have_text("1234768CaroVale mucho$9.999.999.999,992.147.483.647")
+    assert await page.evaluate(CUT) == []
+    await page.emulate_media(media="screen")
+    await page.locator("#search").fill("cable 19")
+    await expect(row(page, 1234768)).to_have_count(0)
+    await page.evaluate(
+        "addEventListener('beforeprint', () => setTimeout(() => { window.printed = paperAbout.textContent; }))"
+    )
+    await page.pdf()
+    await page.emulate_media(media="print")
+    await expect(lines).to_have_count(12)
+    about = page.locator("#paperAbout")
+    await expect(about).to_contain_text(
+        re.compile(r"^\d+ de \w+ de 20\d\d a las .* · «cable 19» · 12 productos · \$0,00$")
+    )
+    assert await page.evaluate("printed") == await about.text_content()
