@@ -115,11 +115,15 @@ class Feed:
         """Publish what is new. Return False if a commit in progress hides the end of the log."""
         own_change, self._own_change = self._own_change, False
         self._log.bell.clear()
-        # A change that woke the feed usually has the next id, and is read without a lock. If not, or after a timeout,
-        # PostgreSQL has to tell the end of the log, for which it briefly blocks writers.
-        complete = (woken and await self._read_consecutive(conn)) or await self._read_to_end(conn)
-        if own_change:
-            await conn.fetch(f"SELECT pg_notify('{CHANNEL}', '')")
+        try:
+            # A change that woke the feed usually has the next id, and is read without a lock. If not, or after a timeout,
+            # PostgreSQL has to tell the end of the log, for which it briefly blocks writers.
+            complete = (woken and await self._read_consecutive(conn)) or await self._read_to_end(conn)
+            if own_change:
+                await conn.fetch(f"SELECT pg_notify('{CHANNEL}', '')")
+        except BaseException:
+            self._own_change |= own_change  # the other instances are notified by the next read
+            raise
         return complete
 
     async def _read_to_end(self, conn: Connection) -> bool:

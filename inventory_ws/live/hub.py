@@ -49,7 +49,7 @@ class Hub:
         self.closing = False
         self.handshakes = asyncio.Semaphore(HANDSHAKES)
         self._work: list[Callable[[], Coroutine[Any, Any, None]]] = [self.feed.run]
-        self._leaving: set[Stream] = set()
+        self._leaving: dict[Stream, asyncio.TimerHandle] = {}
 
     def add_work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` in a task of its own from the start to the end. It must not raise."""
@@ -71,9 +71,11 @@ class Hub:
     async def __aexit__(self, *_: object) -> None:
         self.close()
         self._owner.cancel()
-        await asyncio.wait([self._owner])
-        for stream in [*self.sockets, *self._leaving]:
-            _abort(stream)
+        try:
+            await asyncio.wait([self._owner])
+        finally:
+            for stream in list(self._leaving):
+                self._abort(stream)
 
     async def _own(self) -> None:
         # A task of its own, because a TaskGroup has to be entered and left in one task; aiohttp may start and end in two.
@@ -121,24 +123,33 @@ class Hub:
 
     def disconnect(self, stream: Stream, code: int) -> None:
         """Send a close frame and close the connection; abort it if the client does not react in time."""
-        stream.send(close_frame(code))
-        stream.transport.close()  # waits for the buffer, which a peer that does not read never drains
+        if not stream.transport.is_closing():  # asyncio's TLS transport breaks at a second close()
+            stream.send(close_frame(code))
+            stream.transport.close()  # waits for the buffer, which a peer that does not read never drains
         self._abort_later(stream)
 
     def _abort_later(self, stream: Stream) -> None:
         if stream not in self._leaving:
-            self._leaving.add(stream)
-            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abort_now, stream)
+            self._leaving[stream] = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abort, stream)
 
-    def _abort_now(self, stream: Stream) -> None:
-        self._leaving.discard(stream)
-        _abort(stream)
+    def _abort(self, stream: Stream) -> None:
+        """Abort a connection whose peer has not read everything."""
+        self._leaving.pop(stream).cancel()
+        with suppress(AttributeError):  # TLS, closed a second time by aiohttp: it has no buffer any more
+            if stream.transport.get_write_buffer_size():  # else it may be closed already, and then must not be aborted
+                stream.transport.abort()
 
     async def publish(self, batch: EventBatch) -> None:
         """Send the events to every open socket, without waiting for any of them."""
         for number, stream in enumerate(list(self.sockets), 1):
-            if not stream.publish(batch):
-                self._replay(stream)
+            try:
+                live = stream.publish(batch)
+            except Exception:  # of one transport: the others are sent the events all the same
+                stream.transport.abort()
+                logger.exception("an event could not be sent")
+            else:
+                if not live:
+                    self._replay(stream)
             if number % FANOUT_BATCH == 0:
                 await asyncio.sleep(0)
 
@@ -180,19 +191,15 @@ class Hub:
             try:
                 async with asyncio.timeout(CHECK_TIMEOUT):
                     still_allowed = await allowed(stream.request)
-            except Exception:
-                logger.exception("authenticate raised an exception; the socket stays open")
+            except (Exception, asyncio.CancelledError) as exc:
+                if (task := asyncio.current_task()) and task.cancelling():
+                    raise
+                # A driver may raise CancelledError for a statement that the server has cancelled.
+                logger.error("authenticate raised an exception; the socket stays open", exc_info=exc)
             else:
                 if not still_allowed:
                     self.disconnect(stream, UNAUTHORIZED)
             await asyncio.sleep(0)
-
-
-def _abort(stream: Stream) -> None:
-    """Abort a connection whose peer has not read everything."""
-    with suppress(AttributeError):  # asyncio's TLS transport has no buffer any more after a second close()
-        if stream.transport.get_write_buffer_size():  # else it may be closed already, and then must not be aborted
-            stream.transport.abort()
 
 
 HUB = web.AppKey("HUB", Hub)

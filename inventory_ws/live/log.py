@@ -106,7 +106,9 @@ class Log:
             # Another instance may be ahead of this one, so the database decides.
             found = await eventlog.get_bounds(self._db)
             if found.epoch == self.epoch:
-                return (found.limit or 0) if asked == self.epoch else -1
+                if found.limit is None:
+                    raise Unavailable("a commit in progress hides the end of the log")
+                return found.limit if asked == self.epoch else -1
             await self._renewed()
 
     async def _renewed(self) -> None:

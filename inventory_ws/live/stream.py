@@ -88,7 +88,7 @@ class Stream:
 
     def publish(self, batch: EventBatch) -> bool:
         """Send the events if the stream is live. Return False if it is live no more: then it needs a replay."""
-        if self.behind:
+        if self.behind or self.transport.is_closing():
             return True
         if self.cursor < batch.after or self.transport.get_write_buffer_size() > MAX_BUFFER:
             return False

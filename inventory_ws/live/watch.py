@@ -40,7 +40,10 @@ def watch(app: web.Application, *, last_event_id: int | None = None, epoch: str 
     `app` is what `create_app` returned. Raise Lost if the log does not hold the events after the position: they were
     pruned, the table was truncated, or the database was replaced. Start again from `snapshot()` then.
     """
-    return _events(log_of(app), last_event_id, epoch)
+    log = log_of(app)
+    if last_event_id is None and log.live.is_set():  # from now on, and not from the first step of the iteration
+        last_event_id, epoch = log.head, log.epoch
+    return _events(log, last_event_id, epoch)
 
 
 def log_of(app: web.Application) -> Log:

@@ -39,7 +39,7 @@ async def list_products(request: web.Request) -> web.Response:
     position, epoch = log.head, log.epoch
     products = await listing.list_products(request.app[DATABASE], query, known, request.app[LIST_CACHE])
     if products.etag in known:
-        return web.Response(status=304, headers={hdrs.ETAG: f'W/"{products.etag}"'})
+        return web.Response(status=304, headers={hdrs.ETAG: f'W/"{products.etag}"', hdrs.VARY: hdrs.ACCEPT})
     response = await _list_response(request, query, products, position, epoch)
     if not wants_csv(request):
         response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
