@@ -139,9 +139,7 @@ async def still_allowed(authenticate: Authenticate, request: web.Request) -> boo
 
     again, handler = request.clone(), _within(request.app, (), ask)
     again.clear()
-    again._match_info = copy(
-        request.match_info
-    )  # has the current application, which belongs to the open socket's request
+    again._match_info = copy(request.match_info)  # it has the current application, also of the open socket's request
     for app in reversed(request.match_info.apps[:-1]):
         handler = _within(app, app.middlewares, handler)
     try:
