@@ -112,14 +112,16 @@ def sockets_of_this_process() -> int:
     return sum(os.readlink(link).startswith("socket:") for link in links if os.path.islink(link))
 
 
-async def test_nothing_is_alive_after_the_end(dsn: str, psql: Callable) -> None:
+async def test_nothing_is_alive_after_the_end(dsn: str, psql: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Live, stalled and replaying clients, and a statement under way."""
+    monkeypatch.setattr("inventory_ws.live.hub.CLOSE_TIMEOUT", 60)
     psql("SELECT")
     async with aiohttp.ClientSession() as session:
         stalled = socket.socket()
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         tasks, sockets = asyncio.all_tasks(), sockets_of_this_process()
-        runner = web.AppRunner(create_app(dsn=dsn, authenticate=allow, authenticate_every=0.01, keep_days=1))
+        app = create_app(dsn=dsn, authenticate=allow, authenticate_every=0.01, keep_days=1)
+        runner = web.AppRunner(app, shutdown_timeout=0.2)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         port = runner.addresses[0][1]
