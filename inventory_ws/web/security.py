@@ -137,7 +137,10 @@ async def still_allowed(authenticate: Authenticate, request: web.Request) -> boo
         answers.append(await authenticate(request))
         return web.Response()
 
-    again, handler = request.clone(), _within(request.app, (), ask)
+    try:
+        again, handler = request.clone(), _within(request.app, (), ask)
+    except RuntimeError:  # a handshake with a body, which a middleware has read, cannot be asked about again
+        return False
     again.clear()
     again._match_info = copy(request.match_info)  # it has the current application, also of the open socket's request
     for app in reversed(request.match_info.apps[:-1]):

@@ -74,8 +74,6 @@ def _check_handshake(request: web.Request) -> None:
         raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")
     if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
         raise Failure(400, STATUS_MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
-    if request.can_read_body:  # a request whose body was read cannot be asked about again (still_allowed)
-        raise Failure(400, STATUS_MESSAGES[400])
 
 
 async def _accept(request: web.Request, ws: web.WebSocketResponse) -> None:
