@@ -29,10 +29,11 @@ exercise: $(VENV)/test.stamp ## checks your solution of an exercise of guia/: ma
 	$(if $(FROM),$(BIN)/python -m tests.exercises $(N) $(FROM),$(BIN)/python -m pytest -q -rs tests/exercises/check_$$(echo $(N) | tr . _).py)
 
 .PHONY: lint
-lint: $(VENV)/test.stamp ## format, style and types
+lint: $(VENV)/test.stamp ## format, style, types and the direction of imports
 	$(BIN)/ruff format $(RUFF_FORMAT) --check .
 	$(BIN)/ruff check $(RUFF_CHECK) .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/ci.yml
 
 .PHONY: bench

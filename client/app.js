@@ -1,14 +1,17 @@
 import { cardList } from './cards.js';
 import { attachChanges, editInPlace, recreate, step } from './changes.js';
-import { attach, followKey, keptKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
+import { attach, createRefused, followKey, keptKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
 import { attachFiles, exportRows } from './files.js';
 import { attachHistory, past } from './history.js';
 import { Inventario } from './inventario.js';
 import './keys.js';
-import { $, changeKey, isOwn, log, notifyOfOther, say, toast } from './notices.js';
+import { $, changeKey, isOwn, log, notifyOfOther, say, toast, whenKnown } from './notices.js';
+import { attachPaper } from './paper.js';
 import { attachProduct, openProduct } from './product.js';
+import { attachScanner } from './scanner.js';
 import { drawTable, productTable } from './table.js';
-import { attachView, follow, followedWithout, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, select, showAll, touch, wanted, whyEmpty } from './view.js';
+import { attachQueue, withMoves, withPending } from './unsent.js';
+import { attachView, follow, followedWithout, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, select, showAll, touch, wanted, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
 const inventory = new Inventario(document.baseURI);
@@ -20,6 +23,7 @@ function created({ id }) {
   if (isOnlyFollowed()) follow([id], true);
 }
 
+attachQueue(inventory, schedule, createRefused);
 attach(inventory, created);
 attachChanges(inventory, created);
 attachFiles(inventory);
@@ -31,11 +35,6 @@ const cards = cardList(exists, schedule);
 const table = productTable(exists, schedule);
 const arriving = (id) => { cards.arriving.add(id); table.arriving.add(id); };
 
-attachView(() => {
-  inventory.only(wanted());
-  schedule();
-});
-
 // ---- what can be done with a product of the list
 
 const ACTIONS = {
@@ -43,13 +42,13 @@ const ACTIONS = {
   edit: openEdit,
   delete: openDelete,
   events: openProduct,
-  take: (row, button) => step(row, button, -1),
-  add: (row, button) => step(row, button, 1),
+  take: (row) => step(row, -1),
+  add: (row) => step(row, 1),
   'stock-field': (row, button) => editInPlace(button.closest('.product-card').querySelector('.stock'), row, 'stock'),
 };
 
 function act({ target }) {
-  const row = inventory.products.get(Number(target.closest('[data-id]')?.dataset.id));
+  const row = withMoves(inventory.products.get(Number(target.closest('[data-id]')?.dataset.id)));
   if (!row || past() || target.closest('.editor')) return;
   const [button, cell] = [target.closest('[data-action]'), target.closest('[data-edit]')];
   if (button) ACTIONS[button.dataset.action](row, button);
@@ -63,11 +62,16 @@ $('productTable').addEventListener('keydown', (event) => {
   act(event);
 });
 
-// A barcode scanner types a code and Enter: a second Enter sells one unit.
-$('search').addEventListener('keydown', (event) => {
-  if (event.key !== 'Enter' || shown.length !== 1) return;
-  event.preventDefault(); // this Enter would press the focused button
-  (isTable() ? table : cards).nodeOf(shown[0].id)?.querySelector('[data-action=take]').focus();
+/** Gives the −1 of a product the focus, as soon as it is drawn. */
+function focusTake(id) {
+  toFocus = id;
+  schedule();
+}
+
+attachScanner({
+  find: () => !past() && withMoves(meantOf(select(inventory.products).rows)),
+  show: (row) => focusTake(row.id),
+  sell: (row) => { step(row, -1); focusTake(row.id); },
 });
 
 $('export').onclick = () => exportRows(shown);
@@ -80,6 +84,7 @@ $('showAll').onclick = () => {
 // ---- drawing
 
 let shown = []; // the rows of the list, in order
+let toFocus = null; // the id of the product whose −1 gets the focus
 let loaded = false;
 let scheduled = false;
 
@@ -91,21 +96,32 @@ function schedule() {
 
 function render() {
   scheduled = false;
-  const products = past() ?? inventory.products;
+  const products = past() ?? withPending(inventory.products);
   const { total, rows } = select(products);
   shown = rows;
   cards.draw(isTable() ? [] : rows);
   $('productTable').hidden = !isTable() || !rows.length;
   if (isTable()) drawTable(rows, products);
-  else table.draw([]);
+  else {
+    table.draw([]);
+    $('showNew').hidden = true;
+  }
+  const found = toFocus && (isTable() ? table : cards).nodeOf(toFocus);
+  if (found) {
+    found.querySelector('[data-action=take]').focus();
+    toFocus = null;
+  }
   drawCounts(total, rows);
 }
+
+const worthOf = (rows) => rows.reduce((sum, row) => sum + Math.round(row.precio * 100) * row.stock, 0) / 100;
+attachPaper(() => shown, worthOf);
 
 function drawCounts(total, rows) {
   const none = isOnlyFollowed() && !total; // none of the followed products exists
   say('productCount', loaded ? whole.format(total) : '…');
   say('matchCount', isFiltered() ? ` · ${plural(rows.length, 'coincide', 'coinciden')}` : '');
-  say('worth', loaded && rows.length ? `· ${price(rows.reduce((sum, row) => sum + Math.round(row.precio * 100) * row.stock, 0) / 100)}` : '');
+  say('worth', loaded && rows.length ? `· ${price(worthOf(rows))}` : '');
   if (none) {
     say('emptyTitle', 'Todavía no sigues ningún producto');
     say('emptyText', 'Pulsa la estrella de un producto para seguirlo: aquí verás solo los que elijas.');
@@ -150,7 +166,7 @@ inventory.addEventListener('lista', ({ detail: { before } }) => {
   schedule();
 });
 
-let ownMissed = 0;
+let missedKeys = []; // of the changes that a resumed connection has brought
 
 inventory.addEventListener('evento', ({ detail: { message, before, applied, missed } }) => {
   const { type, data } = message;
@@ -159,21 +175,22 @@ inventory.addEventListener('evento', ({ detail: { message, before, applied, miss
   schedule();
   if (!applied) return;
   if (!before) arriving(data.id);
-  if (missed) ownMissed += isOwn(changeKey(message));
+  if (missed) missedKeys.push(changeKey(message));
   else if (isShown(data.id)) {
-    const action = type === 'PRODUCT_DELETED' && before ? recreate(before, 'Restaurar') : null;
+    const action = type === 'PRODUCT_DELETED' && before ? recreate(before, 'Restaurar', isFollowed(data.id)) : null;
     notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo === 'importación' });
   }
   tellDialogs(data.id, inventory.products.get(data.id) ?? null);
   if (type === 'PRODUCT_DELETED' && isFollowed(data.id)) follow([data.id], false);
 });
 
-inventory.addEventListener('reanudado', ({ detail: { changes } }) => {
-  const text = `${plural(changes - ownMissed, 'cambio', 'cambios')} mientras no estabas`;
-  if (changes > ownMissed) toast(text);
-  log(changes > ownMissed ? text : 'Ningún cambio mientras no estabas', 'info');
-  ownMissed = 0;
-});
+inventory.addEventListener('reanudado', () => whenKnown(() => {
+  const others = missedKeys.filter((key) => !isOwn(key)).length;
+  const text = `${others ? plural(others, 'cambio', 'cambios') : 'Ningún cambio'} mientras no estabas`;
+  if (others) toast(text);
+  log(text, 'info');
+  missedKeys = [];
+}));
 
 inventory.addEventListener('mensaje', ({ detail: { message } }) => {
   const isError = message.type === 'ERROR';
@@ -201,7 +218,7 @@ inventory.addEventListener('estado', ({ detail }) => {
   $('offlineText').textContent = loaded
     ? `Ves lo último que llegó, a las ${lostAt}. Puedes leer y buscar; lo que guardes se envía cuando vuelva.`
     : 'La lista no se ha podido cargar todavía.';
-  const warning = lostAt ? 'Sin conexión: lo que guardes se envía cuando vuelva, si no cierras la página.' : '';
+  const warning = lostAt ? 'Sin conexión: lo que guardes se envía cuando vuelva.' : '';
   for (const id of ['createOffline', 'editOffline', 'conflictOffline', 'deleteOffline']) say(id, warning);
   followKey(detail);
   schedule();
@@ -220,22 +237,24 @@ const theme = document.documentElement.dataset;
 const isDark = () => (theme.theme ? theme.theme === 'dark' : systemDark.matches);
 const nameToggle = () => { $('themeToggle').ariaLabel = `Cambiar a modo ${isDark() ? 'claro' : 'oscuro'}`; };
 
-try {
-  theme.theme = localStorage.getItem('inventario-theme') ?? '';
-} catch { /* storage may be forbidden */ }
-
 $('themeToggle').onclick = () => {
   theme.theme = isDark() ? 'light' : 'dark';
   nameToggle();
   try {
     localStorage.setItem('inventario-theme', theme.theme);
-  } catch { /* as above */ }
+  } catch { /* storage may be forbidden */ }
 };
 systemDark.addEventListener('change', nameToggle);
 nameToggle();
 
 // On a phone the list comes first.
 if (matchMedia('(max-width: 899px)').matches) $('createPanel').open = $('logPanel').open = false;
+document.body.classList.add('ready');
+
+attachView(() => {
+  inventory.only(wanted());
+  schedule();
+});
 
 // cable.js is loaded when the panel is opened. If it was left open, it is loaded before the page connects.
 const useCable = (use) => import('./cable.js').then(({ open, close }) => (use ? open(inventory) : close()), () => toast('No se pudo cargar el cable.', { kind: 'error' }));

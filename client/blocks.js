@@ -19,7 +19,9 @@ export class Blocks {
   constructor(list, tag, { make, update, place = () => {}, exists, redraw }) {
     Object.assign(this, { list, tag, make, update, place, exists, redraw });
     this.arriving = new Set(); // ids that slide in
+    const paper = matchMedia('print'); // on which paper.js writes: the list keeps its nodes and its place
     this.#nearby = new IntersectionObserver((seen) => {
+      if (paper.matches) return;
       for (const { target, isIntersecting } of seen) target.near = isIntersecting;
       redraw();
     }, { rootMargin: '800px' });

@@ -1,7 +1,7 @@
 import { Blocks } from './blocks.js';
 import { $, stamp } from './notices.js';
 import { isFollowed } from './view.js';
-import { FIELDS, differing, short, shown, unitsOf } from './words.js';
+import { FIELDS, differing, short, shown, signed, unitsOf } from './words.js';
 
 /** The parts of a node by the names of their classes and actions. */
 export const partsOf = (node, names) => Object.fromEntries(names.map((name) => [name, node.querySelector(`.${name}, [data-action=${name}]`)]));
@@ -10,6 +10,7 @@ export const partsOf = (node, names) => Object.fromEntries(names.map((name) => [
 export function updateView({ node, part, row: before, followed }, row, changed) {
   if (changed.includes('nombre') || followed !== isFollowed(row.id)) nameActions(part, row);
   node.classList.toggle('sold-out', row.stock === 0);
+  part.pending.textContent = row.pending ? `${signed.format(row.pending)} por enviar` : '';
   if (before && changed.length) flash(node, part, changed);
 }
 
@@ -30,7 +31,7 @@ function flash(node, part, changed) {
   }
 }
 
-const PARTS = ['name', 'number', 'description', 'price', 'units', 'units-label', 'stepper', 'take', 'add', 'stock-field', 'edit', 'delete', 'events', 'follow'];
+const PARTS = ['name', 'number', 'description', 'price', 'units', 'units-label', 'pending', 'stepper', 'take', 'add', 'stock-field', 'edit', 'delete', 'events', 'follow'];
 
 /** The products as cards; `exists` and `redraw`: see Blocks. */
 export const cardList = (exists, redraw) => new Blocks($('productList'), 'div', { make, update, exists, redraw });

@@ -1,6 +1,8 @@
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
-import { $, stamp, succeeded, toast, working } from './notices.js';
-import { FIELDS, differing, pick, short, shown, signed, whole } from './words.js';
+import { stamp, succeeded, toast } from './notices.js';
+import { create, move, tooFew, update, withMoves } from './unsent.js';
+import { follow } from './view.js';
+import { FIELDS, pick, short, shown, signed, whole } from './words.js';
 
 // Changes without a form: stock moves, prices and counts edited in place, undo.
 
@@ -14,47 +16,34 @@ export function attachChanges(service, onCreated) {
 }
 
 const name = ({ nombre }) => short(nombre);
-const aside = () => document.createElement('button'); // for working(), if the button has gone with its notice
-const tooFew = (stock) => (stock === 0 ? 'no queda ninguna unidad' : `no alcanza, quedan ${whole.format(stock)}`);
 
-/** Moves stock by so many units; throws a ServiceError. */
-async function move(row, button, delta) {
-  const answer = await working(button, () => inventory.moveStock(row.id, delta));
-  if (!answer) return;
-  const took = Math.abs(delta) > 1 ? `movimiento ${signed.format(delta)}, ` : '';
-  const undo = () => attempt(answer.data, () => move(answer.data, aside(), -delta));
-  toast(`${name(answer.data)}: ${took}stock ${shown('stock', answer.data)}`, { kind: 'success', key: `stock ${row.id}`, action: ['Deshacer', undo] });
+/** The units that a button moves. They count at once, and are sent together with those of other taps that wait. */
+export function step(row, delta) {
+  if (row.stock + delta < 0) toast(`${name(row)}: ${tooFew(row.stock)}`, { kind: 'error', key: `stock ${row.id}` });
+  else move(row, delta);
 }
 
-/** Runs a change; shows a notice if it is refused. */
-async function attempt(row, change, says = ({ message }) => message) {
-  try {
-    await change();
-  } catch (error) {
-    toast(`${name(row)}: ${says(error)}`, { kind: 'error', key: `stock ${row.id}` });
-  }
+/** The action of a notice that restores the fields to their values in `before`; what others changed meanwhile stays. */
+export function undoChange(before, { data: after }, fields) {
+  return ['Deshacer', async () => {
+    try {
+      const answer = await update(after, pick(before, fields), { quiet: () => true });
+      toast(`Deshecho: ${name(answer.data)}`, { kind: 'success' });
+    } catch ({ status, message }) {
+      toast(`${name(after)}: ${status === 412 ? 'alguien lo cambió después, y así se queda' : message}`, { kind: 'error' });
+    }
+  }];
 }
 
-/** The units that a button moves. */
-export const step = (row, button, delta) => attempt(row, () => move(row, button, delta), ({ status, message, data }) => (
-  status === 409 && delta < 0 && data ? tooFew(data.stock) : message));
-
-/** The action of a notice that restores the changed fields to their values in `before`. */
-export function undoChange(before, { data: after }) {
-  const back = () => inventory.update(after.id, pick(before, differing(before, after)), after.updated_at);
-  return ['Deshacer', () => attempt(after, async () => {
-    const answer = await working(aside(), back);
-    toast(`Deshecho: ${name(answer.data)}`, { kind: 'success' });
-  }, ({ status, message }) => (status === 412 ? 'alguien lo cambió después, y así se queda' : message))];
-}
-
-/** The action of a notice that creates a product with the values of a deleted one. */
-export function recreate(row, label = 'Deshacer') {
-  return [label, () => attempt(row, async () => {
-    const answer = await working(aside(), () => inventory.create(pick(row, Object.keys(FIELDS))));
+/** The action of a notice that creates a product with the values of a deleted one; `starred`: it is followed again. */
+export function recreate(row, label, starred) {
+  return [label, async () => {
+    const answer = await create(pick(row, Object.keys(FIELDS))).catch(() => null); // a refusal has been told
+    if (!answer) return;
     created(answer.data);
+    if (starred) follow([answer.data.id], true);
     toast(`${name(row)} está otra vez, con otro número: #${answer.data.id} (era #${row.id})`, { kind: 'success' });
-  })];
+  }];
 }
 
 // ---- in place
@@ -71,25 +60,32 @@ export function editInPlace(host, row, field) {
   const input = editor.querySelector('input');
   input.value = typedAs(field, row);
   input.ariaLabel = field === 'stock' ? `Stock de ${row.nombre}: −12 sale, +40 entra, =37 es un recuento` : `Precio de ${row.nombre}`;
-  input.inputMode = field === 'stock' ? 'text' : 'decimal';
+  input.inputMode = field === 'precio' ? 'decimal' : matchMedia('(pointer: coarse)').matches ? 'numeric' : 'text'; // the buttons are its signs
+  editor.classList.toggle('of-price', field === 'precio');
+  editor.addEventListener('pointerdown', (event) => event.target.closest('button') && event.preventDefault()); // the focus stays, and nothing is saved by its going
+  editor.addEventListener('click', ({ target }) => target.dataset.reason !== undefined && choose(target.dataset));
   editing = { host, editor, field, base: row };
   editor.onkeydown = keyed;
   input.oninput = hint;
-  editor.onfocusout = () => { if (!input.readOnly) save(false); };
+  // Not when the window loses the focus, which leaves the field its own.
+  editor.addEventListener('focusout', ({ relatedTarget }) => { if (editing?.editor === editor && !editor.contains(relatedTarget) && document.activeElement !== input && !input.readOnly) save(false); });
   host.append(editor);
   host.classList.add('editing');
   input.select();
   hint();
 }
 
-function closeEditor(refocus = false) {
+/** The element that has the focus before and after its value is edited in `host`. */
+const homeOf = (host) => (host.matches('[tabindex]') ? host : host.closest('[data-id]')?.querySelector('[data-action=stock-field]'));
+
+/** Closes the editor, which saves nothing; `refocus`: the focus returns to where it was. */
+export function closeEditor(refocus = false) {
   if (!editing) return;
   const { host, editor } = editing;
   editing = null;
   host.classList.remove('editing');
-  editor.onfocusout = null;
   editor.remove();
-  if (refocus) (host.matches('[tabindex]') ? host : host.closest('[data-id]')?.querySelector('[data-action=stock-field]'))?.focus();
+  if (refocus) homeOf(host)?.focus();
 }
 
 function note(text, wrong = false) {
@@ -108,9 +104,17 @@ function meant() {
   }
   const { delta, count } = readStock(typed);
   if (delta === undefined) return count === base.stock && !typed.startsWith('=') ? null : [{ stock: count }, `Recuento: hay ${whole.format(count)}`];
-  const left = inventory.products.get(base.id)?.stock + delta;
+  const left = withMoves(inventory.products.get(base.id))?.stock + delta;
   if (left < 0) throw new Problem(`Movimiento ${signed.format(delta)}: ${tooFew(left - delta)}.`);
   return [{ delta }, `Movimiento ${signed.format(delta)}: quedarán ${whole.format(left)}`];
+}
+
+/** Saves the units that were typed as what they are: sold, delivered, broken, or counted. */
+function choose({ reason, sign = '' }) {
+  const input = editing.editor.querySelector('input');
+  if (reason) input.value = sign + input.value.replace(/^[-−+=]?\s*/, '');
+  editing.motivo = reason || undefined;
+  save(true);
 }
 
 function hint() {
@@ -123,6 +127,7 @@ function hint() {
 
 function keyed(event) {
   event.stopPropagation();
+  if (event.key === 'Enter' && event.target.localName !== 'input') return;
   if (event.key === 'Enter') save(true);
   else if (event.key === 'Escape') closeEditor(true);
   else return;
@@ -134,32 +139,49 @@ async function save(refocus) {
   const mine = editing;
   const input = mine.editor.querySelector('input');
   const { base, field } = mine;
+  const typed = input.value.trim();
   let change;
   try {
     change = meant();
   } catch (problem) {
-    return refocus ? note(problem.message, true) : closeEditor();
+    if (refocus) return note(problem.message, true);
+    if (typed) toast(`${name(base)}: «${short(typed)}» no se ha guardado. ${problem.message}`, { kind: 'error' });
+    return closeEditor();
   }
-  if (!change || input.readOnly) return input.readOnly || closeEditor(refocus);
+  if (input.readOnly) return;
+  if (!change || change[0].delta) closeEditor(refocus);
+  if (!change) return;
+  if (change[0].delta) return moveTyped(mine, input.value, change[0].delta);
   input.readOnly = true;
   try {
-    if (change[0].delta) await move(base, aside(), change[0].delta);
-    else await put(base, change);
+    await put(base, change);
     if (editing === mine) closeEditor(refocus);
   } catch (error) {
     const { status, data } = error;
     if (editing !== mine) return toast(`${name(base)}: ${error.message}`, { kind: 'error' });
     input.readOnly = false;
     if (status === 412 && data) mine.base = data;
-    note(status === 412 && data ? `Alguien lo cambió: ahora ${field} ${shown(field, data)}. Intro guarda lo tuyo.`
-      : status === 409 && data ? `${tooFew(data.stock)}.` : status === 404 ? 'Alguien lo eliminó.' : error.message, true);
+    note(status === 412 && data ? `Alguien lo cambió: ahora ${field} ${shown(field, data)}. Intro guarda lo tuyo.` : error.message, true);
     if (refocus) input.focus();
   }
 }
 
+/** Moves stock, which counts at once. If it is refused, the editor opens again, unless the person has gone on to something else. */
+async function moveTyped({ host, base, motivo }, typed, delta) {
+  try {
+    await move(base, delta, { motivo, quiet: () => true });
+  } catch ({ status, data, message }) {
+    const why = status === 409 && data ? tooFew(data.stock) : message;
+    if (editing || document.activeElement !== homeOf(host)) return toast(`${name(base)}: ${signed.format(delta)} no se ha guardado: ${why}`, { kind: 'error', stays: true });
+    editInPlace(host, withMoves(inventory.products.get(base.id)) ?? base, 'stock');
+    editing.editor.querySelector('input').value = typed;
+    note(`${why}.`, true);
+  }
+}
+
 async function put(base, [values, called]) {
-  const answer = await working(aside(), () => inventory.update(base.id, values, base.updated_at));
+  const answer = await update(base, values, { quiet: () => true });
   const text = called ? `${name(base)}: recuento ${shown('stock', answer.data)} (había ${shown('stock', base)})` : '';
-  if (text) toast(text, { kind: 'success', action: undoChange(base, answer) });
-  else succeeded(answer, undoChange(base, answer));
+  if (text) toast(text, { kind: 'success', action: undoChange(base, answer, Object.keys(values)) });
+  else succeeded(answer, undoChange(base, answer, Object.keys(values)));
 }

@@ -1,7 +1,9 @@
 import { recreate, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
-import { $, say, succeeded, working } from './notices.js';
-import { FIELDS, shown, short, stateInWords } from './words.js';
+import { $, say, succeeded, toast, working } from './notices.js';
+import { create, reasonOf, remove, update } from './unsent.js';
+import { isFollowed } from './view.js';
+import { FIELDS, differing, shown, short, stateInWords } from './words.js';
 
 let inventory; // the service
 let created; // callback: a product was created
@@ -56,17 +58,36 @@ $('createForm').addEventListener('submit', async (event) => {
   const form = event.currentTarget;
   const values = readForm(form);
   if (!values) return;
-  try {
-    const answer = await working(form.querySelector('[type=submit]'), () => inventory.create(values));
-    if (!answer) return;
-    created(answer.data);
-    form.reset();
-    form.elements.nombre.focus();
-    succeeded(answer);
-  } catch (error) {
-    showErrors(form, error);
-  }
+  form.reset();
+  form.elements.nombre.focus();
+  submitted = values.nombre;
+  const answer = await create(values).catch(() => null);
+  if (!answer) return; // createRefused() has told it
+  created(answer.data);
+  succeeded(answer);
 });
+
+let submitted = ''; // the name of the last product
+
+const textsOf = (form) => Object.fromEntries(Object.keys(FIELDS).map((field) => [field, form.elements[field].value]));
+
+/** Gives the values of a product that was not created back to the form; at once if nothing else has been typed there since. */
+export function createRefused(values, error) {
+  const form = $('createForm');
+  const isBlank = (texts) => Object.values(texts).every((text) => !text.trim());
+  const fill = (texts, errors) => {
+    $('createPanel').open = true;
+    for (const [field, text] of Object.entries(texts)) form.elements[field].value = text;
+    showErrors(form, errors);
+  };
+  const back = () => {
+    const other = textsOf(form);
+    fill(Object.fromEntries(Object.keys(FIELDS).map((field) => [field, typedAs(field, values)])), error);
+    if (!isBlank(other)) toast(`Lo que escribías: «${short(other.nombre)}»`, { stays: true, action: ['Volver a ello', () => fill(other, {})] });
+  };
+  if (submitted === values.nombre && isBlank(textsOf(form))) return back();
+  toast(`«${short(values.nombre)}» no se ha creado: ${reasonOf(error)}`, { kind: 'error', stays: true, action: ['Volver a escribirlo', back] });
+}
 
 // ---- dialogs
 
@@ -84,10 +105,6 @@ function open(dialog, opener) {
   dialog.showModal();
 }
 
-for (const button of document.querySelectorAll('[data-close]')) {
-  button.onclick = () => button.closest('dialog').close();
-}
-
 export function openEdit(base, opener) {
   const form = $('editForm');
   editing = { base, initial: {}, gone: false };
@@ -95,10 +112,11 @@ export function openEdit(base, opener) {
   for (const field of Object.keys(FIELDS)) {
     const input = form.elements[field];
     input.value = typedAs(field, base);
-    editing.initial[field] = input.value; // read back: an input changes line ends
+    editing.initial[field] = input.initial = input.value; // read back: an input changes line ends
   }
   $('editNotice').textContent = '';
   $('saveEdit').textContent = 'Guardar cambios';
+  $('saveEdit').disabled = false; // one that was saved before may still wait for its answer
   showErrors(form, {});
   open($('editDialog'), opener);
   form.elements.nombre.select();
@@ -107,19 +125,22 @@ export function openEdit(base, opener) {
 $('editForm').addEventListener('submit', async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
-  const { base, initial, gone } = editing;
+  const mine = editing;
+  const { base, initial, gone } = mine;
+  const quiet = () => editing === mine && $('editDialog').open; // else the outcome is told by a notice
   const touched = Object.keys(FIELDS).filter((field) => gone || form.elements[field].value !== initial[field]);
   if (!touched.length) return $('editDialog').close();
   const values = readForm(form, touched);
   if (!values) return;
-  const save = () => (gone ? inventory.create(values) : inventory.update(base.id, values, base.updated_at));
+  const save = () => (gone ? create(values, { quiet }) : update(base, values, { quiet }));
   try {
     const answer = await working($('saveEdit'), save);
     if (!answer) return;
     if (gone) created(answer.data);
-    $('editDialog').close();
-    succeeded(answer, gone ? null : undoChange(base, answer));
+    if (quiet()) $('editDialog').close();
+    succeeded(answer, gone ? null : undoChange(base, answer, touched));
   } catch (error) {
+    if (!quiet()) return;
     if (error.status === 404) tellDialogs(base.id, null);
     else if (error.status !== 412 || !error.data) showErrors(form, error);
     else {
@@ -131,17 +152,18 @@ $('editForm').addEventListener('submit', async (event) => {
 
 function showConflict(values, theirs) {
   const mine = { ...editing.base, ...values };
-  const names = Object.keys(values).map((field) => FIELDS[field].toLowerCase()).join(', ');
+  const named = (fields) => fields.map((field) => FIELDS[field].toLowerCase()).join(', ');
+  const changed = differing(editing.base, theirs);
   conflict = { values, theirs };
-  $('conflictText').textContent = `Mientras editabas «${short(editing.base.nombre)}» se guardaron otros cambios. Guardar tu versión cambia solo: ${names}.`;
-  $('conflictRows').replaceChildren(...Object.keys(FIELDS).map((field) => {
+  $('conflictText').textContent = `Mientras editabas «${short(editing.base.nombre)}» alguien cambió: ${named(changed)}. Guardar tu versión cambia solo: ${named(Object.keys(values))}.`;
+  $('conflictRows').replaceChildren(...Object.keys(FIELDS).filter((field) => field in values || changed.includes(field)).map((field) => {
     const [head, left, right] = ['th', 'td', 'td'].map((tag) => document.createElement(tag));
     head.scope = 'row';
     head.textContent = FIELDS[field];
     left.textContent = shown(field, mine);
     right.textContent = shown(field, theirs);
     left.classList.toggle('changed', field in values);
-    right.classList.toggle('changed', theirs[field] !== editing.base[field]);
+    right.classList.toggle('changed', changed.includes(field));
     const line = document.createElement('tr');
     line.append(head, left, right);
     return line;
@@ -160,10 +182,10 @@ $('keepTheirs').onclick = closeBoth;
 $('overwrite').onclick = async () => {
   const { values, theirs } = conflict;
   try {
-    const answer = await working($('overwrite'), () => inventory.update(theirs.id, values, theirs.updated_at));
+    const answer = await working($('overwrite'), () => update(theirs, values, { quiet: () => $('conflictDialog').open }));
     if (!answer) return;
     closeBoth();
-    succeeded(answer, undoChange(theirs, answer));
+    succeeded(answer, undoChange(theirs, answer, Object.keys(values)));
   } catch (error) {
     if (error.status === 404) tellDialogs(theirs.id, null);
     if (error.status === 412 && error.data) showConflict(values, error.data);
@@ -176,17 +198,21 @@ export function openDelete(row, opener) {
   $('deleteText').textContent = `«${short(row.nombre)}» (${shown('precio', row)}, stock ${shown('stock', row)}) desaparecerá de todas las pantallas.`;
   $('deleteNotice').textContent = $('deleteError').textContent = '';
   $('confirmDelete').textContent = 'Eliminar';
+  $('confirmDelete').disabled = false;
   open($('deleteDialog'), opener);
 }
 
 $('confirmDelete').onclick = async () => {
   const row = deleting;
+  const starred = isFollowed(row.id);
+  const quiet = () => deleting === row && $('deleteDialog').open;
   try {
-    const answer = await working($('confirmDelete'), () => inventory.delete(row.id, row.updated_at), true);
+    const answer = await working($('confirmDelete'), () => remove(row, { quiet }));
     if (!answer) return;
-    $('deleteDialog').close();
-    succeeded(answer, recreate(answer.data));
+    if (quiet()) $('deleteDialog').close();
+    succeeded(answer, recreate(answer.data, 'Deshacer', starred));
   } catch (error) {
+    if (!quiet()) return;
     if (error.status === 404) tellDialogs(row.id, null);
     else if (error.status !== 412 || !error.data) $('deleteError').textContent = error.message;
     else {

@@ -1,4 +1,4 @@
-import { whole } from './words.js';
+import { symbol, whole } from './words.js';
 
 /** An error in a text that somebody typed. */
 export class Problem extends Error {}
@@ -21,7 +21,9 @@ export const PARSERS = {
   },
   descripcion: (typed) => withinLimit(typed, 10_000) || null,
   precio(typed) {
-    const text = typed.replace(/^[$€£]\s*|\s*[$€£]$/g, '');
+    const bare = [symbol, '$', '€', '£'].reduce((text, sign) => text.replace(sign, ''), typed).trim();
+    // With two signs it is clear which one is that of thousands: 1.234,50 and 1,234.50, as the page shows prices.
+    const text = /^\d{1,3}(\.\d{3})+,\d{1,2}$/.test(bare) ? bare.replaceAll('.', '') : /^\d{1,3}(,\d{3})+\.\d{1,2}$/.test(bare) ? bare.replaceAll(',', '') : bare;
     need(text, 'Escribe un precio.');
     need(!/^[-−]/.test(text), 'El precio no puede ser negativo.');
     need(/^\d[\d.,\s]*$/.test(text), 'Escribe un número, por ejemplo 12,50.');
@@ -43,6 +45,7 @@ export const PARSERS = {
 /** Stock as people move it: `-12` and `+40` as {delta}, `=37` and `37` as {count}; throws a Problem. */
 export function readStock(typed) {
   const [, sign, digits] = /^([-−+=]?)\s*(.*)$/.exec(typed);
+  need(sign || !/^\d{8,}$/.test(digits), 'Eso parece un código de barras. Un recuento tan grande se escribe con =.');
   const units = PARSERS.stock(digits);
   if (sign === '=' || sign === '') return { count: units };
   need(units > 0, 'Un movimiento no puede ser de 0 unidades.');

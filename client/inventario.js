@@ -1,3 +1,5 @@
+import { base64url, bytes, newKey, send } from './net.js';
+
 const SOCKET_REFUSALS = {
   1003: 'el servidor no admite este tipo de mensaje',
   1008: 'demasiados mensajes seguidos',
@@ -14,30 +16,6 @@ const covers = (a, b) => a === null || (b !== null && [...b].every((id) => a.has
 const same = (a, b) => covers(a, b) && covers(b, a);
 const both = (a, b) => (a === null ? b : b === null ? a : new Set([...a].filter((id) => b.has(id))));
 
-/** The UTF-8 bytes of a text as a string with one character for each, for a header and for btoa(). */
-const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
-const base64url = (text) => btoa(bytes(text)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
-
-/** An Idempotency-Key. Pages that are not served over https lack crypto.randomUUID. */
-const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-
-/** Like fetch(), and reports which part of the body has been sent. */
-function send(url, { method, headers, body, signal }, progress) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open(method, url);
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    request.upload.onprogress = ({ loaded, total }) => progress(loaded / total);
-    request.onload = () => {
-      const retry = request.getResponseHeader('Retry-After');
-      resolve(new Response(request.response, { status: request.status, headers: retry ? { 'Retry-After': retry } : {} }));
-    };
-    request.onerror = request.onabort = reject;
-    signal.onabort = () => request.abort();
-    request.send(body);
-  });
-}
-
 /** Why the service did not execute a request; `status` is 0 if there was no answer. */
 export class ServiceError extends Error {
   constructor(status, message, { errors = [], data = null, retryAfter = 0 } = {}) {
@@ -51,8 +29,8 @@ export class ServiceError extends Error {
  *
  * `products` is a Map from id to row. `token` is the access key, '' if the service needs none.
  * `create`, `update`, `delete` and `moveStock` make a change once, and return when its outcome is known. While the network,
- * the service or its database is unavailable, they retry with the same Idempotency-Key. They throw a ServiceError if the change
- * is refused. A service without positions has no keys either: it gets each request once, and an outcome may stay unknown.
+ * the service or its database is unavailable, they retry with the same Idempotency-Key: `key`, where a change is made again that
+ * may have been made before this page was loaded. They throw a ServiceError if the change is refused. A service without positions has no keys either: it gets each request once, and an outcome may stay unknown.
  * Events, each with a `detail`:
  *   'estado'    {state, seconds, reason, unauthorized}: conectando, conectado, reconectando (seconds left),
  *               detenido (reason; unauthorized: the `token` is missing or wrong)
@@ -85,16 +63,18 @@ export class Inventario extends EventTarget {
   #quietTimer;
   #ceiling;
   #keyless = false;
+  #deaths = 0; // connections that gave no PONG in time, since the last that did
+  #line = new AbortController(); // of the requests that go over the same line as the socket
   /** Makes requests and sockets. An observer may replace both functions. */
   net = {
     ask: (url, options, progress) => (progress ? send(url, options, progress) : fetch(url, options)),
     open: (url, protocols) => new WebSocket(url, protocols),
   };
 
-  constructor(base, { token = '', pingEvery = 30_000, patience = 10_000, firstDelay = 1_000, maxDelay = 30_000, goodAfter = 5_000, answerWithin = 15_000 } = {}) {
+  constructor(base, { token = '', pingEvery = 30_000, patience = 10_000, firstDelay = 1_000, maxDelay = 30_000, goodAfter = 5_000, answerWithin = 15_000, doubtAfter = 2_000 } = {}) {
     super();
     this.token = token;
-    this.times = { pingEvery, patience, firstDelay, maxDelay, goodAfter, answerWithin };
+    this.times = { pingEvery, patience, firstDelay, maxDelay, goodAfter, answerWithin, doubtAfter };
     this.api = new URL('api/productos', base);
     this.log = new URL('api/eventos', base);
     this.socketUrl = new URL('ws', base);
@@ -109,12 +89,12 @@ export class Inventario extends EventTarget {
   list = (at) => this.#request('GET', at === undefined ? '' : `?at=${at}`);
   events = (after, limit) => this.#request('GET', `?after=${after}&limit=${limit}`, { from: this.log });
   get = (id) => this.#request('GET', `/${id}`);
-  create = (product) => this.#change('POST', '', { body: product });
+  create = (product, key) => this.#change('POST', '', { body: product, key });
   /** `version`: the `updated_at` of the row that was edited. 412 if it has changed since. */
-  update = (id, changes, version) => this.#change('PATCH', `/${id}`, { body: changes, version });
-  delete = (id, version) => this.#change('DELETE', `/${id}`, { version });
+  update = (id, changes, version, key) => this.#change('PATCH', `/${id}`, { body: changes, version, key });
+  delete = (id, version, key) => this.#change('DELETE', `/${id}`, { version, key });
   /** `motivo`: the reason, optional. */
-  moveStock = (id, delta, motivo) => this.#change('POST', `/${id}/stock`, { body: { delta, motivo } });
+  moveStock = (id, delta, motivo, key) => this.#change('POST', `/${id}/stock`, { body: { delta, motivo }, key });
   /** Imports a CSV file; `progress` is called with the part of it that has been sent. */
   importFile = (text, progress) => this.#change('POST', '', { file: text, progress });
   /** The newest 100 events of a product below the event `before`, the newest first. */
@@ -191,6 +171,7 @@ export class Inventario extends EventTarget {
       this.connect();
     }
     else if (type === 'PONG') this.#moveOn(message);
+    if (type === 'PONG') this.#deaths = 0;
     if (!PRODUCT_EVENT.test(type)) return;
     if (this.#early) this.#early.push(message);
     else this.#apply(message);
@@ -240,6 +221,7 @@ export class Inventario extends EventTarget {
     if (this.state !== 'conectado') {
       this.#calmTimer = setTimeout(() => { this.#ceiling = this.times.firstDelay; }, this.times.goodAfter);
       this.#setState('conectado');
+      this.#emit('vuelve');
     }
     this.#subscribe();
   }
@@ -306,10 +288,17 @@ export class Inventario extends EventTarget {
     this.#socket.send(JSON.stringify(message));
   }
 
-  #ping() {
+  #ping(patience = this.times.patience) {
     this.#send({ type: 'PING' });
     clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#retry(), this.times.patience);
+    this.#deadline = setTimeout(() => this.#dead(), patience);
+  }
+
+  #dead() {
+    this.#deaths += 1; // a line that is only slow is given more time the next time
+    this.#line.abort();
+    this.#line = new AbortController();
+    this.#retry();
   }
 
   #wake(thawed = false) {
@@ -356,15 +345,17 @@ export class Inventario extends EventTarget {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
-  async #change(method, path, more) {
-    const key = newKey();
+  async #change(method, path, { key = newKey(), ...more }) {
     for (let pause = this.times.firstDelay; ; pause = Math.min(pause * 2, this.times.patience)) {
       try {
         return await this.#request(method, path, { ...more, key });
       } catch (error) {
         if (this.#keyless || !UNKNOWN.includes(error.status)) throw error;
         const wait = error.retryAfter * 1000 + Math.random() * pause;
-        await new Promise((resolve) => { setTimeout(resolve, wait); });
+        await new Promise((resolve) => {
+          setTimeout(resolve, wait);
+          this.addEventListener('vuelve', resolve, { once: true, signal: AbortSignal.timeout(wait + 1) }); // no need to wait any more
+        });
       }
     }
   }
@@ -375,13 +366,18 @@ export class Inventario extends EventTarget {
     if (key && !this.#keyless) headers['Idempotency-Key'] = key;
     const { token } = this;
     if (token) headers.Authorization = `Bearer ${bytes(token)}`;
-    const signal = AbortSignal.timeout(this.times.answerWithin * (file ? 8 : 1));
+    const { answerWithin, doubtAfter } = this.times;
+    const repeats = key && !this.#keyless && !file; // a dead connection ends it, because it is sent again
+    const signal = repeats ? AbortSignal.any([AbortSignal.timeout(answerWithin), this.#line.signal]) : AbortSignal.timeout(answerWithin * (file ? 8 : 1));
+    const doubt = setTimeout(() => this.state === 'conectado' && !file && this.#ping((answerWithin / 3) * 2 ** Math.min(this.#deaths, 3)), doubtAfter);
     const options = { method, headers, body: file ?? (body && JSON.stringify(body)), cache: 'no-cache', signal };
     let response;
     try {
       response = await this.net.ask(from + path, options, progress);
     } catch {
       throw new ServiceError(0, signal.aborted ? 'El servidor no contestó a tiempo.' : 'No se pudo llegar al servidor.');
+    } finally {
+      clearTimeout(doubt);
     }
     const answer = await response.json().catch(() => null); // an error page of a proxy is not JSON
     if (response.ok && answer?.success) {

@@ -1,9 +1,10 @@
-import { $ } from './notices.js';
+import { $, toast, undoLast } from './notices.js';
 import { isTable, keep, kept, useTable } from './view.js';
 
 // The keyboard. Shortcuts of one character can be switched off, for people who use voice control.
 
 const name = 'inventario-atajos';
+const undo = () => undoLast() || toast('No queda nada que deshacer.', { key: 'undo' });
 const ACTS = {
   '/': () => {
     $('search').focus();
@@ -17,6 +18,7 @@ const ACTS = {
   t: () => useTable(!isTable()),
   i: () => $('import').click(),
   e: () => $('export').click(),
+  u: undo,
 };
 
 $('useKeys').checked = kept(name, true);
@@ -26,9 +28,13 @@ $('help').onclick = () => $('helpDialog').showModal();
 
 addEventListener('keydown', (event) => {
   const { key, target } = event;
-  if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
+  const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && key === 'z';
+  const isFind = (event.ctrlKey || event.metaKey) && key === 'f';
+  if ((event.ctrlKey && !isUndo && !isFind) || event.altKey || (event.metaKey && !isUndo && !isFind) || event.defaultPrevented) return;
   if (document.querySelector('dialog[open]') || target.closest?.('input:not([type=checkbox]), textarea, select')) return;
-  if (key === '?') $('help').click();
+  if (isFind) return toast('Ctrl+F busca en lo que se ve; «Buscar productos» (/), en todos.', { key: 'find' });
+  if (isUndo) undo();
+  else if (key === '?') $('help').click();
   else if ($('useKeys').checked && Object.hasOwn(ACTS, key)) ACTS[key]();
   else return;
   event.preventDefault();

@@ -1,7 +1,6 @@
 import { clock, plural, short } from './words.js';
 
 const LOG_LIMIT = 200;
-const LATE = 4_000; // ms
 const CALM = 5; // changes by others per second; above it they share one notice
 
 export const $ = (id) => document.getElementById(id);
@@ -14,10 +13,20 @@ export function say(id, text) {
 
 // ---- notifications
 
+const undos = []; // what Ctrl+Z undoes, the last first
+
+/** Undoes the last change of this page that has not been undone; false if there is none. */
+export function undoLast() {
+  const undo = undos.pop();
+  if (!undo) return false;
+  undo();
+  return true;
+}
+
 const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
 
-/** Shows a notice; it replaces one with the same `key`. `action`: [label, function] of its button. */
-export function toast(text, { kind = 'info', key = '', action = null } = {}) {
+/** Shows a notice; it replaces one with the same `key`. `action`: [label, function] of its button. `stays`: until it is closed. */
+export function toast(text, { kind = 'info', key = '', action = null, stays = false } = {}) {
   toastOf(key)?.remove();
   const item = stamp('toastTemplate');
   item.dataset.key = key;
@@ -28,13 +37,18 @@ export function toast(text, { kind = 'info', key = '', action = null } = {}) {
   act.hidden = !action;
   if (action) {
     act.textContent = action[0];
-    act.onclick = () => { item.remove(); action[1](); };
+    const run = () => { item.remove(); action[1](); };
+    if (action[0] === 'Deshacer') undos.push(run);
+    act.onclick = () => {
+      if (undos.includes(run)) undos.splice(undos.indexOf(run), 1);
+      run();
+    };
   }
   let timer;
   const hold = () => clearTimeout(timer);
-  const release = () => { timer = setTimeout(() => item.remove(), kind === 'error' || action ? 12_000 : 5_000); };
-  item.onpointerenter = item.onfocusin = hold;
-  item.onpointerleave = item.onfocusout = () => { hold(); release(); };
+  const release = () => { timer = stays ? 0 : setTimeout(() => item.remove(), kind === 'error' || action ? 12_000 : 5_000); };
+  for (const type of ['pointerenter', 'focusin']) item.addEventListener(type, hold);
+  for (const type of ['pointerleave', 'focusout']) item.addEventListener(type, () => { hold(); release(); });
   close.onclick = () => item.remove();
   $('toasts').append(item);
   if ($('toasts').childElementCount > 4) $('toasts').firstElementChild.remove();
@@ -48,10 +62,19 @@ const others = { waiting: [], times: [], flood: 0, timer: null };
 /** Whether a file is being imported on this page, and until when its events arrive: they need no notices. */
 export const importing = { now: false, until: 0 };
 export const changeKey = ({ type, data }) => `${data.id} ${type === 'PRODUCT_DELETED' ? 'deleted' : data.updated_at}`;
-let ownRequests = 0;
+let awaiting = () => false;
 
-// A page that is closed would not retry its pending requests.
-addEventListener('beforeunload', (event) => ownRequests && event.preventDefault());
+/** `isAwaiting()`: whether this page waits for an answer, which tells whether a change is its own. */
+export const holdNotices = (isAwaiting) => { awaiting = isAwaiting; };
+
+/** Calls `then` when it is known which of the changes that have come are this page's own. */
+export const whenKnown = (then) => (awaiting() ? setTimeout(() => whenKnown(then), 150) : then());
+
+/** Notes that a change was made on this page. */
+export function addOwn(change) {
+  if (own.size > 500) own.clear();
+  own.add(changeKey(change));
+}
 
 /** Whether the change was made on this page; called once per change. */
 export const isOwn = (key) => own.delete(key);
@@ -61,8 +84,8 @@ export function notifyOfOther(entry) {
   if (entry) others.waiting.push(entry);
   others.timer ??= setTimeout(() => {
     others.timer = null;
-    // The event often arrives before the answer of its request, and only the answer tells whether the change is our own.
-    if (ownRequests) return notifyOfOther();
+    // The event often arrives before the answer of its request.
+    if (awaiting()) return notifyOfOther();
     if (importing.until > performance.now()) others.waiting = others.waiting.filter(({ imported }) => !imported);
     const entries = others.waiting.filter(({ key }) => !isOwn(key));
     const now = performance.now();
@@ -78,20 +101,13 @@ export function notifyOfOther(entry) {
 }
 
 /** Runs one request for a button, which is disabled meanwhile; returns null if it already was. */
-export async function working(button, request, deletes = false) {
+export async function working(button, request) {
   if (button.disabled) return null;
   const focused = document.activeElement === button;
   button.disabled = true;
-  ownRequests += 1;
-  const late = setTimeout(() => toast('Todavía sin respuesta: se vuelve a intentar hasta saber que está hecho.', { key: 'late' }), LATE);
   try {
-    const answer = await request();
-    if (own.size > 500) own.clear();
-    own.add(changeKey({ type: deletes && 'PRODUCT_DELETED', data: answer.data }));
-    return answer;
+    return await request();
   } finally {
-    ownRequests -= 1;
-    clearTimeout(late);
     button.disabled = false;
     if (focused && document.activeElement === document.body) button.focus(); // a disabled button loses the focus
   }

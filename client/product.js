@@ -1,6 +1,7 @@
 import { undoChange } from './changes.js';
 import { $, say, stamp, succeeded, working } from './notices.js';
-import { FIELDS, differing, moment, pick, short, shown, whole } from './words.js';
+import { move, tooFew, update, withMoves } from './unsent.js';
+import { FIELDS, differing, moment, pick, short, shown, signed, whole } from './words.js';
 
 // The history of one product: its events, newest first, and its stock as a line.
 
@@ -57,7 +58,7 @@ function before(n) {
 }
 
 function draw() {
-  const now = inventory.products.get(id);
+  const now = withMoves(inventory.products.get(id));
   say('productNow', now ? `Ahora: ${shown('precio', now)}, stock ${shown('stock', now)}` : 'Ya no está en el inventario.');
   $('productEvents').replaceChildren(...events.map(entry));
   if (!events.length) say('productError', $('productError').textContent || 'El registro ya no guarda ninguno de sus eventos.');
@@ -65,46 +66,61 @@ function draw() {
 }
 
 function entry(event, n) {
-  const { type, timestamp, data, actor, motivo } = event;
+  const { type, timestamp, data, antes, actor, motivo } = event;
   const item = stamp('changeTemplate');
   item.querySelector('time').textContent = moment.format(new Date(timestamp));
   item.querySelector('time').dateTime = timestamp;
-  item.querySelector('.who').textContent = [actor, motivo].filter(Boolean).map((text) => short(text)).join(' · ');
+  const reason = antes && 'stock' in antes ? '' : motivo; // of a movement it is said there
+  item.querySelector('.who').textContent = [actor, reason].filter(Boolean).map((text) => short(text)).join(' · ');
   const was = before(n);
   const lines = type === 'PRODUCT_CREATED' ? [line(`Creado: «${short(data.nombre)}», ${shown('precio', data)}, stock ${shown('stock', data)}`)]
     : type === 'PRODUCT_DELETED' ? [line('Eliminado')]
-      : was ? differing(was, data).map((field) => changed(field, was, data)) : [line('Actualizado')];
+      : was ? differing(was, data).map((field) => (field === 'stock' ? moved(event, was) : changed(field, was, data))) : [line('Actualizado')];
   item.querySelector('ul').replaceChildren(...lines);
   return item;
 }
 
-function line(...parts) {
+function line(text, label, name, act) {
   const item = document.createElement('li');
-  item.append(...parts);
+  item.append(Object.assign(document.createElement('span'), { textContent: text }));
+  if (!label) return item;
+  const button = Object.assign(document.createElement('button'), { type: 'button', textContent: label, ariaLabel: name });
+  button.onclick = () => act(button);
+  item.append(button);
   return item;
 }
 
 /** A changed field, and a button that restores its former value unless it is the current one. */
 function changed(field, was, data) {
   const value = (row) => (typeof row[field] === 'string' ? `«${short(row[field])}»` : shown(field, row));
-  const text = document.createElement('span');
-  text.textContent = `${FIELDS[field]}: ${value(was)} → ${value(data)}`;
+  const text = `${FIELDS[field]}: ${value(was)} → ${value(data)}`;
   const now = inventory.products.get(id);
   if (!now || now[field] === was[field]) return line(text);
-  const button = document.createElement('button');
-  button.type = 'button';
-  button.textContent = 'Restaurar este valor';
-  button.ariaLabel = `Restaurar ${FIELDS[field].toLowerCase()} ${value(was)}`;
-  button.onclick = () => restore(button, pick(was, [field]));
-  return line(text, button);
+  return line(text, 'Restaurar este valor', `Restaurar ${FIELDS[field].toLowerCase()} ${value(was)}`, (button) => restore(button, pick(was, [field])));
+}
+
+/** A movement of stock with its reason, and a button that moves it back, which leaves all later movements as they are. */
+function moved(event, was) {
+  const { data, motivo } = event;
+  const delta = data.stock - was.stock;
+  const text = `${[signed.format(delta), motivo && short(motivo)].filter(Boolean).join(' · ')} · Stock: ${shown('stock', was)} → ${shown('stock', data)}`;
+  const undoes = `deshace el movimiento ${event.id}`;
+  const now = withMoves(inventory.products.get(id));
+  if (!now || events.some((later) => later.motivo?.split(' · ')[0] === undoes)) return line(text);
+  const label = `Deshacer este movimiento (${signed.format(-delta)})`;
+  return line(text, label, `${label} de las ${moment.format(new Date(event.timestamp))}`, () => {
+    say('productError', now.stock < delta ? `No se puede deshacer: ${tooFew(now.stock)}.` : '');
+    if (now.stock >= delta) move(now, -delta, { motivo: undoes });
+    $('productTitle').focus(); // the button goes with the list
+  });
 }
 
 async function restore(button, values) {
   const base = inventory.products.get(id);
   say('productError', '');
   try {
-    const answer = await working(button, () => inventory.update(id, values, base.updated_at));
-    if (answer) succeeded(answer, undoChange(base, answer));
+    const answer = await working(button, () => update(base, values, { quiet: () => true }));
+    if (answer) succeeded(answer, undoChange(base, answer, Object.keys(values)));
   } catch (error) {
     say('productError', error.status === 412 ? 'Alguien lo acaba de cambiar: mira otra vez.' : error.message);
   }

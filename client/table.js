@@ -2,11 +2,12 @@ import { Blocks } from './blocks.js';
 import { partsOf, updateView } from './cards.js';
 import { isEditing } from './changes.js';
 import { $, stamp } from './notices.js';
-import { choices, order, sortBy } from './view.js';
-import { FIELDS, differing, moment, short, shown } from './words.js';
+import { choices, order, sortBy, touch } from './view.js';
+import { FIELDS, differing, moment, plural, short, shown, signed } from './words.js';
 
-const PARTS = ['name', 'number', 'description', 'price', 'units', 'when', 'take', 'add', 'edit', 'delete', 'events', 'follow'];
+const PARTS = ['name', 'number', 'description', 'price', 'units', 'pending', 'when', 'take', 'add', 'edit', 'delete', 'events', 'follow'];
 const table = $('productTable');
+const HELD = 3_000; // ms
 let blocks;
 let exists;
 let redraw;
@@ -23,6 +24,8 @@ export function productTable(has, onRedraw) {
 
 let hovered = false;
 let held = []; // rows in the order of the table
+let heldSince = 0; // ms, when the pointer came or moved last
+let holdTimer;
 let heldFor = -1; // the number of the choice for which they were drawn
 
 table.addEventListener('pointerover', ({ pointerType, target }) => {
@@ -39,15 +42,45 @@ table.addEventListener('pointerleave', () => {
 export function drawTable(rows, products) {
   const still = (hovered || isEditing(table)) && heldFor === choices;
   held = still ? held.map((row) => products.get(row.id) ?? row) : rows;
+  tellNew(still ? rows.filter(({ id }) => !held.some((row) => row.id === id)).length : 0);
   heldFor = choices;
   table.ariaRowCount = String(held.length + 1);
+  setWidths();
   const { by, down } = order();
   for (const head of table.tHead.querySelectorAll('[data-sort]')) {
     head.parentElement.ariaSort = head.dataset.sort !== by ? 'none' : down ? 'descending' : 'ascending';
   }
   blocks.draw(held);
-  if (!stop?.isConnected && held.length) makeStop(table.querySelector('[data-edit]'));
+  if (!stop?.isConnected) makeStop(table.querySelector('[data-edit]'));
   if (still) for (const { id } of held) blocks.nodeOf(id)?.classList.toggle('gone', !products.has(id));
+}
+
+/** A pointer that lies still, as on a screen on the wall, hides new rows no longer than this without a word. */
+function tellNew(number) {
+  clearTimeout(holdTimer);
+  const left = heldSince + HELD - performance.now();
+  $('showNew').hidden = !number || left > 0;
+  if (!number) return;
+  $('showNew').textContent = `${plural(number, 'nuevo', 'nuevos')} · mostrar`;
+  if (left > 0) holdTimer = setTimeout(() => { $('showNew').hidden = false; }, left);
+}
+
+table.addEventListener('pointermove', () => { heldSince = performance.now(); });
+$('showNew').onclick = () => {
+  touch();
+  redraw();
+};
+
+/** Gives the columns of numbers the room of their longest one; all blocks have the same. */
+function setWidths() {
+  const most = (of) => held.reduce((max, row) => Math.max(max, of(row)), 0);
+  const pending = most((row) => Math.abs(row.pending ?? 0));
+  const texts = {
+    number: [44, String(most(({ id }) => id))],
+    price: [104, shown('precio', { precio: most(({ precio }) => precio) })],
+    units: [76, shown('stock', { stock: most(({ stock }) => stock) }) + (pending ? `  -${pending} ↑` : '')],
+  };
+  for (const [name, [least, text]] of Object.entries(texts)) table.style.setProperty(`--${name}`, `max(${least}px, ${text.length}ch + 14px)`);
 }
 
 table.tHead.addEventListener('click', ({ target }) => {
@@ -78,6 +111,8 @@ function update(view, row) {
   part.when.textContent = (time.toDateString() === new Date().toDateString() ? today : earlier).format(time);
   part.when.title = moment.format(time);
   updateView(view, row, changed);
+  part.pending.title = part.pending.textContent;
+  if (row.pending) part.pending.textContent = `${signed.format(row.pending)} ↑`;
 }
 
 function place({ node }, index) {
@@ -92,7 +127,7 @@ let stop = null; // where the Tab key enters the rows
 function makeStop(control) {
   if (stop) stop.tabIndex = -1;
   stop = control;
-  stop.tabIndex = 0;
+  if (stop) stop.tabIndex = 0;
 }
 
 const controlsOf = (node) => [...node.querySelectorAll('button, [data-edit]')];

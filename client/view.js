@@ -1,3 +1,4 @@
+import { readAddress, writeAddress } from './address.js';
 import { $, say } from './notices.js';
 import { alphabet, folded, short } from './words.js';
 
@@ -50,12 +51,17 @@ export let choices = 0;
 function choose() {
   choices += 1;
   changed();
+  writeAddress({ buscar: $('search').value.trim(), agotados: only.soldOut, minimo: only.low, sigo: only.followed, vista: chosen.table && 'tabla' });
 }
 
 /** `onChange` is called when the person chooses another view, and when the followed products change. */
 export function attachView(onChange) {
   changed = onChange;
   followed = readFollowed();
+  const { buscar = '', agotados, minimo, sigo, vista } = readAddress();
+  for (const [id, yes] of Object.entries({ soldOut: agotados, low: minimo, onlyFollowed: sigo })) filter(id, yes === 'true');
+  if (vista) useTable(vista === 'tabla');
+  searchFor(buscar);
 }
 
 export const isTable = () => chosen.table && !narrow.matches;
@@ -118,10 +124,19 @@ $('minimum').oninput = ({ target }) => {
   choose();
 };
 
+const readTerms = () => { terms = folded($('search').value).split(/\s+/).filter(Boolean); };
+
 $('search').addEventListener('input', () => {
-  terms = folded($('search').value).split(/\s+/).filter(Boolean);
+  readTerms();
   choose();
 });
+
+/** Searches for the text. */
+export function searchFor(text) {
+  $('search').value = text;
+  readTerms();
+  choose();
+}
 
 /** Clears the search and all filters. */
 export function showAll() {
@@ -151,10 +166,13 @@ $('asTable').onclick = () => useTable(true);
 narrow.addEventListener('change', () => { showView(); choose(); });
 showView();
 
-/** Sorts the table by the column; by the same again, the other way round. */
-export function sortBy(column) {
-  chosen.down = chosen.by === column ? !chosen.down : ['id', 'updated_at'].includes(column);
-  chosen.by = column;
+$('sort').value = chosen.by;
+$('sort').onchange = ({ target }) => sortBy(target.value, ['id', 'updated_at'].includes(target.value));
+
+/** Sorts the products by the column; by the same again, the other way round. */
+export function sortBy(column, down = chosen.by === column ? !chosen.down : ['id', 'updated_at'].includes(column)) {
+  Object.assign(chosen, { by: column, down });
+  $('sort').value = column;
   keep(names.view, chosen);
   choose();
 }
@@ -162,7 +180,6 @@ export function sortBy(column) {
 let sortedLast = []; // the ids in the order of the last call
 
 function sorted(rows) {
-  if (!isTable()) return rows.sort((a, b) => b.id - a.id); // the newest first
   // Sorting is fast if the rows are nearly in order, as they are when they start in the last one.
   const left = new Map(rows.map((row) => [row.id, row]));
   const known = sortedLast.filter((id) => left.has(id)).map((id) => left.get(id));
@@ -176,20 +193,37 @@ function sorted(rows) {
 
 // ---- what is shown
 
-const wordsOf = new WeakMap(); // row -> its searchable text
+const texts = new WeakMap(); // row -> its searchable text
+
+function textOf(row) {
+  if (!texts.has(row)) texts.set(row, folded(`${row.nombre} ${row.descripcion ?? ''}`));
+  return texts.get(row);
+}
+
+/** The number of a product that is searched for, as #12 or 12; else NaN. */
+const wantedNumber = () => (terms.length === 1 ? Number(/^#?(\d+)$/.exec(terms[0])?.[1] ?? NaN) : NaN);
 
 function matches(row) {
   if ((only.soldOut && row.stock > 0) || (only.low && row.stock >= chosen.minimum)) return false;
-  if (!terms.length) return true;
-  if (!wordsOf.has(row)) wordsOf.set(row, folded(`${row.nombre} ${row.descripcion ?? ''}`));
-  return terms.every((term) => wordsOf.get(row).includes(term));
+  return row.id === wantedNumber() || terms.every((term) => textOf(row).includes(term));
+}
+
+/** Of the rows that are found, the one that is meant: by its number, by a code that stands in it as a word, or as the only one. */
+export function meantOf(rows) {
+  if (!terms.length) return null;
+  if (rows[0]?.id === wantedNumber()) return rows[0];
+  const whole = rows.filter((row) => terms.every((term) => textOf(row).split(/[^\p{L}\p{N}#_/.-]+|[.,;:]+(?=\s|$)/u).includes(term)));
+  return whole.length === 1 ? whole[0] : rows.length === 1 ? rows[0] : null;
 }
 
 /** The number of products before the filters (`total`), and those that match them, sorted (`rows`). */
 export function select(products) {
   const all = only.followed ? [...followed].filter((id) => products.has(id)).map((id) => products.get(id)) : [...products.values()];
   say('soldOutCount', String(all.reduce((n, row) => n + (row.stock === 0), 0) || ''));
-  return { total: all.length, rows: sorted(all.filter(matches)) };
+  const rows = sorted(all.filter(matches));
+  const at = rows.findIndex(({ id }) => id === wantedNumber());
+  if (at > 0) rows.unshift(...rows.splice(at, 1)); // first, whatever the order is
+  return { total: all.length, rows };
 }
 
 /** Whether the search or a filter of stock is on; and whether only followed products are shown. */
@@ -201,4 +235,10 @@ export function whyEmpty() {
   const typed = short($('search').value.trim());
   if (terms.length) return `Ninguno de los ${only.followed ? 'que sigues' : 'productos'}${only.soldOut || only.low ? ' de este filtro' : ''} contiene «${typed}».`;
   return only.soldOut ? 'No hay ninguno agotado.' : `Ninguno tiene menos de ${chosen.minimum} unidades.`;
+}
+
+/** The search and the filters, each in words. */
+export function choicesInWords() {
+  const typed = short($('search').value.trim());
+  return [typed && `«${typed}»`, only.followed && 'solo los que sigo', only.soldOut && 'agotados', only.low && `menos de ${chosen.minimum} unidades`].filter(Boolean);
 }

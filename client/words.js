@@ -5,6 +5,8 @@ const money = currency
   ? new Intl.NumberFormat('es', { style: 'currency', currency })
   : new Intl.NumberFormat('es', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 export const price = (value) => (currency ? money.format(value) : `$${money.format(value)}`);
+/** What the page shows beside the number of a price. */
+export const symbol = currency ? money.formatToParts(0).find(({ type }) => type === 'currency').value : '$';
 export const whole = new Intl.NumberFormat('es');
 export const signed = new Intl.NumberFormat('es', { signDisplay: 'always' });
 export const clock = new Intl.DateTimeFormat('es', { timeStyle: 'medium' });
@@ -29,6 +31,7 @@ function changeInWords(before, after) {
   return differing(before, after).map((field) => {
     if (field === 'nombre') return `ahora se llama «${short(after.nombre)}»`;
     if (field === 'descripcion') return 'otra descripción';
+    if (field === 'stock') return `${signed.format(after.stock - before.stock)}, stock ${shown('stock', before)} → ${shown('stock', after)}`;
     return `${FIELDS[field].toLowerCase()} ${shown(field, before)} → ${shown(field, after)}`;
   }).join(', ');
 }
@@ -51,5 +54,6 @@ export function eventInWords({ type, data, antes, actor = '', motivo = '' }, bef
     return { log: `${text} (ID: ${data.id})${why}`, toast: text + why };
   }
   const change = was ? changeInWords(was, data) : '';
-  return { log: `Producto actualizado: ${name}${change && ` (${change})`}${why}`, toast: `${name}: ${change || 'actualizado'}${why}` };
+  const text = `${name}: ${change || 'actualizado'}${why}`;
+  return { log: text, toast: text };
 }

@@ -57,6 +57,8 @@ def create_app(
     Start-up raises `inventory_ws.Unavailable` if PostgreSQL does not answer, PermissionError if the role can neither create the
     schema nor use an existing one, and ValueError if the schema does not fit the database.
     """
+    if authenticate_every <= 0:
+        raise ValueError("authenticate_every is a number of seconds above 0")
     if not re.fullmatch("([A-Z]{3})?", currency or ""):
         raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
     guard = security(hosts, origins, authenticate, {page.index, page.client_file, handlers.health, websocket})

@@ -78,6 +78,8 @@ async def editing(page: Page, client: TestClient) -> None:
 
 async def conflicting(page: Page, client: TestClient) -> None:
     await editing(page, client)
+    await client.patch("/api/productos/3", json={"precio": 7})
+    await expect(page.locator("#editNotice")).to_contain_text("precio")
     await page.locator("#editDialog").get_by_label("Precio").fill("20")
     await page.locator("#saveEdit").click()
     await expect(page.locator("#conflictDialog")).to_be_visible()
@@ -158,6 +160,15 @@ async def wired(page: Page, client: TestClient) -> None:
     await expect(page.locator("#cableRows pre").first).not_to_be_empty()
 
 
+async def unsent(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    await page.context.set_offline(True)
+    await card(page, "Ratón").locator("[data-action=add]").click()
+    await page.locator("#unsent summary").click()
+    await expect(card(page, "Ratón").locator(".pending")).to_have_text("+1 por enviar")
+    await page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
+
+
 async def offline(page: Page, client: TestClient) -> None:
     await populated(page, client)
     await client.server.close()
@@ -176,6 +187,7 @@ STATES = [
     deleting,
     looking_back,
     offline,
+    unsent,
 ]
 STATES += [tabular, in_place, one_history, importing, refused_file, helped, undoable, wired]
 LOOKS = {

@@ -423,3 +423,9 @@ async def test_start_that_is_cancelled_leaves_no_connection(dsn: str, sessions: 
     await asyncio.wait([starting])
     assert starting.cancelled()
     await until_none(sessions)
+
+
+@pytest.mark.parametrize("words", ["host=a,b,c port=1,2", "host=a,b hostaddr=127.0.0.1,127.0.0.2,127.0.0.3"])
+def test_lists_of_hosts_and_ports_have_one_length(words: str) -> None:
+    with pytest.raises(ValueError, match="DATABASE_URL"):
+        Database(words)

@@ -13,6 +13,7 @@ from .conftest import create
 from .tools import engines
 from .tools.browser import Browsers
 from .tools.engines import Engine, Page
+from .tools.line import line
 
 pytestmark = pytest.mark.slow
 
@@ -167,6 +168,48 @@ async def test_table_is_sorted_and_edited_in_place(page: Page, client: TestClien
     await page.press("Escape")
     await visit(page, client)
     await page.wait_for(f"{order} === 'árbol,Nube,Ñandú'")
+
+
+async def test_what_is_typed_in_place_is_saved_when_the_field_is_left(page: Page, client: TestClient) -> None:
+    for name in ("Teclado", "Ratón"):
+        await create(client, nombre=name, stock=5)
+    await visit(page, client)
+    await page.click('[data-id="1"] [data-action=stock-field]')
+    for key in ("-", "3"):
+        await page.press(key)
+    await page.click('[data-id="2"] [data-action=stock-field]')
+    await shows(page, f'{CARD}[data-id="1"]', "2 unidades")
+    for key in ("-", "9"):
+        await page.press(key)
+    await page.click("#search")
+    await shows(page, ".toast.error", "Ratón: «-9» no se ha guardado")
+    await lacks(page, ".editor")
+
+
+async def test_taps_count_at_once_and_a_scan_finds_its_product(page: Page, client: TestClient) -> None:
+    await create(client, nombre="Teclado", descripcion="8412345678905", stock=9)
+    await create(client, nombre="Ratón", descripcion="8400000000017", stock=9)
+    async with line(client.server.host, client.server.port) as slow:
+        await page.goto(slow.url)
+        await page.wait_for(CONNECTED)
+        await page.wait_for(f"document.querySelectorAll('{CARD}').length === 2")
+        for slow.latency in (0.4, 2):
+            await page.click(f'{CARD}[data-id="1"] [data-action=take]')
+            await page.evaluate("document.querySelector('[data-id=\"1\"] [data-action=take]').click()")
+            await shows(page, f'{CARD}[data-id="1"] .pending', "por enviar")
+        await shows(page, f'{CARD}[data-id="1"]', "5 unidades")
+        await page.goto(slow.url)  # before the answer
+        slow.latency = 0
+        await page.wait_for(CONNECTED)
+        await page.wait_for("!document.querySelector('.pending:not(:empty)')")
+        await shows(page, f'{CARD}[data-id="1"]', "5 unidades")
+    assert (await (await client.get("/api/productos/1")).json())["data"]["stock"] == 5
+    await page.type("#search", "8400000000017\n")
+    await page.wait_for("document.activeElement.matches('[data-id=\"2\"] [data-action=take]')")
+    await page._act("key", [{"type": f"key{way}", "value": key} for key in "8412345678905" for way in ("Down", "Up")])
+    await page.press("Enter")
+    await page.wait_for("document.activeElement.matches('[data-id=\"1\"] [data-action=take]')")
+    assert (await (await client.get("/api/productos/2")).json())["data"]["stock"] == 9
 
 
 async def test_file_is_imported_and_a_value_restored(page: Page, client: TestClient, tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ def test_what_a_class_has_handed_in_is_checked_one_by_one(trees: Trees, tmp_path
     shutil.copy(FOLDER / "4.1.patch", tmp_path / "ana.patch")
     (tmp_path / "eva.diff").write_text("I forgot\n")
     (tmp_path / "juan").mkdir()
-    (tmp_path / "leo" / "inventory_ws").mkdir(parents=True)
-    (tmp_path / "leo" / "inventory_ws" / "product.py").write_text("def (\n")
+    (tmp_path / "leo" / "inventory_ws" / "products").mkdir(parents=True)
+    (tmp_path / "leo" / "inventory_ws" / "products" / "models.py").write_text("def (\n")
     (tmp_path / ".hidden").touch()
     command = [sys.executable, "-m", "tests.exercises", "4.1", str(tmp_path)]
     lines = subprocess.check_output(command, cwd=ROOT, env=trees.env, text=True, timeout=LIMIT).splitlines()

@@ -5,12 +5,15 @@ import random
 from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
+from typing import Any
 
 import psycopg2
 import pytest
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
+from inventory_ws.live import eventlog
+from inventory_ws.live.hub import HUB
 from inventory_ws.live.log import LOG
 from inventory_ws.pg.schema import sql_file
 
@@ -108,6 +111,33 @@ async def slow_commit_beside_a_fast_one(client: TestClient, connect: Callable) -
 async def test_slow_commit_is_not_skipped(client: TestClient, listen: Callable, connect: Callable) -> None:
     ws = await listen()
     await slow_commit_beside_a_fast_one(client, connect)
+    assert [event["data"]["nombre"] for event in await receive(ws, 2)] == ["slow", "fast"]
+
+
+async def test_slow_first_commit_is_not_skipped(
+    client: TestClient, listen: Callable, connect: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It draws its id after the feed was told that the log is empty: 0 is an end like any other."""
+    ws, slow, fast, watching = await listen(), connect(), connect(), connect()
+    slow.autocommit = False
+    get_bounds, waiting = eventlog.get_bounds, "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+    async def and_two_commits_begin(*args: Any, **options: Any) -> eventlog.Bounds:
+        found = await get_bounds(*args, **options)
+        monkeypatch.undo()
+        assert found.limit == 0
+        draw = "INSERT INTO productos (nombre, precio) VALUES ('slow', 1); SET CONSTRAINTS ALL IMMEDIATE"
+        await asyncio.to_thread(slow.cursor().execute, draw)
+        await asyncio.to_thread(fast.cursor().execute, "INSERT INTO productos (nombre, precio) VALUES ('fast', 1)")
+        return found
+
+    monkeypatch.setattr(eventlog, "get_bounds", and_two_commits_begin)
+    client.app[HUB].feed.ring()
+    async with asyncio.timeout(10):
+        with watching.cursor() as cursor:
+            while client.app[LOG].head < 2 and not (cursor.execute(waiting) or cursor.rowcount):
+                await asyncio.sleep(0.005)
+    slow.commit()
     assert [event["data"]["nombre"] for event in await receive(ws, 2)] == ["slow", "fast"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from inventory_ws import Unavailable, create_app
+from inventory_ws import Lost, Unavailable, create_app, watch
 from inventory_ws.live.frames import close_frame
 from inventory_ws.live.hub import HUB, SOCKETS
 from inventory_ws.live.log import LOG
@@ -146,6 +146,20 @@ async def allow(_: web.Request) -> bool:
     return True
 
 
+async def test_task_that_fails_closes_every_socket_and_refuses_more(client: TestClient, listen: Callable) -> None:
+    """A socket that hears nothing any more must not look alive."""
+    ws = await listen()
+    hub = client.app[HUB]
+
+    async def fail() -> None:
+        raise RuntimeError("a fault of ours")
+
+    hub._tasks.create_task(fail())
+    assert (await ws.receive(timeout=5)).data == 1001
+    assert (await client.get("/ws", headers={"Upgrade": "websocket"})).status in (400, 503)
+    assert (await client.get("/api/salud")).status == 503
+
+
 async def test_start_that_is_cancelled_leaves_nothing(dsn: str, connect: Callable) -> None:
     hidden = connect()
     hidden.autocommit = False
@@ -171,11 +185,31 @@ async def test_change_whose_request_is_cancelled_is_heard_at_once(
 
     async def committed_and_cancelled(db: Any) -> None:
         await db.fetch("INSERT INTO productos (nombre, precio) VALUES ('a', 1)")
-        raise asyncio.CancelledError
+        raise asyncio.CancelledError  # as by the time limit of a host
 
     with pytest.raises(asyncio.CancelledError):
         await hub.change(committed_and_cancelled)
     assert (await ws.receive_json(timeout=5))["id"] == 1
+
+
+async def test_refused_changes_do_not_wake_the_feed(unpolled: None, client: TestClient) -> None:
+    """Without a new event, the feed would ask for the end of the log, for which it blocks writers."""
+    await create(client)
+    await settled(client, 1)
+    rung: list[int] = []
+    client.app[HUB].feed.ring = lambda: rung.append(1)  # type: ignore[method-assign]
+    key = {"Idempotency-Key": "once"}
+    answers = [
+        await client.post("/api/productos/1/stock", json={"delta": -1000}),
+        await client.delete("/api/productos/1", headers={"If-Match": '"2024-01-30T10:00:00.000Z"'}),
+        await client.post("/api/productos", data="id,stock\n9,3", headers={"Content-Type": "text/csv"}),
+        await client.patch("/api/productos/9", json={"stock": 3}),
+    ]
+    assert [(resp.status, len(rung)) for resp in answers] == [(409, 0), (412, 0), (400, 0), (404, 0)]
+    assert (await client.post("/api/productos/1/stock", json={"delta": 1}, headers=key)).status == 200
+    assert len(rung) == 1
+    assert (await client.post("/api/productos/1/stock", json={"delta": 2}, headers=key)).status == 422
+    assert len(rung) == 1
 
 
 async def test_live_stream_that_is_not_at_the_position_before_a_batch_falls_behind(
@@ -237,7 +271,7 @@ async def test_client_with_a_smaller_window_is_sent_what_it_can_inflate(
 SESSION = web.RequestKey("SESSION", str)
 
 
-@pytest.mark.parametrize("refusal", ["false", "raised", "answered"])
+@pytest.mark.parametrize("refusal", ["false", "raised", "answered", "redirected", "redirect raised"])
 async def test_user_who_signs_out_of_the_host_is_heard_no_more(
     refusal: str, dsn: str, aiohttp_client: Callable
 ) -> None:
@@ -250,8 +284,13 @@ async def test_user_who_signs_out_of_the_host_is_heard_no_more(
         assert request.app is host
         if SESSION not in request:
             request[SESSION] = "ana" if "ana" in signed_in else ""
-        if refusal == "answered" and not request[SESSION]:
-            return web.Response(status=401)
+        if not request[SESSION]:
+            if refusal == "answered":
+                return web.Response(status=401)
+            if refusal == "redirected":
+                return web.Response(status=302, headers={"Location": "/login"})
+            if refusal == "redirect raised":
+                raise web.HTTPFound("/login")
         return await handler(request)
 
     async def authenticate(request: web.Request) -> str:
@@ -266,8 +305,8 @@ async def test_user_who_signs_out_of_the_host_is_heard_no_more(
     client = await aiohttp_client(host)
     ws = await client.ws_connect("/inventario/ws")
     await receive(ws, 1)
-    await asyncio.sleep(0.2)  # a few checks, which it passes
-    assert not ws.closed
+    with pytest.raises(TimeoutError):
+        await ws.receive(timeout=0.2)  # after a few checks, which it passes
     signed_in.clear()
     assert (await ws.receive(timeout=5)).data == 4401
 
@@ -286,7 +325,9 @@ async def test_login_check_that_hangs_does_not_keep_others_open(dsn: str, aiohtt
     for ws in others:
         await receive(ws, 1)
         assert (await ws.receive(timeout=5)).data == 4401
-    assert not hangs.closed
+    await receive(hangs, 1)
+    with pytest.raises(TimeoutError):
+        await hangs.receive(timeout=0.2)
 
 
 async def test_login_check_that_hangs_is_asked_again(
@@ -305,3 +346,75 @@ async def test_login_check_that_hangs_is_asked_again(
     ws = await client.ws_connect("/ws")
     await receive(ws, 1)
     assert (await ws.receive(timeout=5)).data == 4401
+
+
+async def test_login_check_goes_on_after_an_exception_and_a_cancelled_error_of_the_host(
+    client: TestClient, listen: Callable
+) -> None:
+    """Stock aiopg raises CancelledError where the server has cancelled a statement."""
+    sockets = [await listen() for _ in range(3)]
+    raised: list[BaseException] = [asyncio.CancelledError(), ValueError()]
+
+    async def allowed(_: web.Request) -> bool:
+        if raised:
+            raise raised.pop()
+        return False
+
+    await client.app[HUB]._check(iter(list(client.app[SOCKETS])), allowed)
+    await create(client)
+    heard = [(await ws.receive(timeout=5)).data for ws in sockets]
+    assert len([data for data in heard if data == 4401]) == 1
+    assert len([data for data in heard if data != 4401]) == 2
+
+
+async def test_login_check_leaves_the_request_of_the_open_socket_alone(dsn: str, aiohttp_client: Callable) -> None:
+    """Middlewares of the host are still at work on it."""
+    host, asked, go_on = web.Application(), asyncio.Event(), asyncio.Event()
+    handshakes: list[web.Request] = []
+
+    @web.middleware
+    async def slow(request: web.Request, handler: Any) -> web.StreamResponse:
+        if handshakes:
+            asked.set()
+            await go_on.wait()
+        handshakes.append(request)
+        return await handler(request)
+
+    host.middlewares.append(slow)
+    inventory = create_app(dsn=dsn, authenticate=allow, authenticate_every=0.05)
+    host.add_subapp("/inventario/", inventory)
+    client = await aiohttp_client(host)
+    ws = await client.ws_connect("/inventario/ws")
+    await receive(ws, 1)
+    async with asyncio.timeout(5):
+        await asked.wait()
+    assert handshakes[0].app is inventory
+    go_on.set()
+
+
+async def test_position_is_not_lost_while_a_commit_hides_the_end_of_the_log(
+    client: TestClient, connect: Callable
+) -> None:
+    """Nobody knows yet whether it lies beyond the end."""
+    hiding = connect()
+    hiding.autocommit = False
+    with hiding.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(2024013002)")
+        with pytest.raises(Unavailable):
+            await client.app[LOG].check(7, None)
+    hiding.rollback()
+    with pytest.raises(Lost):
+        await client.app[LOG].check(7, None)
+
+
+async def test_watch_begins_when_it_is_called(client: TestClient) -> None:
+    events = watch(client.app)
+    await create(client)
+    await settled(client, 1)
+    async with asyncio.timeout(5):
+        assert (await anext(events)).id == 1
+
+
+def test_pause_between_login_checks_is_positive() -> None:
+    with pytest.raises(ValueError, match="authenticate_every"):
+        create_app(dsn="", authenticate=allow, authenticate_every=0)

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,7 @@ needs_nginx = pytest.mark.skipif(
 README = (ROOT / "README.md").read_text()
 
 
-def test_session_of_the_readme_is_what_happens(service: Callable, tmp_path: Path) -> None:  # noqa: F811
+def test_session_of_the_readme_is_what_happens(service: Callable, psql: Callable, tmp_path: Path) -> None:  # noqa: F811
     one = service("--demo")
     listener = blocks(README, "python")[0].text.replace("http://localhost:3000", one.url)
     (heard,) = blocks(README, "json")
@@ -40,6 +41,9 @@ def test_session_of_the_readme_is_what_happens(service: Callable, tmp_path: Path
         out = [listening.stdout.readline()]
         for command, expected in commands(session):
             command = command.replace("http://localhost:3000", one.url).replace("@", f"@{tmp_path}/")
+            if "/api/salud" in command:  # which tells how far the feed has come
+                while [(one.get("/api/salud")["data"]["last_event_id"],)] != psql("SELECT max(id) FROM eventos"):
+                    time.sleep(0.01)
             assert timeless(curl(command).replace("\r\n", "\n").strip() + "\n") == timeless(expected)
         out.append(listening.stdout.readline())
         assert timeless("".join(out)) == timeless(heard.text)

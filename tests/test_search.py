@@ -6,6 +6,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 from aiohttp.test_utils import TestClient
+from playwright.async_api import expect
 from psycopg2.extensions import make_dsn
 
 from inventory_ws import create_app
@@ -79,6 +80,7 @@ async def test_page_and_http_find_the_same(visit: Visit, client: TestClient) -> 
     await filled(client)
     page = await visit()
     await connected(page)
+    await expect(page.locator("#productCount")).to_have_text(str(len(NAMES)))
     shown = {}
     for q in FOUND:
         await page.locator("#search").fill(q)

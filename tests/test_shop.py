@@ -1,6 +1,5 @@
 """The page as a shop uses it all day: the table, stock in place, files, one product's history, and the keyboard."""
 
-import asyncio
 import csv
 import io
 import re
@@ -13,7 +12,7 @@ from playwright.async_api import Page, Route, expect
 
 from inventory_ws import create_app
 
-from .conftest import create
+from .conftest import create, settled, waits
 from .test_page import Visit, browser, card, connected, visit  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -101,9 +100,9 @@ async def test_rows_stay_in_place_under_the_pointer(visit: Visit, client: TestCl
     await expect(page.locator("#productCount")).to_have_text("4")
     assert await names(page) == before
     await page.locator("#search").hover()
+    await expect(page.locator(".product-row .name").first).to_have_text("E")
+    await expect(page.locator(".product-row .name").last).to_have_text("A")
     await expect(page.locator(".product-row")).to_have_count(4)
-    assert (await names(page))[0] == "E"
-    assert (await names(page))[-1] == "A"
 
 
 async def test_changed_cells_flash(visit: Visit, client: TestClient) -> None:  # noqa: F811
@@ -162,6 +161,7 @@ async def test_stock_is_moved_and_counted_in_its_cell(visit: Visit, client: Test
     await page.keyboard.press("Escape")
     await expect(cell).to_have_text("37")
     await expect(cell).to_be_focused()
+    await settled(client, 4)
     events = (await (await client.get("/api/eventos?producto=1")).json())["data"]
     assert [event["data"]["stock"] for event in events] == [30, 18, 58, 37]
 
@@ -170,6 +170,7 @@ async def test_price_is_changed_in_its_cell_and_a_conflict_is_shown_there(
     visit: Visit,  # noqa: F811
     client: TestClient,
     connect: Callable,
+    psql: Callable,
 ) -> None:
     await create(client, nombre="Teclado", precio=10, stock=5)
     page = await table(visit)
@@ -196,7 +197,7 @@ async def test_price_is_changed_in_its_cell_and_a_conflict_is_shown_there(
         cursor.execute("UPDATE productos SET stock = stock - 3")
     async with page.expect_request("**/stock"):
         await page.keyboard.press("Enter")
-    await asyncio.sleep(0.2)
+    await waits(psql, "Lock")
     other.commit()
     await expect(stock.locator(".note")).to_contain_text("quedan 2")
     await page.keyboard.press("Escape")
@@ -234,6 +235,7 @@ async def test_undo_is_a_new_change(visit: Visit, client: TestClient) -> None:  
     await page.locator(".toast").filter(has_text="eliminado").get_by_role("button", name="Deshacer").click()
     await expect(page.locator("#toasts")).to_contain_text("con otro número: #2 (era #1)")
     await expect(card(page, "Teclado")).to_contain_text("Mecánico")
+    await settled(client, 7)
     events = (await (await client.get("/api/eventos")).json())["data"]
     assert [event["type"].removeprefix("PRODUCT_") for event in events] == [
         "CREATED",
@@ -247,10 +249,11 @@ async def test_deletion_by_another_user_is_restored_from_the_notice(visit: Visit
     await create(client, nombre="Teclado", stock=5)
     page = await visit()
     await connected(page)
-    await expect(card(page, "Teclado")).to_be_visible()
+    await page.get_by_role("button", name="Seguir Teclado").click()
     await client.delete("/api/productos/1")
     await page.locator(".toast").get_by_role("button", name="Restaurar").click()
     await expect(card(page, "#2")).to_contain_text("5 unidades")
+    await expect(card(page, "#2").locator("[data-action=follow]")).to_have_attribute("aria-pressed", "true")
 
 
 # ---- filters
@@ -472,13 +475,34 @@ async def test_history_of_a_product_shows_and_restores_values(visit: Visit, clie
     assert (await product(client, 2))["precio"] == 10
     await client.delete("/api/productos/2")
     await expect(entries.nth(0)).to_contain_text("Eliminado")
-    await expect(page.get_by_role("button", name="Restaurar este valor")).to_have_count(0)
+    await expect(page.locator("#productEvents button")).to_have_count(0)
+
+
+async def test_movement_is_undone_without_those_after_it(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=20)
+    for delta, reason in ((-5, "rotura"), (-1, "venta"), (-1, "venta"), (4, "entrega")):
+        await client.post("/api/productos/1/stock", json={"delta": delta, "motivo": reason})
+    page = await visit()
+    await page.get_by_role("button", name="Historia de Teclado").click()
+    entries = page.locator("#productEvents > li")
+    await expect(entries.nth(3).locator("li")).to_contain_text("-5 · rotura · Stock: 20 → 15")
+    await entries.nth(3).get_by_role("button", name="Deshacer este movimiento (+5)").click()
+    await expect(page.locator("#productNow")).to_contain_text("stock 22")
+    await expect(entries.nth(0)).to_contain_text("+5 · deshace el movimiento 2 · Stock: 17 → 22")
+    await expect(entries.nth(4).get_by_role("button")).to_have_count(0)  # not a second time
+    assert (await product(client))["stock"] == 22
+    await client.post("/api/productos/1/stock", json={"delta": -20})
+    await expect(entries).to_have_count(7)
+    await page.get_by_role("button", name="Deshacer este movimiento (-4)").click()
+    await expect(page.locator("#productError")).to_contain_text("no alcanza, quedan 2")
+    assert (await product(client))["stock"] == 2
 
 
 async def test_long_history_is_paged(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
     await create(client, nombre="Teclado", stock=0)
     for _ in range(150):
         psql("UPDATE productos SET stock = stock + 1")
+    await settled(client, 151)
     page = await visit()
     await page.get_by_role("button", name="Historia de Teclado").click()
     await expect(page.locator("#productEvents > li")).to_have_count(100)
@@ -548,6 +572,7 @@ async def test_page_is_usable_by_keyboard(visit: Visit, client: TestClient) -> N
     await page.keyboard.press("n")
     await page.keyboard.type("n/t?")  # in a field they are letters
     await expect(page.locator("#nombre")).to_have_value("n/t?")
+    await page.locator("#nombre").fill("")
     await page.locator("#help").click()
     await page.get_by_label("Usar los atajos de una letra").uncheck()
     await page.keyboard.press("Escape")
@@ -557,10 +582,38 @@ async def test_page_is_usable_by_keyboard(visit: Visit, client: TestClient) -> N
     await expect(page.locator("#nombre")).not_to_be_focused()
 
 
-async def test_printed_list_has_no_buttons(visit: Visit, client: TestClient) -> None:  # noqa: F811
-    await create(client, nombre="Teclado")
+CUT = (
+    "[...document.querySelectorAll('.product-row .figure, #paper td')].filter((cell) => cell.checkVisibility()"
+    " && cell.scrollWidth > cell.clientWidth).map((cell) => cell.textContent)"
+)
+
+
+async def test_paper_has_all_rows_that_match(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
+    psql("SELECT setval('productos_id_seq', 1234567)")
+    psql("INSERT INTO productos (nombre, precio) SELECT 'Cable ' || n, n FROM generate_series(1, 200) AS n")
+    await create(client, nombre="Caro", descripcion="Vale mucho", precio=9999999999.99, stock=2147483647)
     page = await table(visit)
-    await expect(row(page, 1)).to_be_visible()
+    await expect(page.locator("#productCount")).to_have_text("201")
+    await expect(row(page, 1234768)).to_be_visible()
+    assert await page.evaluate(CUT) == []
     await page.emulate_media(media="print")
-    await expect(page.locator("button:visible:not([data-sort])")).to_have_count(0)
-    await expect(row(page, 1)).to_contain_text("Teclado")
+    lines = page.locator("#paper tbody tr")
+    await expect(lines).to_have_count(201)
+    await expect(page.locator("body > :visible")).to_have_count(1)
+    await expect(page.locator("button:visible")).to_have_count(0)
+    await expect(lines.first).to_have_text("1234768CaroVale mucho$9.999.999.999,992.147.483.647")
+    assert await page.evaluate(CUT) == []
+    await page.emulate_media(media="screen")
+    await page.locator("#search").fill("cable 19")
+    await expect(row(page, 1234768)).to_have_count(0)
+    await page.evaluate(
+        "addEventListener('beforeprint', () => setTimeout(() => { window.printed = paperAbout.textContent; }))"
+    )
+    await page.pdf()
+    await page.emulate_media(media="print")
+    await expect(lines).to_have_count(12)
+    about = page.locator("#paperAbout")
+    await expect(about).to_contain_text(
+        re.compile(r"^\d+ de \w+ de 20\d\d a las .* · «cable 19» · 12 productos · \$0,00$")
+    )
+    assert await page.evaluate("printed") == await about.text_content()

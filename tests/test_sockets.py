@@ -1,9 +1,10 @@
 import asyncio
+import gc
 import socket
 from collections.abc import Callable, Iterator
 
 import pytest
-from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
@@ -135,7 +136,6 @@ def stalled(client: TestClient) -> Iterator[socket.socket]:
 async def test_client_that_does_not_read_is_cut_off_and_others_receive_everything(
     client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.live.stream.STALL_TIMEOUT", 1.0)
     ws = await listen()
     await joined(client, 2)
     reading = asyncio.create_task(receive(ws, 1000))
@@ -146,6 +146,7 @@ async def test_client_that_does_not_read_is_cut_off_and_others_receive_everythin
         MAX_BUFFER + BATCH_BYTES + 10_000
     )  # a slice, which ends with an event, is written where there is room for a byte
     assert all(one.transport.get_write_buffer_size() < most for one in client.app[SOCKETS])
+    monkeypatch.setattr("inventory_ws.live.stream.STALL_TIMEOUT", 0.5)  # the while is over
     async with asyncio.timeout(5):
         while len(client.app[SOCKETS]) > 1:
             await asyncio.sleep(0.01)
@@ -231,3 +232,35 @@ async def test_cancelled_send_of_aiohttp_affects_no_other_socket(
     for _ in range(3):
         await create(client)
     assert [event["id"] for event in await receive(ws, 3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("closes", [True, False])
+async def test_closed_socket_is_freed_without_the_garbage_collector(
+    client: TestClient, closes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full collection over thousands of open sockets stops the service for a third of a second."""
+    # These timers refer to the socket.
+    monkeypatch.setattr("inventory_ws.web.websocket.HEARTBEAT", 1.0)
+    monkeypatch.setattr("inventory_ws.live.hub.CLOSE_TIMEOUT", 0.1)
+
+    def kept() -> list[str]:
+        kinds = (web.WebSocketResponse, web.RequestHandler, web.Request)
+        return [type(one).__name__ for one in gc.get_objects() if isinstance(one, kinds)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = kept()
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        writer.write(HANDSHAKE)
+        await reader.readuntil(b'"}')
+        assert len(kept()) == len(before) + 3
+        if closes:
+            writer.write(b"\x88\x80mask")
+            await reader.read()
+        writer.close()
+        async with asyncio.timeout(20):
+            while len(kept()) > len(before):
+                await asyncio.sleep(0.2)
+    finally:
+        gc.enable()

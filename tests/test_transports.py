@@ -11,7 +11,7 @@ import trustme
 from aiohttp import WSMsgType, web
 
 from inventory_ws import create_app
-from inventory_ws.live.hub import SOCKETS
+from inventory_ws.live.hub import HUB, SOCKETS
 
 from .conftest import PRODUCT, receive
 from .test_sockets import MANY
@@ -97,3 +97,21 @@ async def test_vanished_client_is_removed(
     async with asyncio.timeout(5):
         while app[SOCKETS]:
             await asyncio.sleep(0.01)
+
+
+async def test_connection_that_is_closed_twice_keeps_no_event_from_others(
+    session: aiohttp.ClientSession, app: web.Application
+) -> None:
+    """After a second close(), asyncio's TLS transport raises AttributeError."""
+    closed = await session.ws_connect("/ws", autoclose=False)
+    await receive(closed, 1)
+    (stream,) = app[SOCKETS]
+    other = await session.ws_connect("/ws")
+    await receive(other, 1)
+    closed._response.connection.transport.pause_reading()  # so that it stays in the set
+    app[HUB].disconnect(stream, 1012)
+    app[HUB].disconnect(stream, 1012)
+    stream.transport.close()
+    async with session.post("/api/productos", json=PRODUCT) as resp:
+        assert resp.status == 201, await resp.text()
+    assert (await receive(other, 1))[0]["id"] == 1

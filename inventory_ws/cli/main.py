@@ -1,7 +1,6 @@
 """The program: from the flags to `web.run_app`, and the exit status."""
 
 import argparse
-import asyncio
 import gc
 import io
 import logging
@@ -26,16 +25,13 @@ from .logs import AccessLog, ClientErrorFilter
 
 ACCEPT_BATCH = 2  # connections accepted per loop iteration, so that a reconnecting crowd does not block other clients
 KEEPALIVE = 20.0  # seconds for an idle connection, and for the headers of a request
-GC_INTERVAL = (
-    60.0  # seconds between full collections; automatic ones are rare (_serve), but closed connections leave cycles
-)
 RESERVED_FILES = 256  # open files that are not client sockets
 
 log = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the service until SIGTERM or Ctrl+C. Returns the exit status: 2 for errors that the user can correct."""
+    """Run the service until SIGTERM or Ctrl+C. Return the exit status: 2 for errors that the user can correct."""
     args = parser().parse_args(argv)
     if args.command == "schema":
         print(sql_file("schema.sql"), end="")
@@ -121,14 +117,10 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
 
 
 def _tune_gc() -> None:
-    gc.freeze()  # the objects of the start-up stay; a full collection over thousands of sockets would pause the service
-    gc.set_threshold(10_000, 100, 100)
-    asyncio.get_running_loop().call_later(GC_INTERVAL, _collect)
-
-
-def _collect() -> None:
-    gc.collect()
-    asyncio.get_running_loop().call_later(GC_INTERVAL, _collect)
+    gc.freeze()  # the objects of the start-up stay
+    # A full collection walks all open sockets, 0.3 s for 10,000, so it must be rare. Little is left to it: see _release() in
+    # web/websocket.py.
+    gc.set_threshold(10_000)
 
 
 async def _demo(app: web.Application) -> AsyncIterator[None]:

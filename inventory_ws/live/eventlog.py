@@ -67,7 +67,7 @@ async def list_next_events(
             id, tipo, producto_id, mensaje::text
         FROM eventos WHERE id > %(after)s AND id <= %(head)s ORDER BY id LIMIT %(limit)s
         """
-    rows = await conn.fetch(sql, {"after": after, "head": head or 2**63 - 1, "limit": limit})
+    rows = await conn.fetch(sql, {"after": after, "head": 2**63 - 1 if head is None else head, "limit": limit})
     epoch, floor = rows[0][:2] if rows else ("", 0)
     return epoch, floor, [LogEntry(*row[2:]) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Reads the log in order and publishes each event to all sockets."""
+"""The feed: it reads the log in order and publishes each event."""
 
 import asyncio
 import logging
@@ -115,16 +115,21 @@ class Feed:
         """Publish what is new. Return False if a commit in progress hides the end of the log."""
         own_change, self._own_change = self._own_change, False
         self._log.bell.clear()
-        # A change that woke the feed usually has the next id, and is read without a lock. If not, or after a timeout,
-        # PostgreSQL has to tell the end of the log, for which it briefly blocks writers.
-        complete = (woken and await self._read_consecutive(conn)) or await self._read_to_end(conn)
-        if own_change:
-            await conn.fetch(f"SELECT pg_notify('{CHANNEL}', '')")
+        try:
+            # A change that woke the feed usually has the next id, and is read without a lock. If not, or after a timeout,
+            # PostgreSQL has to tell the end of the log, for which it briefly blocks writers.
+            complete = (woken and await self._read_consecutive(conn)) or await self._read_to_end(conn)
+            if own_change:
+                await conn.fetch(f"SELECT pg_notify('{CHANNEL}', '')")
+        except BaseException:
+            self._own_change |= own_change  # the other instances are notified by the next read
+            raise
         return complete
 
     async def _read_to_end(self, conn: Connection) -> bool:
         """Publish all events up to the end of the log. Return False if a commit in progress hides the end."""
-        limit, epoch, self._log.floor = await eventlog.get_bounds(conn)
+        limit, epoch, floor = await eventlog.get_bounds(conn)
+        self._log.floor = floor
         if limit is None:
             return False
         if epoch != self._log.epoch:
@@ -164,14 +169,14 @@ class Feed:
         if rows and epoch != log.epoch:
             return None, False
         log.floor = max(floor, log.floor)
-        if log.head > log.floor and not log.repeats_head(rows):
+        if log.head > log.floor and not log.begins_with_head(rows):
             return None, False
         return [row for row in rows if row.id > log.head], len(rows) > READ_BATCH
 
     async def _adopt(self, epoch: str, limit: int, former: dict[str, int]) -> None:
         """Adopt the epoch of the database. The feed continues from the head if that position is valid in the new epoch, and
         restarts at `limit` if not."""
-        if self._log.continues(epoch, former):
+        if self._log.adopt(epoch, former):
             await self._audience.renew()
         else:
             self._log.restart(limit)

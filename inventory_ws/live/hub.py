@@ -49,7 +49,7 @@ class Hub:
         self.closing = False
         self.handshakes = asyncio.Semaphore(HANDSHAKES)
         self._work: list[Callable[[], Coroutine[Any, Any, None]]] = [self.feed.run]
-        self._leaving: set[Stream] = set()
+        self._leaving: dict[Stream, asyncio.TimerHandle] = {}
 
     def add_work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` in a task of its own from the start to the end. It must not raise."""
@@ -71,9 +71,11 @@ class Hub:
     async def __aexit__(self, *_: object) -> None:
         self.close()
         self._owner.cancel()
-        await asyncio.wait([self._owner])
-        for stream in [*self.sockets, *self._leaving]:
-            _abort(stream)
+        try:
+            await asyncio.wait([self._owner])
+        finally:
+            for stream in list(self._leaving):
+                self._abort(stream)
 
     async def _own(self) -> None:
         # A task of its own, because a TaskGroup has to be entered and left in one task; aiohttp may start and end in two.
@@ -82,22 +84,23 @@ class Hub:
                 for work in self._work:
                     self._tasks.create_task(work())
         except Exception:
-            logger.exception("a task has failed, so that no change is sent any more")
+            logger.exception("a task has failed: no change is sent any more, and no socket stays open")
+            self.close()
 
     def close(self) -> None:
         """Refuse further sockets, and close all with 1001, which tells clients to reconnect."""
         self.closing = True
         for stream in list(self.sockets):
-            self.end(stream, WSCloseCode.GOING_AWAY)
+            self.disconnect(stream, WSCloseCode.GOING_AWAY)
 
     async def change(
         self, change: Callable[Concatenate[Database, Given], Awaitable[Made]], *args: Given.args, **kwargs: Given.kwargs
     ) -> Made:
-        """Run a change of the database, and wake the feed unless it was refused (None). A change that raises or is cancelled
-        may have been committed: it wakes the feed too."""
+        """Run a change of the database, and wake the feed unless the change was refused (None, or an exception). A change
+        that is cancelled or gets no answer in time may have been committed: it wakes the feed too."""
         try:
             made = await change(self._db, *args, **kwargs)
-        except BaseException:
+        except (Unavailable, asyncio.CancelledError):
             self.feed.ring()
             raise
         if made is not None:
@@ -108,7 +111,7 @@ class Hub:
         """Add an open socket, which is sent all events above its cursor from now on."""
         self.sockets.add(stream)
         if self.closing or len(self.sockets) > self.max_sockets:  # since the handshake began
-            self.end(stream, WSCloseCode.GOING_AWAY)
+            self.disconnect(stream, WSCloseCode.GOING_AWAY)
         elif stream.cursor < self.log.head:
             self._replay(stream)
 
@@ -118,26 +121,35 @@ class Hub:
         # aiohttp closes the connection when the write buffer is empty, which never happens if the peer has vanished.
         self._abort_later(stream)
 
-    def end(self, stream: Stream, code: int) -> None:
+    def disconnect(self, stream: Stream, code: int) -> None:
         """Send a close frame and close the connection; abort it if the client does not react in time."""
-        stream.send(close_frame(code))
-        stream.transport.close()  # waits for the buffer, which a peer that does not read never drains
+        if not stream.transport.is_closing():  # asyncio's TLS transport breaks at a second close()
+            stream.send(close_frame(code))
+            stream.transport.close()  # waits for the buffer, which a peer that does not read never drains
         self._abort_later(stream)
 
     def _abort_later(self, stream: Stream) -> None:
         if stream not in self._leaving:
-            self._leaving.add(stream)
-            asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abort_now, stream)
+            self._leaving[stream] = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abort, stream)
 
-    def _abort_now(self, stream: Stream) -> None:
-        self._leaving.discard(stream)
-        _abort(stream)
+    def _abort(self, stream: Stream) -> None:
+        """Abort a connection whose peer has not read everything."""
+        self._leaving.pop(stream).cancel()
+        with suppress(AttributeError):  # TLS, closed a second time by aiohttp: it has no buffer any more
+            if stream.transport.get_write_buffer_size():  # else it may be closed already, and then must not be aborted
+                stream.transport.abort()
 
     async def publish(self, batch: EventBatch) -> None:
         """Send the events to every open socket, without waiting for any of them."""
         for number, stream in enumerate(list(self.sockets), 1):
-            if not stream.publish(batch):
-                self._replay(stream)
+            try:
+                live = stream.publish(batch)
+            except Exception:  # of one transport: the others are sent the events all the same
+                stream.transport.abort()
+                logger.exception("an event could not be sent")
+            else:
+                if not live:
+                    self._replay(stream)
             if number % FANOUT_BATCH == 0:
                 await asyncio.sleep(0)
 
@@ -150,7 +162,7 @@ class Hub:
     def reset(self) -> None:
         """Close every socket with 1012: its client loads the list and connects again."""
         for stream in list(self.sockets):
-            self.end(stream, LOG_BEGAN_ANEW)
+            self.disconnect(stream, LOG_BEGAN_ANEW)
 
     def _replay(self, stream: Stream) -> None:
         stream.behind = True  # now, and not when the task starts: events may be published before
@@ -160,7 +172,7 @@ class Hub:
         try:
             await stream.replay()
         except Lost:
-            self.end(stream, LOG_BEGAN_ANEW)
+            self.disconnect(stream, LOG_BEGAN_ANEW)
         except Exception:
             stream.transport.abort()  # the client reconnects and resumes from its own position
             logger.exception("a replay failed")
@@ -179,19 +191,15 @@ class Hub:
             try:
                 async with asyncio.timeout(CHECK_TIMEOUT):
                     still_allowed = await allowed(stream.request)
-            except Exception:
-                logger.exception("authenticate raised an exception; the socket stays open")
+            except (Exception, asyncio.CancelledError) as exc:
+                if (task := asyncio.current_task()) and task.cancelling():
+                    raise
+                # A driver may raise CancelledError for a statement that the server has cancelled.
+                logger.error("authenticate raised an exception; the socket stays open", exc_info=exc)
             else:
                 if not still_allowed:
-                    self.end(stream, UNAUTHORIZED)
+                    self.disconnect(stream, UNAUTHORIZED)
             await asyncio.sleep(0)
-
-
-def _abort(stream: Stream) -> None:
-    """Abort a connection whose peer has not read everything."""
-    with suppress(AttributeError):  # asyncio's TLS transport has no buffer any more after a second close()
-        if stream.transport.get_write_buffer_size():  # else it may be closed already, and then must not be aborted
-            stream.transport.abort()
 
 
 HUB = web.AppKey("HUB", Hub)

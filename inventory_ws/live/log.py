@@ -60,7 +60,7 @@ class Log:
             self._recent.append(event)
         self._move(events[-1].id)
 
-    def continues(self, epoch: str, former: dict[str, int]) -> bool:
+    def adopt(self, epoch: str, former: dict[str, int]) -> bool:
         """Adopt another epoch. Return whether the head is a valid position in it."""
         valid = self.head <= former.get(self.epoch, -1)
         self.epoch, self._former = epoch, former
@@ -78,8 +78,9 @@ class Log:
         self.moved.set()
         self.moved = asyncio.Event()
 
-    def repeats_head(self, rows: list[eventlog.LogEntry]) -> bool:
-        """Return whether the rows begin with the head, in the words in which it was published."""
+    def begins_with_head(self, rows: list[eventlog.LogEntry]) -> bool:
+        """Return whether the rows begin with the head, in the words in which it was published. After a start or a reset, which
+        publish nothing, the first row becomes these words."""
         if not rows or rows[0].id != self.head:
             return False
         event = FramedEvent(rows[0])
@@ -105,7 +106,9 @@ class Log:
             # Another instance may be ahead of this one, so the database decides.
             found = await eventlog.get_bounds(self._db)
             if found.epoch == self.epoch:
-                return (found.limit or 0) if asked == self.epoch else -1
+                if found.limit is None:
+                    raise Unavailable("a commit in progress hides the end of the log")
+                return found.limit if asked == self.epoch else -1
             await self._renewed()
 
     async def _renewed(self) -> None:

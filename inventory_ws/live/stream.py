@@ -88,7 +88,7 @@ class Stream:
 
     def publish(self, batch: EventBatch) -> bool:
         """Send the events if the stream is live. Return False if it is live no more: then it needs a replay."""
-        if self.behind:
+        if self.behind or self.transport.is_closing():
             return True
         if self.cursor < batch.after or self.transport.get_write_buffer_size() > MAX_BUFFER:
             return False
@@ -110,7 +110,8 @@ class Stream:
                 continue
             async with self._log.replaying:
                 # Read from memory after the wait for the lock: events may have been published meanwhile.
-                past = past or self._log.recent(self.cursor, REPLAY_BATCH)
+                if past is None:
+                    past = self._log.recent(self.cursor, REPLAY_BATCH)
                 if past and self._write(past.events):
                     self.cursor = past.position
                 await asyncio.sleep(0)

@@ -40,7 +40,10 @@ def watch(app: web.Application, *, last_event_id: int | None = None, epoch: str 
     `app` is what `create_app` returned. Raise Lost if the log does not hold the events after the position: they were
     pruned, the table was truncated, or the database was replaced. Start again from `snapshot()` then.
     """
-    return _events(log_of(app), last_event_id, epoch)
+    log = log_of(app)
+    if last_event_id is None and log.live.is_set():  # from now on, and not from the first step of the iteration
+        last_event_id, epoch = log.head, log.epoch
+    return _events(log, last_event_id, epoch)
 
 
 def log_of(app: web.Application) -> Log:
@@ -61,7 +64,8 @@ async def _events(log: Log, position: int | None, epoch: str | None) -> AsyncIte
             if position >= log.head:
                 await moved.wait()
                 continue
-            events, position = log.recent(position, WATCH_BATCH) or await log.past(position, WATCH_BATCH)
+            past = log.recent(position, WATCH_BATCH)
+            events, position = past if past is not None else await log.past(position, WATCH_BATCH)
         except Unavailable:
             await asyncio.sleep(RETRY_PAUSE)
         else:

@@ -1,1 +1,5 @@
-"""PostgreSQL through aiopg."""
+"""PostgreSQL through aiopg. Imports nothing of the package; knows neither products nor sockets.
+
+Read in this order: errors; aiopg_fixes, the driver without its faults; connection, which prepares statements; dsn; database, the
+pool; schema, which the service applies at its start.
+"""

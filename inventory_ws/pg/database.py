@@ -1,4 +1,4 @@
-"""PostgreSQL through aiopg: a pool that runs statements, and a connection that listens."""
+"""The pool of connections."""
 
 import asyncio
 import logging
@@ -25,8 +25,7 @@ class Database:
     """PostgreSQL behind a pool of connections."""
 
     def __init__(self, dsn: str, size: int = POOL_SIZE) -> None:
-        """`dsn`: a connection string of libpq, a URL or `key=value` words. `size`: how many connections. Raises ValueError if one
-        of them is invalid."""
+        """Take a connection string of libpq, a URL or `key=value` words, and the number of connections. Raise ValueError."""
         if index(size) < 1:
             raise ValueError(f"pool_size={size}: at least one connection is needed")
         self._hosts = split_hosts(dsn)
@@ -83,14 +82,10 @@ class Database:
                 return idle
         return await self._connect()
 
-    def _release(self, conn: Connection) -> None:
-        if not conn.closed:
-            self._idle.append(conn)
-
     async def fetch(
         self, sql: str, params: Params | None = None, *, attempts: int = 1, seconds: float | None = None
     ) -> list[Row]:
-        """Run one statement and return its rows. Only a SELECT may have two attempts. Raises Unavailable or Rejected."""
+        """Run one statement and return its rows. Only a SELECT may have two attempts. Raise Unavailable or Rejected."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (seconds or STATEMENT_TIMEOUT)
         while True:
@@ -110,11 +105,12 @@ class Database:
             try:
                 return await conn.run(sql, params, seconds)
             finally:
-                self._release(conn)
+                if not conn.closed:
+                    self._idle.append(conn)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """Open a connection beside the pool, for a script or for `LISTEN`. Raises Unavailable, also from the block."""
+        """Open a connection beside the pool, for a script or for `LISTEN`. Raise Unavailable, also from the block."""
         with translated():
             async with asyncio.timeout(STATEMENT_TIMEOUT):
                 conn = await self._connect()
@@ -125,7 +121,7 @@ class Database:
 
     @asynccontextmanager
     async def listen(self, channel: str) -> AsyncIterator[Connection]:
-        """Open a connection that listens to a channel. Raises Unavailable."""
+        """Open a connection that listens to a channel. Raise Unavailable."""
         async with self.connection() as conn:
             async with asyncio.timeout(STATEMENT_TIMEOUT):
                 await conn.execute(f"LISTEN {channel}")

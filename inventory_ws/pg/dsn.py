@@ -17,7 +17,7 @@ SERVER_SETTINGS = {
 
 
 def split_hosts(dsn: str) -> list[str]:
-    """Split a DSN with several hosts into one for each host, and add the settings of the service. Raises ValueError."""
+    """Split a DSN with several hosts into one for each host, and add the settings of the service. Raise ValueError."""
     try:
         words = parse_dsn(dsn)
     except ProgrammingError as exc:
@@ -30,6 +30,8 @@ def split_hosts(dsn: str) -> list[str]:
     whole = {"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words}
     lists = {name: words[name].split(",") for name in ("host", "hostaddr", "port") if name in words}
     number = max(map(len, lists.values()), default=1)
+    if any(len(values) not in (1, number) for values in lists.values()):
+        raise ValueError("--database-url (DATABASE_URL, dsn): el número de servidores y el de puertos no coinciden")
     # One port is for all hosts.
     lists = {name: values * number if len(values) == 1 else values for name, values in lists.items()}
     return [make_dsn(**whole | {name: values[at] for name, values in lists.items()}) for at in range(number)]

@@ -40,7 +40,7 @@ class Rejected(Exception):
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Replace the errors of psycopg2 by Unavailable and Rejected. An error in the SQL itself passes unchanged."""
+    """Raise Unavailable or Rejected for errors of psycopg2. An error in the SQL itself passes unchanged."""
     try:
         yield
     except (psycopg2.Error, TimeoutError) as exc:

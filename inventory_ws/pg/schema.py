@@ -37,8 +37,8 @@ def migrated_database(pruning: bool) -> Callable[[web.Application], AsyncIterato
 async def apply_schema(db: Database) -> None:
     """Run sql/schema.sql, which changes only what is missing or old.
 
-    Raise Unavailable, PermissionError if the role lacks a right, or ValueError if the schema does not fit the database, for
-    example because a table of the same name is another one.
+    Raise Unavailable, PermissionError if the role lacks a right, or ValueError if the schema does not fit the database: a table
+    of the same name may be another one.
     """
     try:
         async with db.connection() as conn:

@@ -12,12 +12,14 @@ IMPORT_TIMEOUT = 60.0  # seconds for a whole file
 
 
 class Imported(NamedTuple):
-    """The result of an import. `json`: `{"creados":2,"actualizados":1}`. `missing`: the numbers of the rows in the file whose
-    product does not exist; if there are any, nothing was written."""
+    """The result of an import. `json`: `{"creados":2,"actualizados":1}`."""
 
     json: str
-    missing: Sequence[int] = ()
     replayed: bool = False
+
+
+class MissingProducts(Exception):
+    """Nothing was imported, as some products do not exist. The argument is the list of their rows' numbers in the file."""
 
 
 def _sql(fields: Sequence[str]) -> str:
@@ -54,8 +56,8 @@ def _sql(fields: Sequence[str]) -> str:
 
 
 async def import_products(db: Database, fields: Sequence[str], rows: str, cause: Cause) -> Imported:
-    """Create and change products by the rows of a file (`csvfile.Table`), in one statement: all rows or none. Raise KeyReused,
-    Rejected or Unavailable."""
+    """Create and change products by the rows of a file (`csvfile.Table`), in one statement: all rows or none. Raise
+    MissingProducts, KeyReused, Rejected or Unavailable."""
     params = {"rows": rows, "cause": cause._replace(fingerprint="").text(), "fingerprint": cause.fingerprint or None}
     if first := await _find_first(db, cause):
         return first
@@ -65,9 +67,11 @@ async def import_products(db: Database, fields: Sequence[str], rows: str, cause:
         if first := await _find_first(db, cause):
             return first
         raise
+    if missing:
+        raise MissingProducts(missing)
     # A concurrent request with the same key may have left nothing to change.
     first = None if changed else await _find_first(db, cause)
-    return first or Imported(json, missing)
+    return first or Imported(json)
 
 
 async def _find_first(db: Database, cause: Cause) -> Imported | None:

@@ -12,7 +12,7 @@ from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
 from ..products import csvfile, importing, listing, repository
 from ..products.exact_json import encode
-from ..products.importing import Imported
+from ..products.importing import Imported, MissingProducts
 from ..products.listing import LIST_CACHE, ListQuery, Products
 from ..products.models import NewProduct, ProductChange, StockMove
 from ..products.repository import Product
@@ -39,7 +39,7 @@ async def list_products(request: web.Request) -> web.Response:
     position, epoch = log.head, log.epoch
     products = await listing.list_products(request.app[DATABASE], query, known, request.app[LIST_CACHE])
     if products.etag in known:
-        return web.Response(status=304, headers={hdrs.ETAG: f'W/"{products.etag}"'})
+        return web.Response(status=304, headers={hdrs.ETAG: f'W/"{products.etag}"', hdrs.VARY: hdrs.ACCEPT})
     response = await _list_response(request, query, products, position, epoch)
     if not wants_csv(request):
         response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
@@ -85,9 +85,12 @@ async def _import(request: web.Request) -> web.Response:
     if table.faults:
         raise Failure(400, NOT_IMPORTED, errors=table.faults)
     cause = await read_cause(request, "importación")
-    done = await request.app[HUB].change(importing.import_products, table.fields, table.rows, cause)
-    if done.missing:
-        raise Failure(400, NOT_IMPORTED, errors=[csvfile.fault(row, "id", "no existe") for row in done.missing])
+    try:
+        done = await request.app[HUB].change(importing.import_products, table.fields, table.rows, cause)
+    except MissingProducts as exc:
+        raise Failure(
+            400, NOT_IMPORTED, errors=[csvfile.fault(row, "id", "no existe") for row in exc.args[0]]
+        ) from None
     return _response(done, "Importación completada")
 
 

@@ -4,6 +4,7 @@ import hmac
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable, Collection, Iterable
+from copy import copy
 from functools import lru_cache, partial
 from ipaddress import ip_address, ip_network
 
@@ -128,7 +129,7 @@ async def still_allowed(authenticate: Authenticate, request: web.Request) -> boo
     """Ask `authenticate` again about the request of an open socket, within the middlewares of the host application.
 
     They are given a copy in which nothing is cached: a session is loaded again, so that a user who has signed out is noticed.
-    Responses with 401 and 403 count as a no, also if they are raised. Raise what else `authenticate` raises.
+    A refusal or a redirect of a middleware is a no. Raise what else fails.
     """
     answers: list[bool | str] = []
 
@@ -138,13 +139,16 @@ async def still_allowed(authenticate: Authenticate, request: web.Request) -> boo
 
     again, handler = request.clone(), _within(request.app, (), ask)
     again.clear()
+    again._match_info = copy(request.match_info)  # it has the current application, also of the open socket's request
     for app in reversed(request.match_info.apps[:-1]):
         handler = _within(app, app.middlewares, handler)
     try:
         response = await handler(again)
-    except (web.HTTPUnauthorized, web.HTTPForbidden):
-        return False
-    return bool(answers[-1]) if answers else response.status not in (401, 403)
+    except web.HTTPException as exc:
+        response = exc
+    if response.status >= 500:
+        raise RuntimeError(f"the host application answered {response.status}")
+    return response.status < 300 and bool(answers and answers[-1])
 
 
 def _within(app: web.Application, middlewares: Iterable[Middleware], handler: Handler) -> Handler:

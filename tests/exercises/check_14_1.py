@@ -1,7 +1,9 @@
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from aiohttp.test_utils import TestClient
 
 from ..conftest import create
@@ -9,7 +11,12 @@ from .conftest import Program, Start, expected, same
 
 
 async def stop(program: Program) -> None:
-    await asyncio.sleep(0.5)  # it has to keep the position after it has processed the event
+    """Ends the program when it waits for events again: it has to keep the position after it has processed one."""
+    asleep = 0
+    while asleep < 10 and program.process.returncode is None:
+        await asyncio.sleep(0.05)
+        with suppress(psutil.NoSuchProcess):
+            asleep = asleep + 1 if psutil.Process(program.process.pid).status() == psutil.STATUS_SLEEPING else 0
     going_on = program.process.returncode is None
     assert going_on, f"Se esperaba que consumidor.py siguiera a la escucha; terminó con {program.process.returncode}"
     program.process.terminate()

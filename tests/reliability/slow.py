@@ -6,8 +6,8 @@ import time
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
 
+from inventory_ws.cli.addresses import UNREAD_TIMEOUT
 from inventory_ws.cli.main import KEEPALIVE
-from inventory_ws.live.stream import STALL_TIMEOUT
 
 from ..tools.service import PATIENCE, Figure, database, insert, inventory, writer
 from . import impatient
@@ -65,7 +65,7 @@ def deaf(port: int) -> socket.socket:
 
 async def check(server: str, size: int = 200, *, hurry: bool = False) -> list[Figure]:
     """Slow headers, slow bodies and answers that nobody reads, all at once"""
-    limit, unread, program = KEEPALIVE, STALL_TIMEOUT, "inventory_ws"
+    limit, unread, program = KEEPALIVE, UNREAD_TIMEOUT, "inventory_ws"
     if hurry:
         limit, unread, program = impatient.LIMIT, impatient.LIMIT, "tests.reliability.impatient"
     with database(server) as dsn, ExitStack() as stack:

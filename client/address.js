@@ -1,0 +1,63 @@
+import { $, importing } from './notices.js';
+
+// Where the person is: what is searched for is in the address, and each open dialog is an entry of the browser's history.
+
+/** What the address says of the list; names of filters and of the view are true. */
+export const readAddress = () => Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+
+let timer;
+
+/** Writes it, in the part of the address that no server sees. */
+export function writeAddress(choices) {
+  clearTimeout(timer);
+  timer = setTimeout(() => { // browsers allow only so many in a minute
+    const text = String(new URLSearchParams(Object.entries(choices).filter(([, value]) => value)));
+    if (text !== location.hash.slice(1)) history.replaceState(history.state, '', text ? `#${text}` : location.pathname + location.search);
+  }, 300);
+}
+
+// ---- «Atrás» closes the dialog
+
+let going = false; // the page itself goes back
+
+const opened = () => [...document.querySelectorAll('dialog[open]')];
+const depth = () => history.state?.depth ?? 0;
+
+function sync() {
+  const dialogs = opened().length;
+  if (going || dialogs === depth()) return;
+  going = dialogs < depth();
+  if (going) history.go(dialogs - depth());
+  else history.pushState({ depth: dialogs }, '');
+}
+
+addEventListener('popstate', () => {
+  if (!going) while (opened().length > depth() && closeTop());
+  going = false;
+  sync();
+});
+
+function closeTop() {
+  const top = opened().at(-1);
+  if (importing.now || !mayClose(top)) return false;
+  top.close();
+  return true;
+}
+
+history.replaceState({ depth: 0 }, '');
+new MutationObserver(sync).observe(document.body, { attributes: true, attributeFilter: ['open'], subtree: true });
+
+// ---- what has been typed is not thrown away without a question
+
+const isTouched = (form) => [...form.elements].some((field) => 'defaultValue' in field && field.value !== (field.initial ?? ''));
+
+/** Whether the dialog may be closed: at once, or because the person says so. */
+function mayClose(dialog) {
+  return dialog.id !== 'editDialog' || $('saveEdit').disabled || !isTouched($('editForm')) || confirm('¿Descartar lo que has escrito?');
+}
+
+for (const button of document.querySelectorAll('[data-close]')) {
+  button.onclick = () => mayClose(button.closest('dialog')) && button.closest('dialog').close();
+}
+$('editDialog').addEventListener('cancel', (event) => { if (!mayClose($('editDialog'))) event.preventDefault(); });
+addEventListener('beforeunload', (event) => isTouched($('createForm')) && event.preventDefault());

@@ -1,0 +1,4 @@
+// Runs before the page is drawn, so that it is drawn once, in the colours that were chosen.
+try {
+  document.documentElement.dataset.theme = localStorage.getItem('inventario-theme') ?? '';
+} catch { /* storage may be forbidden */ }

@@ -1,0 +1,135 @@
+import { ServiceError } from './inventario.js';
+import { $, addOwn, holdNotices, importing, say, toast } from './notices.js';
+import { Queue } from './queue.js';
+import { keep, kept } from './view.js';
+import { FIELDS, plural, short, shown, signed, whole } from './words.js';
+
+// What was changed here and has not been answered: how it is sent, and what is told of it.
+
+const QUIETLY = 2_000; // ms in which nothing is said of a change that waits
+const until = new Intl.DateTimeFormat('es', { hour: '2-digit', minute: '2-digit' });
+const untilDay = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
+
+let inventory;
+/** The queue of this inventory. */
+export let queue;
+
+/** Which of its owners an access key belongs to; it says too little of the key to find it. */
+const ownerOf = (token) => (token ? String([...token].reduce((sum, char) => (sum * 31 + char.codePointAt(0)) % 65_521, 7)) : '');
+
+/** Connects the queue to the service; `redraw` shows other stocks, `refused(values, error)` a product that was not created. */
+export function attachQueue(service, redraw, refused) {
+  inventory = service;
+  const versionOf = (id) => inventory.products.get(id)?.updated_at ?? '';
+  queue = new Queue(`inventario ${inventory.api.pathname}`, send, { versionOf });
+  queue.owner = ownerOf(inventory.token);
+  queue.addEventListener('cola', () => { redraw(); drawLine(); });
+  queue.addEventListener('resultado', ({ detail }) => tell(detail, refused));
+  inventory.addEventListener('vuelve', () => queue.start(ownerOf(inventory.token)));
+  inventory.addEventListener('estado', drawLine);
+  inventory.addEventListener('evento', ({ detail: { message: { data, antes } } }) => antes?.stock !== undefined && queue.land(data.id, data.stock - antes.stock, data.updated_at));
+  holdNotices(() => importing.now || queue.changes.some(({ sent }) => sent));
+}
+
+// A page that is closed would not send what its browser cannot keep, nor the rest of a file.
+addEventListener('beforeunload', (event) => (importing.now || (!queue.lasting && queue.changes.length)) && event.preventDefault());
+
+/** Makes a change; throws a ServiceError. */
+async function send({ kind, id, nombre, epoch, values, version, delta, motivo, key, again }) {
+  if (again && inventory.epoch === null) throw new ServiceError(0, 'no se sabe si llegó, y este servicio no lo recuerda');
+  const now = inventory.products.get(id);
+  // A restored backup, or another inventory at this address, may have another product of this number.
+  if (kind !== 'create' && epoch !== inventory.epoch && now && now.nombre !== nombre) throw new ServiceError(404, `ahora el #${id} es otro producto`);
+  if (kind === 'move') return inventory.moveStock(id, delta, motivo, key);
+  if (kind === 'create') return inventory.create(values, key);
+  if (kind === 'delete') return inventory.delete(id, version, key);
+  return inventory.update(id, values, version, key);
+}
+
+/** Changes fields of a product; `base` is the row that was edited. */
+export const update = (base, values, options) => add('update', base, {
+  values, version: base.updated_at, base: Object.fromEntries(Object.keys(values).map((field) => [field, base[field]])),
+}, options);
+export const create = (values, options) => add('create', { nombre: values.nombre }, { values }, options);
+export const remove = (row, options) => add('delete', row, { version: row.updated_at }, options);
+/** `motivo`: the reason, optional; `undoes`: it takes back another move. */
+export const move = (row, delta, { motivo, undoes, ...options } = {}) => add('move', row, { delta, undoes, motivo: [motivo, $('device').value.trim()].filter(Boolean).join(' · ') || undefined }, options);
+
+function add(kind, { id, nombre }, more, options) {
+  const outcome = queue.add({ kind, id, nombre, epoch: inventory.epoch, ...more }, options);
+  outcome.catch(() => {}); // tell() tells it to those who do not wait
+  return outcome;
+}
+
+/** The rows with the stocks that they will have when all moves are made; `pending`: the units that are not sent. */
+export function withPending(products) {
+  const moving = queue.moving;
+  if (!moving.size) return products;
+  const rows = new Map(products);
+  for (const id of moving) {
+    const [row, pending] = [rows.get(id), queue.unitsOf(id)];
+    if (row && pending) rows.set(id, { ...row, stock: Math.max(0, row.stock + pending), pending });
+  }
+  return rows;
+}
+
+/** A product as it will be when all moves are made. */
+export const withMoves = (row) => row && { ...row, stock: row.stock + queue.unitsOf(row.id) };
+
+export const tooFew = (stock) => (stock === 0 ? 'no queda ninguna unidad' : `no alcanza, quedan ${whole.format(stock)}`);
+
+/** Why a change was refused. */
+export const reasonOf = ({ errors, message }) => errors?.map((error) => error.message).join(', ') || message;
+
+/** A change in words. */
+function inWords({ kind, nombre, values, delta }) {
+  const name = short(nombre);
+  if (kind === 'move') return `${name}: ${signed.format(delta)}`;
+  if (kind === 'create') return `${name}: nuevo`;
+  if (kind === 'delete') return `${name}: eliminar`;
+  return `${name}: ${Object.keys(values).map((field) => `${FIELDS[field].toLowerCase()} ${shown(field, values)}`).join(', ')}`;
+}
+
+$('device').value = kept('inventario-aparato', '');
+$('device').onchange = ({ target }) => keep('inventario-aparato', target.value.trim());
+
+// ---- outcomes
+
+let late = 0; // changes from before this page was loaded that are done now
+
+function tell({ change, answer, error, mine, quiet }, refused) {
+  if (answer) addOwn({ type: change.kind === 'delete' && 'PRODUCT_DELETED', data: answer.data });
+  if (error) {
+    if (quiet) return;
+    const why = error.status === 409 && change.delta < 0 && error.data ? tooFew(error.data.stock) : reasonOf(error);
+    if (change.kind === 'create') return refused(change.values, error);
+    return toast(`${inWords(change)} no se ha guardado: ${why}`, { kind: 'error', key: `stock ${change.id}`, stays: !mine || change.kind !== 'move' });
+  }
+  if (change.at < performance.timeOrigin) {
+    late += 1;
+    toast(`${plural(late, 'cambio de antes, enviado', 'cambios de antes, enviados')}`, { kind: 'success', key: 'late' });
+  } else if (answer && change.kind === 'move') {
+    const { data } = answer;
+    const took = Math.abs(change.delta) > 1 ? `movimiento ${signed.format(change.delta)}, ` : '';
+    const back = () => move(data, -change.delta, { undoes: !change.undoes });
+    toast(`${short(data.nombre)}: ${took}stock ${shown('stock', data)}`, { kind: 'success', key: `stock ${data.id}`, action: [change.undoes ? 'Rehacer' : 'Deshacer', back] });
+  }
+}
+
+// ---- the line at the top
+
+let timer;
+
+function drawLine() {
+  clearTimeout(timer);
+  const { changes } = queue;
+  const since = changes[0]?.at;
+  const left = inventory.state === 'conectado' ? since + QUIETLY - Date.now() : 0;
+  const hidden = !changes.length || left > 0;
+  if (left > 0) timer = setTimeout(drawLine, left + 1);
+  $('unsent').hidden = hidden;
+  if (hidden) return;
+  const today = new Date(since).toDateString() === new Date().toDateString();
+  say('unsentText', `${whole.format(changes.length)} sin enviar · desde ${(today ? until : untilDay).format(since)}`);
+  $('unsentList').replaceChildren(...changes.map((change) => Object.assign(document.createElement('li'), { textContent: inWords(change) })));
+}

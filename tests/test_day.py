@@ -1,0 +1,235 @@
+"""Small things of a shop's day, each of which was missed in one."""
+
+import asyncio
+import re
+from collections.abc import Callable
+
+import pytest
+from aiohttp.test_utils import TestClient
+from playwright.async_api import Route, expect
+
+from inventory_ws import create_app
+
+from .conftest import create
+from .test_page import Visit, browser, card, connected, visit  # noqa: F401
+from .test_shop import names, product, row, table
+from .test_slow_line import CLIENT, slow, stock  # noqa: F401
+from .tools.line import Line
+
+pytestmark = pytest.mark.slow
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+
+async def test_new_rows_are_told_while_the_mouse_lies_on_the_table(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    await create(client, nombre="Teclado")
+    page = await table(visit)
+    await row(page, 1).locator(".name").hover()
+    await create(client, nombre="Ratón")
+    await expect(page.locator("#productCount")).to_have_text("2")
+    assert await names(page) == ["Teclado"]
+    await expect(page.locator("#showNew")).to_have_text("1 nuevo · mostrar")
+    await expect(page.locator("#showNew")).to_be_visible()
+    await page.locator("#showNew").click()
+    await expect(page.locator(".product-row .name")).to_have_text(["Ratón", "Teclado"])
+    await expect(page.locator("#showNew")).to_be_hidden()
+
+
+async def test_back_closes_the_dialog_and_asks_for_what_is_typed(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    await create(client, nombre="Teclado")
+    page = await visit(**PHONE)
+    asked: list[str] = []
+    page.on(
+        "dialog",
+        lambda dialog: (asked.append(dialog.message), dialog.dismiss() if len(asked) == 1 else dialog.accept())[1],
+    )
+    url = page.url
+    for action, dialog in (("events", "#productDialog"), ("delete", "#deleteDialog"), ("edit", "#editDialog")):
+        await page.locator(f"[data-action={action}]").click()
+        await expect(page.locator(dialog)).to_be_visible()
+        await page.go_back()
+        await expect(page.locator("dialog[open]")).to_have_count(0)
+    assert page.url == url
+    await page.locator("[data-action=edit]").click()
+    await page.locator("#editNombre").fill("Teclado español")
+    await page.go_back()
+    await expect(page.locator("#editDialog")).to_be_visible()
+    await expect(page.locator("#editNombre")).to_have_value("Teclado español")
+    assert asked == ["¿Descartar lo que has escrito?"]
+    await page.locator("#editDialog [data-close]").click()
+    await expect(page.locator("dialog[open]")).to_have_count(0)
+    assert len(asked) == 2
+    await page.locator("[data-action=delete]").click()
+    await page.locator("#confirmDelete").click()
+    await expect(page.locator("dialog[open]")).to_have_count(0)
+    assert page.url == url
+
+
+async def test_address_has_search_filters_and_view(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=0)
+    await create(client, nombre="Ratón", stock=0)
+    await create(client, nombre="Teclado bueno", stock=9)
+    page = await table(visit)
+    await page.locator("#search").fill("tecl")
+    await page.get_by_role("button", name="Agotados").click()
+    await expect(page.locator(".product-row .name")).to_have_text(["Teclado"])
+    await page.wait_for_url(re.compile("#buscar=tecl&agotados=true&vista=tabla$"))
+    other = await visit(page.url)
+    await expect(other.locator(".product-row .name")).to_have_text(["Teclado"])
+    await expect(other.locator("#search")).to_have_value("tecl")
+    await expect(other.locator("#soldOut")).to_have_attribute("aria-pressed", "true")
+    await page.evaluate("showAll.click(); asCards.click()")
+    await page.wait_for_url(re.compile("/$"))
+
+
+async def test_prices_can_be_typed_as_they_are_shown(visit: Visit, dsn: str, aiohttp_server: Callable) -> None:  # noqa: F811
+    page = await visit(str((await aiohttp_server(create_app(dsn=dsn, currency="EUR"))).make_url("/")))
+    await connected(page)
+    for typed, shown in (
+        ("1.234,50 €", "1234,50 €"),
+        ("1,234.5", "1234,50 €"),
+        ("12.345,00\u00a0€", "12.345,00 €"),
+        ("7", "7,00 €"),
+    ):
+        await page.locator("#nombre").fill("Teclado")
+        await page.locator("#precio").fill(typed)
+        await page.locator("#stock").fill("1")
+        await page.locator("#createForm [type=submit]").click()
+        await expect(page.locator(".product-card .price").first).to_have_text(shown.replace(" ", "\u00a0"))
+    await page.locator("#precio").fill("1.299")
+    await page.locator("#createForm [type=submit]").click()
+    await expect(page.locator("#precioError")).to_contain_text("Sin separador de miles")
+
+
+async def test_undoing_twice_undoes_two(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=10)
+    await create(client, nombre="Ratón", stock=10)
+    page = await visit()
+    for name in ("Teclado", "Ratón"):
+        await page.get_by_role("button", name=f"−1 unidad de {name}").click()
+        await expect(page.locator(".toast").filter(has_text=f"{name}: stock 9")).to_be_visible()
+    await page.keyboard.press("Control+z")
+    await expect(page.locator(".toast").filter(has_text="Ratón: stock 10")).to_be_visible()
+    await page.keyboard.press("u")
+    await expect(page.locator(".toast").filter(has_text="Teclado: stock 10")).to_be_visible()
+    await page.keyboard.press("u")
+    await expect(page.locator("#toasts")).to_contain_text("No queda nada que deshacer")
+    await page.locator(".toast").filter(has_text="Ratón").get_by_role("button", name="Rehacer").click()
+    await stock(client, 2, 9)
+    assert (await product(client))["stock"] == 10
+
+
+async def test_own_changes_are_none_that_were_missed(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=10)
+    page = await visit(slow.url)
+    await connected(page)
+    await expect(card(page, "Teclado")).to_be_visible()
+    sent: list[Route] = []
+
+    async def lose(route: Route) -> None:
+        sent.append(route)
+        if len(sent) == 1:  # with the answer and the event on their way
+            slow.stalled = True
+            await client.post("/api/productos/1/stock", data=route.request.post_data, headers=route.request.headers)
+            slow.cut()
+            slow.stalled = False
+            await route.abort("connectionreset")
+        else:
+            await expect(card(page, "Teclado").locator(".flash")).to_have_count(0)
+            await connected(page)
+            await page.wait_for_timeout(600)  # in which the page has heard of its own sale, and has no answer
+            await route.continue_()
+
+    await page.route("**/stock", lose)
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await expect(page.locator("#eventsLog")).to_contain_text("Ningún cambio mientras no estabas")
+    await expect(page.locator("#toasts")).not_to_contain_text("mientras no estabas")
+    assert (await product(client))["stock"] == 9
+
+
+async def test_pressed_buttons_are_seen_in_forced_colours(visit: Visit) -> None:  # noqa: F811
+    page = await visit(forced_colors="active")
+    shade = "getComputedStyle(soldOut).backgroundColor"
+    before = await page.evaluate(shade)
+    await page.get_by_role("button", name="Agotados").click()
+    await page.locator("#search").hover()
+    async with asyncio.timeout(10):
+        while await page.evaluate(shade) == before:
+            await asyncio.sleep(0.05)
+
+
+async def test_phone_moves_stock_by_a_tap_with_its_reason(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
+    psql("INSERT INTO productos (nombre, precio, stock) SELECT 'Cable ' || n, 1, 30 FROM generate_series(1, 40) AS n")
+    page = await visit(**PHONE)
+    await connected(page)
+    await page.get_by_role("button", name="Atajos de teclado").click()
+    await page.locator("#device").fill("caja 1")
+    await page.locator("#helpDialog [data-close]").click()
+    stepper = card(page, "#40").get_by_role("button", name="Mover o contar el stock de Cable 40")
+    for typed, reason, left in (
+        ("3", "Venta", 27),
+        ("10", "Entrega", 37),
+        ("1", "Rotura", 36),
+        ("30", "Recuento", 30),
+        ("-5", "Guardar", 25),
+    ):
+        await stepper.click()
+        assert await page.locator(".editor input").get_attribute("inputmode") == "numeric"
+        await page.keyboard.type(typed)
+        await page.locator(".editor").get_by_role("button", name=reason).click()
+        await stock(client, 40, left)
+        await expect(page.locator(".editor")).to_have_count(0)
+    events = (await (await client.get("/api/eventos?producto=40")).json())["data"]
+    reasons = [event.get("motivo") for event in events[1:]]
+    assert reasons == ["venta · caja 1", "entrega · caja 1", "rotura · caja 1", None, "caja 1"]
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    await page.mouse.wheel(0, 3000)
+    await expect(page.locator("#search")).to_be_in_viewport()
+    first, second = [
+        await card(page, "#40").locator(f"[data-action={name}]").bounding_box() for name in ("edit", "delete")
+    ]
+    assert first and second
+    assert second["x"] - first["x"] - first["width"] >= 24 or second["y"] > first["y"] + first["height"]
+    await page.locator("#sort").select_option("nombre")
+    await expect(page.locator(".product-card .name").first).to_have_text("Cable 1")
+
+
+async def test_events_are_told_in_words_and_their_type_is_one_tap_away(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=10)
+    page = await visit()
+    await connected(page)
+    await client.post("/api/productos/1/stock", json={"delta": -3, "motivo": "venta"})
+    event = page.locator("#eventsLog > li").first
+    await expect(event.locator("summary")).to_contain_text("Teclado: -3, stock 10 → 7 · venta")
+    await expect(event.locator("summary")).not_to_contain_text("PRODUCT")
+    await event.locator("summary").click()
+    await expect(event).to_contain_text("PRODUCT_UPDATED 2")
+
+
+async def test_page_is_drawn_before_its_modules_have_come(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    """On a slow line they take ten seconds; meanwhile it is drawn once, in its colours, as it will be."""
+    page = await visit(**PHONE)
+    await page.evaluate("localStorage.setItem('inventario-theme', 'dark')")
+    free = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await free.wait()
+        await route.continue_()
+
+    await page.route("**/inventario.js", late)
+    await page.goto(page.url, wait_until="commit")
+    async with asyncio.timeout(10):
+        while not await page.evaluate("performance.getEntriesByName('first-contentful-paint').length"):
+            await asyncio.sleep(0.05)
+    await expect(page.locator("#createPanel summary")).to_be_visible()
+    await expect(page.locator("#nombre")).to_be_hidden()
+    assert await page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+    free.set()
+    await connected(page)
+    await page.keyboard.press("Control+f")
+    await expect(page.locator(".toast")).to_contain_text("en todos")
+
+
+def test_no_file_of_the_page_is_long() -> None:
+    lengths = {path.name: len(path.read_text().splitlines()) for path in CLIENT.iterdir() if path.suffix != ".json"}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}

@@ -1,0 +1,152 @@
+"""A barcode scanner: it types a code and Enter, a key in a millisecond or two, whatever has the focus."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from aiohttp.test_utils import TestClient
+from playwright.async_api import Page, expect
+
+from .conftest import create
+from .test_page import Visit, browser, card, connected, visit  # noqa: F401
+
+pytestmark = pytest.mark.slow
+
+TECLADO, RATON, MONITOR = "8412345678905", "8400000000017", "84123456"
+
+
+@pytest.fixture
+async def page(visit: Visit, client: TestClient) -> Page:  # noqa: F811
+    """A shop whose products have their codes in their descriptions."""
+    for name, text in (("Teclado", f"Mecánico, {TECLADO}."), ("Ratón", RATON), ("Monitor", f"27 pulgadas ({MONITOR})")):
+        await create(client, nombre=name, descripcion=text, stock=50)
+    page = await visit()
+    await connected(page)
+    await expect(card(page, "Teclado")).to_be_visible()
+    return page
+
+
+async def scan(page: Page, code: str, every: float = 1) -> None:
+    """Types it, one key every so many milliseconds, however busy the test's machine is."""
+    keyboard = await page.context.new_cdp_session(page)
+    sent = []
+    for key in [*code, "Enter"]:
+        more = {"key": key, "text": key if len(key) == 1 else "\r", "windowsVirtualKeyCode": 13 if len(key) > 1 else 0}
+        for way in ("keyDown", "keyUp"):
+            sent.append(asyncio.ensure_future(keyboard.send("Input.dispatchKeyEvent", {"type": way, **more})))
+        await asyncio.sleep(every / 1000)
+    await asyncio.gather(*sent)
+    await keyboard.detach()
+
+
+async def focused(page: Page, name: str) -> None:
+    await expect(page.get_by_role("button", name=f"−1 unidad de {name}")).to_be_focused()
+
+
+async def stocks(client: TestClient) -> list[int]:
+    return [row["stock"] for row in (await (await client.get("/api/productos")).json())["data"]]
+
+
+async def sold(client: TestClient, *expected: int) -> None:
+    async with asyncio.timeout(10):
+        while await stocks(client) != list(expected):
+            await asyncio.sleep(0.02)
+
+
+async def test_scan_finds_its_product_wherever_the_focus_is(page: Page, client: TestClient) -> None:
+    for n in range(4):
+        for code, name in ((TECLADO, "Teclado"), (RATON, "Ratón"), (MONITOR, "Monitor")):
+            await scan(page, code, n)
+            await focused(page, name)
+            await expect(page.locator("#search")).to_have_value(code)
+    assert await stocks(client) == [50, 50, 50], "it has only looked"
+    await page.keyboard.press("Enter")
+    await sold(client, 50, 50, 49)
+    await page.locator("#createPanel > summary").focus()
+    await scan(page, RATON)
+    await focused(page, "Ratón")
+    await expect(page.locator("#createPanel")).to_have_attribute("open", "")
+
+
+async def test_same_code_again_sells_one_more(page: Page, client: TestClient) -> None:
+    for _ in range(6):
+        await scan(page, TECLADO)
+    await sold(client, 45, 50, 50)
+    await focused(page, "Teclado")
+    await scan(page, RATON)
+    await scan(page, TECLADO)
+    await scan(page, TECLADO)
+    await sold(client, 44, 50, 50)
+    assert await page.locator(".toast.error").count() == 0
+
+
+async def test_fast_enter_presses_nothing(page: Page, client: TestClient) -> None:
+    await page.get_by_role("button", name="−1 unidad de Monitor").focus()
+    await scan(page, "ABC-X")  # a code of no product
+    await page.locator("#search").fill("")
+    await page.get_by_role("button", name="Eliminar Monitor").focus()
+    await scan(page, "999999")
+    await expect(page.locator("#emptyText")).to_contain_text("999999")
+    await expect(page.locator("#deleteDialog")).to_be_hidden()
+    await scan(page, MONITOR)  # in place of the one that was not found
+    await focused(page, "Monitor")
+    await page.get_by_role("button", name="Eliminar Monitor").click()
+    await page.locator("#confirmDelete").focus()
+    await scan(page, TECLADO)
+    await expect(page.locator("#deleteDialog")).to_be_visible()
+    assert await stocks(client) == [50, 50, 50]
+
+
+async def test_without_shortcuts_a_digit_is_none_and_a_scan_is_one(page: Page) -> None:
+    await page.evaluate("useKeys.click()")
+    await page.keyboard.press("7")
+    await page.wait_for_timeout(200)
+    await expect(page.locator("#search")).to_have_value("")
+    await scan(page, RATON)
+    await focused(page, "Ratón")
+    await expect(page.locator("#search")).to_have_value(RATON)
+
+
+async def test_scan_with_letters_is_one_code(page: Page, client: TestClient) -> None:
+    await create(client, nombre="Cable", descripcion="ref X-100")
+    await create(client, nombre="Otro", descripcion="100")
+    await expect(card(page, "Otro")).to_be_visible()
+    await page.get_by_role("button", name="−1 unidad de Monitor").focus()
+    await scan(page, "X-100")
+    await focused(page, "Cable")
+    await expect(page.locator("#search")).to_have_value("X-100")
+
+
+async def test_code_is_no_stock(page: Page, client: TestClient) -> None:
+    stock = page.get_by_role("button", name="Mover o contar el stock de Teclado")
+    await stock.click()
+    await scan(page, MONITOR)
+    await focused(page, "Monitor")
+    await expect(page.locator(".editor")).to_have_count(0)
+    await page.locator("#search").fill("")
+    await stock.click()
+    for digit in MONITOR:
+        await page.keyboard.type(digit)
+        await page.wait_for_timeout(60)  # as a person types it
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".editor .note")).to_contain_text("parece un código de barras")
+    assert await stocks(client) == [50, 50, 50]
+
+
+async def test_product_is_found_by_its_number_first(page: Page, client: TestClient, psql: Callable) -> None:
+    psql(
+        "INSERT INTO productos (nombre, precio, descripcion) SELECT 'Cable ' || n, 1, 'de 12 m' FROM generate_series(4, 40) n"
+    )
+    await expect(page.locator("#productCount")).to_have_text("40")
+    for text in ("12", "#12"):
+        await page.locator("#search").fill(text)
+        await expect(page.locator(".product-card:not(.leaving) .number").first).to_have_text("#12")
+        await page.keyboard.press("Enter")
+        await focused(page, "Cable 12")
+    await page.get_by_role("button", name="Tabla").click()
+    await page.locator("#search").fill("12")
+    await expect(page.locator(".product-row .name").first).to_have_text("Cable 12")
+    await page.keyboard.press("Enter")
+    await focused(page, "Cable 12")
+    await scan(page, "84123456")  # which is a part of another code too
+    await focused(page, "Monitor")

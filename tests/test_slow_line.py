@@ -1,0 +1,420 @@
+"""A shop's day on a slow line: no tap and no word is lost."""
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from playwright.async_api import Page, expect
+from playwright.async_api import async_playwright as playwright
+
+from inventory_ws import create_app
+from inventory_ws.web.security import bearer
+
+from .conftest import create
+from .test_page import Visit, browser, card, connected, visit  # noqa: F401
+from .tools.browser import CHROMIUM, QUIET
+from .tools.line import LATENCIES, Line, line
+from .tools.service import PATIENCE
+
+pytestmark = pytest.mark.slow
+
+OPTIONS = {"executable_path": CHROMIUM, "args": [*QUIET, *(["--no-sandbox"] if os.geteuid() == 0 else [])]}
+CLIENT = Path(__file__).parent.parent / "client"
+
+
+@pytest.fixture
+async def slow(client: TestClient) -> AsyncIterator[Line]:
+    """A line to the service, whose latency the test sets."""
+    async with line(client.server.host, client.server.port) as slow:
+        yield slow
+
+
+async def shop(visit: Visit, slow: Line, **options: object) -> Page:  # noqa: F811
+    """The page at the other end of the line."""
+    page = await visit(slow.url, **options)
+    await connected(page)
+    return page
+
+
+async def product(client: TestClient, product_id: int = 1) -> dict:
+    return (await (await client.get(f"/api/productos/{product_id}")).json())["data"]
+
+
+async def stock(client: TestClient, product_id: int, units: int) -> None:
+    """Waits until the service has so many units of it."""
+    async with asyncio.timeout(20):
+        while (await product(client, product_id))["stock"] != units:
+            await asyncio.sleep(0.05)
+
+
+# ---- what is typed in place
+
+
+async def test_handler_properties_are_standard_ones(visit: Visit) -> None:  # noqa: F811
+    """The browsers do not object to an assignment that means nothing to them; `onfocusout` exists in WebKit alone."""
+    code = "".join(path.read_text() for path in CLIENT.glob("*.js"))
+    names = sorted(set(re.findall(r"\.(on[a-z]+)\b(?: =|\?\.)", code)))
+    assert "onclick" in names
+    page = await visit()
+    unknown = await page.evaluate(
+        "names => names.filter((name) => ![HTMLElement, Window, WebSocket, XMLHttpRequest, AbortSignal, Animation,"
+        "IDBOpenDBRequest, IDBTransaction]"
+        ".some(({ prototype }) => name in prototype) && !(name in window))",
+        names,
+    )
+    assert unknown == []
+
+
+async def test_what_is_typed_in_place_is_saved_when_the_field_is_left(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    slow: Line,
+) -> None:
+    for name in ("Teclado", "Ratón"):
+        await create(client, nombre=name, stock=30)
+    page = await shop(visit, slow)
+    other = page.get_by_role("button", name="Mover o contar el stock de Ratón")
+    for n, slow.latency in enumerate(LATENCIES):
+        await page.get_by_role("button", name="Mover o contar el stock de Teclado").click()
+        await page.keyboard.type("-3")
+        await other.click()
+        await expect(card(page, "Ratón").locator(".editor input")).to_be_focused()
+        await stock(client, 1, 30 - 3 * (n + 1))
+        await page.keyboard.press("Escape")
+        await expect(page.locator(".editor")).to_have_count(0)
+    slow.latency = 0
+    await page.get_by_role("button", name="Mover o contar el stock de Teclado").click()
+    await page.keyboard.type("-99")
+    await page.locator("#search").click()
+    await expect(page.locator(".toast.error")).to_contain_text(
+        "Teclado: «-99» no se ha guardado. Movimiento -99: no alcanza"
+    )
+    assert (await product(client))["stock"] == 21
+
+
+# ---- taps
+
+
+async def test_every_tap_counts_at_once_on_a_slow_line(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=50)
+    page, other = await shop(visit, slow), await visit()
+    keys: list[str] = []
+    page.on("request", lambda request: request.method == "POST" and keys.append(request.headers["idempotency-key"]))
+    take = page.get_by_role("button", name="−1 unidad de Teclado")
+    left = 50
+    for slow.latency in LATENCIES:
+        keys.clear()
+        for _ in range(5):
+            left -= 1
+            await take.click()
+            await expect(card(page, "Teclado").locator(".units")).to_have_text(str(left), timeout=300)
+            await asyncio.sleep(0.12)
+        if slow.latency == 2:
+            await expect(card(page, "Teclado").locator(".pending")).to_have_text("-5 por enviar")
+        await stock(client, 1, left)
+        await expect(card(page, "Teclado").locator(".pending")).to_be_empty()
+        await expect(card(page, "Teclado").locator(".units")).to_have_text(str(left))
+        if slow.latency == 2:
+            assert len(set(keys)) == 2, "the first, and the others in one"
+    await expect(card(other, "Teclado")).to_contain_text("35 unidades")
+    assert await page.locator(".toast.error").count() == 0
+    shown = await page.evaluate(
+        "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('/api/productos')).length"
+    )
+    assert shown == 1
+
+
+async def test_stock_on_the_page_never_rises_while_it_is_sold(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    """The event of a sale comes before its answer or after it; the number is the same all the time."""
+    await create(client, nombre="Teclado", stock=50)
+    page = await shop(visit, slow)
+    await expect(card(page, "Teclado")).to_be_visible()
+    await page.evaluate(
+        "window.seen = []; const each = () => { seen.push(Number(document.querySelector('.units').textContent));"
+        "requestAnimationFrame(each); }; each()"
+    )
+    for slow.latency in (0, 0.2):
+        for n in range(10):
+            await page.get_by_role("button", name="−1 unidad de Teclado").click()
+            await asyncio.sleep(0.02 * n)
+        await expect(page.locator(".pending")).to_be_empty()
+    await stock(client, 1, 30)
+    seen = await page.evaluate("seen")
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] == 30
+
+
+async def test_more_than_there_is_is_not_sold(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=2)
+    page = await shop(visit, slow)
+    slow.latency = 0.4
+    for _ in range(3):
+        await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await expect(page.locator(".toast.error")).to_contain_text("Teclado: no queda ninguna unidad")
+    await stock(client, 1, 0)
+    slow.stalled = True
+    await client.patch("/api/productos/1", json={"stock": 9})
+    await client.post("/api/productos/1/stock", json={"delta": -9})
+    slow.stalled = False
+    await create(client, nombre="Ratón", stock=5)
+    await expect(card(page, "Ratón")).to_be_visible()
+    slow.stalled = True
+    for _ in range(3):  # and meanwhile somebody takes four
+        await page.get_by_role("button", name="−1 unidad de Ratón").click()
+    await client.post("/api/productos/2/stock", json={"delta": -4})
+    slow.stalled = False
+    await expect(page.locator(".toast.error").last).to_contain_text(
+        "Ratón: -2 no se ha guardado: no queda ninguna unidad"
+    )
+    await expect(card(page, "Ratón")).to_contain_text("agotado")
+
+
+# ---- the form for a new product
+
+
+async def test_form_is_free_for_the_next_product_at_once(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    page = await shop(visit, slow)
+    await page.keyboard.press("n")
+    n = 0
+    for slow.latency in LATENCIES:
+        for _ in range(2):
+            n += 1
+            await expect(page.locator("#nombre")).to_be_focused(timeout=500)
+            for text in (f"Producto {n}", "Bueno", "10"):
+                await page.keyboard.type(text)
+                await page.keyboard.press("Tab")
+            await page.keyboard.type("2")
+            await page.keyboard.press("Enter")
+            await expect(page.locator("#nombre")).to_have_value("", timeout=500)
+    await expect(page.locator("#productCount")).to_have_text("6", timeout=20_000)
+    found = (await (await client.get("/api/productos")).json())["data"]
+    assert [row["nombre"] for row in found] == [f"Producto {number}" for number in range(1, 7)]
+
+
+async def test_refused_product_comes_back_to_the_form(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    slow: Line,
+    psql: Callable,
+) -> None:
+    psql("ALTER TABLE productos ADD CONSTRAINT barato CHECK (precio < 1000)")
+    page = await shop(visit, slow)
+    slow.latency = 0.4
+    for name, price in (("Caro", "2000"), ("Barato", "10"), ("Carísimo", "3000")):
+        await page.locator("#nombre").fill(name)
+        await page.locator("#precio").fill(price)
+        await page.locator("#stock").fill("1")
+        await page.keyboard.press("Enter")
+    await page.locator("#nombre").press_sequentially("Otra co")
+    caro = page.locator(".toast.error").filter(has_text="«Caro» no se ha creado")
+    await expect(caro).to_be_visible()
+    await expect(page.locator(".toast.error").filter(has_text="«Carísimo»")).to_be_visible()
+    await expect(page.locator("#nombre")).to_have_value("Otra co")
+    await caro.get_by_role("button", name="Volver a escribirlo").click()
+    await expect(page.locator("#nombre")).to_have_value("Caro")
+    await expect(page.locator("#precio")).to_have_value("2000,00")
+    await page.get_by_role("button", name="Volver a ello").click()
+    await expect(page.locator("#nombre")).to_have_value("Otra co")
+    await page.locator("#nombre").fill("")
+    await page.locator("#nombre").fill("Más caro")
+    await page.locator("#precio").fill("4000")
+    await page.locator("#stock").fill("1")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#nombre")).to_have_value("Más caro", timeout=20_000)
+    await expect(
+        page.locator("#precioError, #createForm .form-error").filter(has_text=re.compile("."))
+    ).not_to_have_count(0)
+
+
+# ---- conflicts that are none
+
+
+async def test_edit_is_saved_beside_changes_of_other_fields(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", descripcion="Viejo", precio=10, stock=50)
+    page = await shop(visit, slow)
+    for n, slow.latency in enumerate(LATENCIES):
+        await page.get_by_role("button", name="Editar Teclado").click()
+        await page.locator("#editDescripcion").fill(f"Texto {n}")
+        await client.post("/api/productos/1/stock", json={"delta": -1})  # a colleague sells one
+        await page.get_by_role("button", name="Guardar cambios").click()
+        await expect(page.locator("dialog[open]")).to_have_count(0, timeout=15_000)
+        assert (await product(client))["descripcion"] == f"Texto {n}"
+    assert (await product(client))["stock"] == 47
+    slow.latency = 0
+    await page.locator(".toast").filter(has_text="actualizado").last.get_by_role("button", name="Deshacer").click()
+    await expect(card(page, "Teclado")).to_contain_text("Texto 1")
+    assert (await product(client))["stock"] == 47, "what the colleague did is not undone"
+    await page.get_by_role("button", name="Editar Teclado").click()
+    await page.locator("#editPrecio").fill("20")
+    await client.patch("/api/productos/1", json={"precio": 30, "stock": 40})
+    await page.get_by_role("button", name="Guardar cambios").click()
+    await expect(page.locator("#conflictText")).to_contain_text(
+        "alguien cambió: precio, stock. Guardar tu versión cambia solo: precio."
+    )
+    await expect(page.locator("#conflictRows th")).to_have_text(["Precio", "Stock"])
+    await page.locator("#overwrite").click()
+    await expect(page.locator("dialog[open]")).to_have_count(0)
+    assert [(await product(client))[field] for field in ("precio", "stock")] == [20, 40]
+
+
+async def test_edit_is_refused_aloud_though_its_dialog_was_closed(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    slow: Line,
+    psql: Callable,
+) -> None:
+    psql("ALTER TABLE productos ADD CONSTRAINT barato CHECK (precio < 1000)")
+    for name in ("Teclado", "Ratón"):
+        await create(client, nombre=name, precio=10)
+    page = await shop(visit, slow)
+    slow.stalled = True
+    for name, price in (("Teclado", "2000"), ("Ratón", "20")):  # the second while the first waits
+        await page.get_by_role("button", name=f"Editar {name}").click()
+        await page.locator("#editPrecio").fill(price)
+        await page.get_by_role("button", name="Guardar cambios").click()
+        await page.keyboard.press("Escape")
+        await expect(page.locator("dialog[open]")).to_have_count(0)
+    await page.get_by_role("button", name="Editar Teclado").click()
+    slow.stalled = False
+    await expect(page.locator(".toast.error")).to_contain_text("Teclado: precio $2000,00 no se ha guardado: no es")
+    await expect(page.locator(".toast.success")).to_contain_text("Ratón")
+    assert [(await product(client, number))["precio"] for number in (1, 2)] == [10, 20]
+    await expect(page.locator("#editDialog")).to_be_visible()
+    await expect(page.locator("#editPrecio")).to_have_value("10,00")
+
+
+# ---- what was not sent
+
+
+async def test_sale_survives_a_phone_that_dies(client: TestClient, slow: Line, tmp_path: Path) -> None:
+    """It is killed 1.5 s after the tap: what a browser writes at leisure is lost then."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium")
+    for name in ("Teclado", "Ratón"):
+        await create(client, nombre=name, stock=10)
+    async with playwright() as started:
+        phone = await started.chromium.launch_persistent_context(tmp_path, **OPTIONS)
+        page = await phone.new_page()
+        await page.goto(slow.url)
+        await connected(page)
+        slow.stalled = True
+        for name in ("Teclado", "Ratón", "Teclado"):
+            await page.get_by_role("button", name=f"−1 unidad de {name}").click()
+        await asyncio.sleep(1.5)
+        died = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if f"--user-data-dir={tmp_path}" in (process.info["cmdline"] or ())
+        ]
+        assert died
+        for process in died:
+            process.kill()
+        psutil.wait_procs(died, 10)
+        slow.cut()
+        slow.stalled = False
+        await client.delete("/api/productos/2")
+        assert (await product(client))["stock"] in (9, 10)
+        phone = await started.chromium.launch_persistent_context(tmp_path, **OPTIONS)
+        page = await phone.new_page()
+        await page.goto(slow.url)
+        await stock(client, 1, 8)
+        await expect(page.locator(".toast.success")).to_contain_text("de antes")
+        await expect(page.locator(".toast.error")).to_contain_text("Ratón: -1 no se ha guardado")
+        await page.reload()
+        await connected(page)
+        await page.wait_for_timeout(300)
+        assert (await product(client))["stock"] == 8
+        await phone.close()
+
+
+async def test_line_that_stalls_is_told_and_what_waits_is_sent_afterwards(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    slow: Line,
+) -> None:
+    await create(client, nombre="Teclado", stock=10)
+    page = await shop(visit, slow)
+    await expect(card(page, "Teclado")).to_be_visible()
+    slow.stalled = True
+    began = asyncio.get_running_loop().time()
+    take = page.get_by_role("button", name="−1 unidad de Teclado")
+    await take.click()
+    await take.click()
+    unsent = page.locator("#unsentText")
+    await expect(unsent).to_have_text(re.compile(r"^2 sin enviar · desde \d\d:\d\d$"))
+    await expect(page.locator("#connectionStatus")).not_to_have_text("Conectado", timeout=15_000)
+    assert asyncio.get_running_loop().time() - began < 10 * PATIENCE
+    await page.locator("#unsent summary").click()
+    await expect(page.locator("#unsentList li")).to_have_text(["Teclado: -1", "Teclado: -1"])
+    box = await page.locator("#unsent").bounding_box()
+    await page.mouse.wheel(0, 3000)
+    assert box
+    assert (await page.locator("#unsent").bounding_box() or {})["y"] == box["y"]
+    slow.cut()
+    slow.stalled = False
+    await stock(client, 1, 8)
+    await expect(page.locator("#unsent")).to_be_hidden()
+    await expect(card(page, "Teclado")).to_contain_text("8 unidades")
+
+
+async def test_two_tabs_send_each_change_once(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=10)
+    page = await shop(visit, slow)
+    other = await page.context.new_page()
+    await other.goto(slow.url)
+    await connected(other)
+    sent: list[str] = []
+    page.context.on(
+        "request", lambda request: request.method == "POST" and sent.append(request.headers["idempotency-key"])
+    )
+    slow.stalled = True
+    for each in (page, other, page, other):
+        await each.bring_to_front()
+        await each.get_by_role("button", name="−1 unidad de Teclado").click()
+        await expect(card(each, "Teclado").locator(".stock")).to_contain_text("por enviar")
+    slow.stalled = False
+    await stock(client, 1, 6)
+    for each in (page, other):
+        await expect(card(each, "Teclado")).to_contain_text("6 unidades")
+        await expect(card(each, "Teclado").locator(".pending")).to_be_empty()
+        await expect(each.locator(".toast.success")).to_have_count(1)
+        await expect(each.locator(".toast:not(.success)")).to_have_count(0)
+    assert len(sent) == len(set(sent))
+
+
+async def test_what_waits_belongs_to_who_has_the_key(
+    visit: Visit,  # noqa: F811
+    dsn: str,
+    aiohttp_server: Callable,
+    psql: Callable,
+) -> None:
+    psql("INSERT INTO productos (nombre, precio, stock) VALUES ('Teclado', 1, 10)")
+    server: TestServer = await aiohttp_server(create_app(dsn=dsn, authenticate=bearer("sésamo")))
+    page = await visit(str(server.make_url("/")))
+
+    async def enter() -> None:
+        await page.locator("#accessKey").fill("sésamo")
+        await page.locator("#enterKey").click()
+
+    await enter()
+    await connected(page)
+    await page.context.set_offline(True)
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await expect(page.locator("#unsent")).to_be_visible()
+    context = page.context
+    await page.close()
+    await context.set_offline(False)
+    page = await context.new_page()  # to which the key has to be given again
+    await page.goto(str(server.make_url("/")))
+    await expect(page.locator("#keyDialog")).to_be_visible()
+    await expect(page.locator("#unsent")).to_be_hidden()
+    assert psql("SELECT stock FROM productos") == [(10,)]
+    await enter()
+    await expect(card(page, "Teclado")).to_contain_text("9 unidades")
+    await expect(page.locator(".toast.success")).to_contain_text("1 cambio de antes, enviado")
+    assert psql("SELECT stock FROM productos") == [(9,)]
