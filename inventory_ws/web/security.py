@@ -88,8 +88,8 @@ def _check_host_and_origin(
     # DNS rebinding: if the name of a foreign page resolves to 127.0.0.1, browsers treat the page as same-origin.
     if is_ours and not is_ours(host):
         raise Failure(421, "Este servidor no atiende ese nombre (Host); véase --hosts")
-    guarded = request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers
-    if guarded and origin and origin not in origins and origin.partition("://")[2].lower() != host.lower():
+    foreign = origin and origin not in origins and origin.partition("://")[2].lower() != host.lower()
+    if foreign and (request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers):
         raise Failure(403, "Ese origen (Origin) no está permitido; véase --origins")
 
 
