@@ -58,8 +58,8 @@ MUTATIONS = [
     Mutation(
         "the check of Origin",
         "inventory_ws/web/security.py",
-        "if guarded and origin and origin not in origins",
-        "if False and origin not in origins",
+        "foreign = origin and origin not in origins",
+        "foreign = False and origin not in origins",
         "tests/test_security.py -k foreign_origin",
     ),
     Mutation(
@@ -206,14 +206,15 @@ MUTATIONS = [
     Mutation(
         "the bell of a change that was cancelled",
         "inventory_ws/live/hub.py",
-        "        except BaseException:\n            self.feed.ring()\n",
-        "        except BaseException:\n",
+        "        except (Unavailable, asyncio.CancelledError):\n            self.feed.ring()\n",
+        "        except (Unavailable, asyncio.CancelledError):\n",
         "tests/test_hub.py -k cancelled_is_heard",
     ),
     Mutation(
         "the farewell to a handshake amid a shutdown",
         "inventory_ws/live/hub.py",
-        "        if self.closing:\n            self.end(stream, WSCloseCode.GOING_AWAY)\n        elif ",
+        "        if self.closing or len(self.sockets) > self.max_sockets:  # since the handshake began\n"
+        "            self.disconnect(stream, WSCloseCode.GOING_AWAY)\n        elif ",
         "        if ",
         "tests/test_hub.py -k shutdown_overtakes",
     ),
