@@ -1,6 +1,7 @@
 """A barcode scanner: it types a code and Enter, a key in a millisecond or two, whatever has the focus."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
@@ -29,9 +30,10 @@ async def page(visit: Visit, client: TestClient) -> Page:  # noqa: F811
 async def scan(page: Page, code: str, every: float = 1) -> None:
     """Types it, one key every so many milliseconds, however busy the test's machine is."""
     keyboard = await page.context.new_cdp_session(page)
-    sent = []
-    for key in [*code, "Enter"]:
+    sent, began = [], time.time()
+    for number, key in enumerate([*code, "Enter"]):
         more = {"key": key, "text": key if len(key) == 1 else "\r", "windowsVirtualKeyCode": 13 if len(key) > 1 else 0}
+        more["timestamp"] = began + number * every / 1000  # when the scanner sent it, which is what the page compares
         for way in ("keyDown", "keyUp"):
             sent.append(asyncio.ensure_future(keyboard.send("Input.dispatchKeyEvent", {"type": way, **more})))
         await asyncio.sleep(every / 1000)
