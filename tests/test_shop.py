@@ -277,8 +277,10 @@ async def test_stock_filters_and_value_of_the_list(visit: Visit, client: TestCli
     await page.get_by_role("button", name="Ver todos").click()
     await expect(page.locator(".product-card")).to_have_count(3)
     await page.get_by_label("Mínimo de unidades").fill("4")
+    await page.wait_for_function("!location.hash")  # the address follows the filters after 0.3 s
     await page.reload()
     await expect(page.get_by_label("Mínimo de unidades")).to_have_value("4")
+    await expect(page.locator("#worth")).to_have_text("· $556,50")
     await page.get_by_role("button", name="Bajo mínimo").click()
     await expect(page.locator("#worth")).to_have_text("· $31,50")
 

@@ -109,13 +109,15 @@ async def test_every_tap_counts_at_once_on_a_slow_line(visit: Visit, client: Tes
     left = 50
     for slow.latency in LATENCIES:
         keys.clear()
+        slow.stalled = slow.latency == 2  # no answer comes before the last tap, however busy the machine is
         for _ in range(5):
             left -= 1
             await take.click()
-            await expect(card(page, "Teclado").locator(".units")).to_have_text(str(left), timeout=300)
+            await expect(card(page, "Teclado").locator(".units")).to_have_text(str(left))
             await asyncio.sleep(0.12)
-        if slow.latency == 2:
+        if slow.stalled:
             await expect(card(page, "Teclado").locator(".pending")).to_have_text("-5 por enviar")
+            slow.stalled = False
         await stock(client, 1, left)
         await expect(card(page, "Teclado").locator(".pending")).to_be_empty()
         await expect(card(page, "Teclado").locator(".units")).to_have_text(str(left))
