@@ -20,7 +20,7 @@ test: $(VENV)/test.stamp ## every test
 	$(BIN)/python -m pytest $(PARALLEL)
 
 .PHONY: test-fast
-test-fast: $(VENV)/test.stamp ## the tests that start no program, server or browser: under a minute
+test-fast: $(VENV)/test.stamp ## the tests that start no program, server or browser: over a minute
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 .PHONY: exercise
