@@ -1,5 +1,6 @@
 """The queue of changes by itself, in a page that has nothing else: what is added is sent once, in its order."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -24,7 +25,8 @@ window.open = (options) => {
   window.queue = new Queue('cola', (change) => new Promise((answer, refuse) => {
     sent.push(`${change.kind} ${change.id} ${change.delta ?? ''}`.trim());
     window.last = { change, answer: (data = {}) => answer({ data }), refuse };
-    localStorage.setItem('log', `${localStorage.getItem('log') ?? ''}${sent.at(-1)} ${change.key}\\n`);
+    // An entry for each line: what another page has written may not be visible here yet.
+    localStorage.setItem(`log ${(performance.timeOrigin + performance.now()).toFixed(3)} ${change.key}`, `${sent.at(-1)} ${change.key}`);
   }), options);
   queue.addEventListener('resultado', ({ detail: { change, error, mine } }) =>
     told.push(`${change.kind} ${change.id} ${error?.status ?? 'done'} ${mine}`));
@@ -171,8 +173,11 @@ async def test_changes_outlive_the_page_and_keep_their_keys(page: Page, url: str
         ["move 1 -1", "move 1 -2", "create undefined"],
         ["move 1 done false", "move 1 done false", "create undefined 400 false"],
     ]
-    log = await page.evaluate("localStorage.getItem('log')")
+    log = await page.evaluate(LOG)
     assert [line.split()[-1] for line in log.splitlines()] == [keys[0], *keys]
+
+
+LOG = "Object.keys(localStorage).filter((key) => key.startsWith('log ')).sort().map((key) => localStorage[key]).join('\\n')"
 
 
 @pytest.mark.parametrize("locks", ["navigator.locks", "null"])
@@ -187,7 +192,12 @@ async def test_of_two_pages_one_sends(page: Page, url: str, locks: str) -> None:
         await run(each, "window.answering = setInterval(() => { window.last?.answer(); window.last = null; }, 20);")
     for each in (page, other):
         await run(each, "await until(() => !queue.changes.length && told.length >= 6);")
-    log = [line.split() for line in (await page.evaluate("localStorage.getItem('log')")).splitlines()]
+    async with asyncio.timeout(5):
+        while (
+            len((await page.evaluate(LOG)).splitlines()) < 6
+        ):  # the other page's entries become visible a moment later
+            await asyncio.sleep(0.02)
+    log = [line.split() for line in (await page.evaluate(LOG)).splitlines()]
     once = {(product, units, key) for _, product, units, key in log}
     assert sorted(product for product, _, _ in once) == list("123456")
     if locks == "navigator.locks":
