@@ -18,7 +18,7 @@ from inventory_ws.pg.database import DATABASE
 from inventory_ws.web.security import bearer
 
 from .conftest import create
-from .tools.browser import CHROMIUM, Browsers, chromium
+from .tools.browser import CHROMIUM, WITH_WINDOW, Browsers, chromium
 
 pytestmark = pytest.mark.slow
 
@@ -26,13 +26,14 @@ GUIDE = Path(__file__).parent / "guide_client.html"
 
 
 @pytest.fixture
-async def browser(browsers: Browsers) -> AsyncIterator[Browser]:
-    """Chromium, which is required where REQUIRE_ALL is set, as it is in CI."""
-    if CHROMIUM is None:
+async def browser(browsers: Browsers, request: pytest.FixtureRequest) -> AsyncIterator[Browser]:
+    """Chromium, which is required where REQUIRE_ALL is set, as it is in CI; a test may ask for the one with a window."""
+    start = getattr(request, "param", chromium)
+    if (CHROMIUM if start is chromium else WITH_WINDOW) is None:
         if os.environ.get("REQUIRE_ALL"):
             pytest.fail("there is no Chromium")
         pytest.skip("there is no Chromium: the page is not tested")
-    browser = await browsers.get(chromium, Browser.is_connected)
+    browser = await browsers.get(start, Browser.is_connected)
     yield browser
     for context in browser.contexts:
         await context.close()

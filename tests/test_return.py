@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from .test_page import Visit, browser, card, connected, visit  # noqa: F401
+from .tools.browser import chromium_with_window
 
 pytestmark = pytest.mark.slow
 
@@ -36,6 +37,7 @@ async def is_open(page: Page, number: int) -> None:
     await connected(page)
 
 
+@pytest.mark.parametrize("browser", [chromium_with_window], indirect=True)
 async def test_page_restored_by_the_back_button_connects_at_once(visit: Visit, psql: Callable) -> None:  # noqa: F811
     page = await watched(visit)
     await is_open(page, 1)
