@@ -26,7 +26,8 @@ window.open = (options) => {
     sent.push(`${change.kind} ${change.id} ${change.delta ?? ''}`.trim());
     window.last = { change, answer: (data = {}) => answer({ data }), refuse };
     // An entry for each line: what another page has written may not be visible here yet.
-    localStorage.setItem(`log ${(performance.timeOrigin + performance.now()).toFixed(3)} ${change.key}`, `${sent.at(-1)} ${change.key}`);
+    const now = (performance.timeOrigin + performance.now()).toFixed(3);
+    localStorage.setItem(`log ${now} ${change.key}`, `${sent.at(-1)} ${change.key}`);
   }), options);
   queue.addEventListener('resultado', ({ detail: { change, error, mine } }) =>
     told.push(`${change.kind} ${change.id} ${error?.status ?? 'done'} ${mine}`));
@@ -40,6 +41,8 @@ window.until = async (is) => {
   }
 };
 """
+# What all pages have sent, in order: a line each.
+LOG = "Object.keys(localStorage).filter((key) => key.startsWith('log ')).sort().map((key) => localStorage[key])"
 
 
 @pytest.fixture
@@ -174,10 +177,7 @@ async def test_changes_outlive_the_page_and_keep_their_keys(page: Page, url: str
         ["move 1 done false", "move 1 done false", "create undefined 400 false"],
     ]
     log = await page.evaluate(LOG)
-    assert [line.split()[-1] for line in log.splitlines()] == [keys[0], *keys]
-
-
-LOG = "Object.keys(localStorage).filter((key) => key.startsWith('log ')).sort().map((key) => localStorage[key]).join('\\n')"
+    assert [line.split()[-1] for line in log] == [keys[0], *keys]
 
 
 @pytest.mark.parametrize("locks", ["navigator.locks", "null"])
@@ -193,11 +193,9 @@ async def test_of_two_pages_one_sends(page: Page, url: str, locks: str) -> None:
     for each in (page, other):
         await run(each, "await until(() => !queue.changes.length && told.length >= 6);")
     async with asyncio.timeout(5):
-        while (
-            len((await page.evaluate(LOG)).splitlines()) < 6
-        ):  # the other page's entries become visible a moment later
+        while len(lines := await page.evaluate(LOG)) < 6:  # the other page's entries become visible a moment later
             await asyncio.sleep(0.02)
-    log = [line.split() for line in (await page.evaluate(LOG)).splitlines()]
+    log = [line.split() for line in lines]
     once = {(product, units, key) for _, product, units, key in log}
     assert sorted(product for product, _, _ in once) == list("123456")
     if locks == "navigator.locks":

@@ -9,7 +9,7 @@ from statistics import median
 
 from playwright.async_api import Page
 
-from ..tools.browser import CHROMIUM, chromium
+from ..tools.browser import WITH_WINDOW, chromium_with_window
 from ..tools.client import Client, dial
 from ..tools.service import Figure, Service, database, inventory, writer
 from .page import WATCH
@@ -93,11 +93,11 @@ async def load(
     server: str, products: int, work: Callable[[Service, str], Awaitable[float]], limit: float
 ) -> list[Figure]:
     """Measures what `work` does to those who are connected; it may take `limit` seconds."""
-    if CHROMIUM is None:
+    if WITH_WINDOW is None:
         return [Figure("Chromium", "there", "missing: nothing measured")]
     heard: list[list[int]] = [[] for _ in range(SOCKETS)]
     with database(server) as dsn:
-        async with inventory(dsn) as service, chromium() as browser:
+        async with inventory(dsn) as service, chromium_with_window() as browser:
             sockets = await listeners(service.port, heard)
             page = await browser.new_page(locale="es-ES")
             await page.add_init_script(WATCH)

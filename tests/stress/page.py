@@ -8,7 +8,7 @@ from contextlib import closing
 
 from playwright.async_api import Page
 
-from ..tools.browser import CHROMIUM, chromium
+from ..tools.browser import WITH_WINDOW, chromium_with_window
 from ..tools.service import Figure, database, inventory, writer
 
 PRODUCTS, RATE = 10_000, 100  # events a second
@@ -116,11 +116,11 @@ async def phase(page: Page, name: str, work: Awaitable[None]) -> Figure:
 
 async def check(server: str) -> list[Figure]:
     """10,000 products on a page: loaded, scrolled, searched, as cards and as a table, also while 100 events a second arrive"""
-    if CHROMIUM is None:
+    if WITH_WINDOW is None:
         return [Figure("Chromium", "there", "missing: nothing measured")]
     with database(server) as dsn:
         fill(dsn, PRODUCTS)
-        async with inventory(dsn) as service, chromium() as browser:
+        async with inventory(dsn) as service, chromium_with_window() as browser:
             page = await browser.new_page(viewport=LAPTOP, locale="es-ES")
             await page.add_init_script(WATCH)
             await page.goto(service.url)

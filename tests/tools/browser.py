@@ -33,6 +33,7 @@ async def chromium(program: str | None = CHROMIUM) -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def chromium_with_window() -> AsyncIterator[Browser]:
+    """Chromium as people have it, for what the shell does not do, and for what is measured."""
     async with chromium(WITH_WINDOW) as browser:
         yield browser
 
