@@ -20,8 +20,9 @@ test: $(VENV)/test.stamp ## every test
 	$(BIN)/python -m pytest $(PARALLEL)
 
 .PHONY: test-fast
-test-fast: $(VENV)/test.stamp ## the tests that start no program, server or browser: over a minute
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+# Its tests wait more than they compute.
+test-fast: $(VENV)/test.stamp ## the tests that start no program, server or browser: a minute
+	$(BIN)/python -m pytest -n 4 -m "not slow"
 
 .PHONY: exercise
 exercise: $(VENV)/test.stamp ## checks your solution of an exercise of guia/: make exercise N=4.1; of a class: make exercise N=4.1 FROM=folder
