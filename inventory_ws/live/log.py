@@ -35,7 +35,7 @@ class Log:
 
     `head`: the last published event. `epoch`: the history that positions count in. `floor`: events at or below it are gone.
     `live`: set while the head follows the end of the log. `moved`: set when the head or the epoch moves, then replaced.
-    `bell`: set to have the feed read now. `replaying`: held while a stream writes a part of the past, so that many of
+    `bell`: set to have the feed read now. `faults`: what keeps changes from the log. `replaying`: held while a stream writes a part of the past, so that many of
     them block nobody.
     """
 
@@ -45,6 +45,7 @@ class Log:
         self.live = asyncio.Event()
         self.moved = asyncio.Event()
         self.bell = asyncio.Event()
+        self.faults: list[str] = []
         self.replaying = asyncio.Lock()
         self._db = db
         self._former: dict[str, int] = {}  # each former epoch and its last valid position

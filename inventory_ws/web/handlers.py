@@ -154,7 +154,8 @@ async def health(request: web.Request) -> web.Response:
     log = state[LOG]
     following = log.live.is_set()
     data = {"database": database, "feed": following, "sockets": len(state[SOCKETS]), "last_event_id": log.head}
-    if not (database and following):
+    if not (database and following) or log.faults:
+        data |= {"reason": "; ".join(log.faults)} if log.faults else {}
         raise Failure(503, "El servicio no atiende", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
     return _json_response(f'{{"success":true,"data":{encode(data)}}}')
 
