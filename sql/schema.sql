@@ -10,10 +10,11 @@ DECLARE
     version constant integer := 2; -- of this file: to be raised with any change that an older service would undo
     instalada integer;
 BEGIN
-    IF getdatabaseencoding() = 'SQL_ASCII' THEN
-        RAISE EXCEPTION 'la base de datos está en SQL_ASCII, que no distingue letras: créela con ENCODING ''UTF8''';
-    END IF;
-    IF to_regclass('eventos_epoca') IS NOT NULL THEN
+    IF to_regclass('eventos_epoca') IS NULL THEN
+        IF getdatabaseencoding() = 'SQL_ASCII' THEN -- which takes any bytes for letters, and returns them
+            RAISE EXCEPTION 'la base de datos está en SQL_ASCII: créela con ENCODING ''UTF8''';
+        END IF;
+    ELSE
         SELECT to_jsonb(e) ->> 'esquema' INTO instalada FROM eventos_epoca AS e; -- NULL up to 0.1.1, without the column
         IF instalada > version THEN
             RAISE EXCEPTION 'la base de datos es de una versión posterior (esquema %, no %): actualice inventory-ws',
@@ -359,7 +360,7 @@ BEGIN
     -- One statement, and so one snapshot, in which each change is there with its event or not at all.
     SELECT epoca, desde, base, difieren, sumados INTO visto FROM eventos_epoca, (
         SELECT bool_or(CASE ultimo WHEN 'PRODUCT_DELETED' THEN p.id IS NOT NULL
-                ELSE p.id IS NULL OR j::text <> mensaje ->> 'data' AND NOT j::jsonb @> (mensaje ->> 'data')::jsonb END)
+                ELSE p.id IS NULL OR j.j::text <> mensaje ->> 'data' AND NOT j.j::jsonb @> (mensaje ->> 'data')::jsonb END)
                 FILTER (WHERE nombrado IS NOT NULL) AS difieren,
             coalesce(sum(producto_peso(coalesce(p.id, nombrado)))
                 FILTER (WHERE primero IS DISTINCT FROM 'PRODUCT_CREATED'), 0) AS sumados

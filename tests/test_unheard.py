@@ -292,3 +292,99 @@ async def test_trigger_of_the_owner_changes_no_row_under_its_version(client: Tes
     after = (await (await client.get("/api/productos/1")).json())["data"]
     assert after["stock"] == 10
     assert after["updated_at"] > before["updated_at"]
+
+
+NAMES = (
+    "etag p j f r c a n fila crudo palabra productos productos_json estado elegidos filas texto value json known vistos"
+)
+
+
+async def test_columns_of_the_owner_may_have_any_name(client: TestClient, psql: Callable) -> None:
+    psql(f"ALTER TABLE productos {', '.join(f'ADD {name} text' for name in NAMES.split())}")
+    product = await create(client)
+    body = "id,nombre,precio\n1,Ratón,2\n,Cable,3\n"
+    resp = await client.post("/api/productos", data=body, headers={"Content-Type": "text/csv"})
+    assert (await resp.json())["data"] == {"creados": 1, "actualizados": 1}
+    await settled(client, 3)
+    assert (await (await client.get("/api/productos?at=1")).json())["data"] == [product]
+    for query in ("", "?q=able"):
+        assert (await (await client.get(f"/api/productos{query}")).json())["data"][-1]["nombre"] == "Cable"
+    assert (await client.get("/api/productos/1")).status == 200
+    assert (await client.patch("/api/productos/1", json={"stock": 1})).status == 200
+    assert (await client.delete("/api/productos/1")).status == 200
+
+
+SILENT = """
+    CREATE FUNCTION calla() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+    CREATE TRIGGER calla BEFORE INSERT OR UPDATE OR DELETE ON productos FOR EACH ROW EXECUTE FUNCTION calla();
+"""
+BROKEN = """
+    CREATE FUNCTION falla() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN ASSERT false; END $$;
+    CREATE TRIGGER falla BEFORE INSERT OR UPDATE OR DELETE ON productos FOR EACH ROW EXECUTE FUNCTION falla();
+"""
+UNFINISHED = BROKEN.replace("ASSERT false", "NULL")
+
+
+@pytest.mark.parametrize("rule", [SILENT, BROKEN, UNFINISHED], ids=["null", "assert", "no return"])
+async def test_trigger_of_the_owner_that_prevents_a_change_is_told_as_that(
+    client: TestClient, psql: Callable, rule: str
+) -> None:
+    version = {"If-Match": f'"{(await create(client, stock=5))["updated_at"]}"'}
+    psql(rule)
+    for method, path, body, headers in (
+        ("POST", "", {"nombre": "Ratón", "precio": 1}, {}),
+        ("PATCH", "/1", {"stock": 1}, {}),
+        ("PATCH", "/1", {"stock": 1}, version),
+        ("POST", "/1/stock", {"delta": -5}, {}),
+        ("DELETE", "/1", None, version),
+    ):
+        answer = await error(await client.request(method, f"/api/productos{path}", json=body, headers=headers), 400)
+        assert [fault["field"] for fault in answer["errors"]] == [""]
+    if rule == SILENT:
+        await error(await client.post("/api/productos/1/stock", json={"delta": -6}), 409)
+        await error(await client.delete("/api/productos/1", headers={"If-Match": '"2000-01-01T00:00:00.000Z"'}), 412)
+
+
+async def test_policy_of_the_owner_is_told_as_a_refusal(
+    dsn: str,
+    serve: Serve,  # noqa: F811
+    psql: Callable,
+) -> None:
+    psql("CREATE ROLE servicio_unheard LOGIN; GRANT SELECT ON eventos, eventos_epoca TO servicio_unheard")
+    psql("GRANT SELECT, INSERT, UPDATE, DELETE ON productos TO servicio_unheard")
+    try:
+        client = await serve(make_dsn(dsn, user="servicio_unheard"))
+        await create(client, stock=1)
+        psql("ALTER TABLE productos ENABLE ROW LEVEL SECURITY; CREATE POLICY ver ON productos FOR SELECT USING (true)")
+        psql("CREATE POLICY poco ON productos FOR INSERT WITH CHECK (stock < 10)")
+        await create(client, stock=1)
+        for resp in (
+            await client.post("/api/productos", json={"nombre": "Ratón", "precio": 1, "stock": 10}),
+            await client.patch("/api/productos/1", json={"stock": 2}),
+            await client.delete("/api/productos/1"),
+        ):
+            assert (await error(resp, 400))["errors"] == [{"field": "", "message": "no lo permite la base de datos"}]
+        await client.close()
+    finally:
+        psql("DROP OWNED BY servicio_unheard; DROP ROLE servicio_unheard")
+
+
+async def test_role_without_usage_of_its_schema_is_told_to_get_it(dsn: str, psql: Callable) -> None:
+    psql("CREATE ROLE servicio_unheard LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC")
+    try:
+        runner = web.AppRunner(create_app(dsn=make_dsn(dsn, user="servicio_unheard")))
+        with pytest.raises(PermissionError, match="GRANT USAGE ON SCHEMA public TO servicio_unheard"):
+            await runner.setup()
+    finally:
+        psql("DROP ROLE servicio_unheard")
+
+
+async def test_timeouts_of_the_server_end_no_connection(dsn: str, psql: Callable) -> None:
+    psql(f"ALTER DATABASE {psql('SELECT current_database()')[0][0]} SET idle_session_timeout = '1min'")
+    async with Database(dsn, 1) as db:
+        assert (
+            await db.fetch(
+                "SELECT setting FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout') AND setting <> '0'"
+            )
+            == []
+        )

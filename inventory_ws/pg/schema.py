@@ -46,7 +46,10 @@ async def apply_schema(db: Database) -> None:
     try:
         async with db.connection() as conn:
             await conn.execute(sql_file("schema.sql"))
-    except psycopg2.errors.InsufficientPrivilege as exc:
+    except (
+        psycopg2.errors.InsufficientPrivilege,
+        psycopg2.errors.InvalidSchemaName,
+    ) as exc:  # without USAGE there is none
         raise PermissionError(str(exc).splitlines()[0]) from exc
     except (Rejected, psycopg2.Error) as exc:
         if isinstance(exc, Rejected) and exc.raised:
@@ -71,6 +74,9 @@ async def _missing_grants(db: Database, pruning: bool) -> list[str]:
                 ('productos', 'SELECT'), ('productos', 'INSERT'), ('productos', 'UPDATE'), ('productos', 'DELETE'),
                 ('eventos', 'SELECT'), ('eventos_epoca', 'SELECT')
             ) AS tablas (objeto, permiso)
+            UNION ALL
+            SELECT format('SCHEMA %I', nspname), 'USAGE', has_schema_privilege(oid, 'USAGE') FROM pg_namespace
+            WHERE oid IN (SELECT relnamespace FROM pg_class WHERE relname = 'eventos_epoca') OR nspname = 'public'
             UNION ALL
             SELECT 'FUNCTION ' || nombre, 'EXECUTE', has_function_privilege(to_regproc(nombre), 'EXECUTE')
             FROM unnest(%(functions)s::text[]) AS nombre
