@@ -412,7 +412,7 @@ CREATE OR REPLACE FUNCTION eventos_faltas() RETURNS SETOF text LANGUAGE sql STAB
     FROM pg_inherits WHERE inhparent = 'productos'::regclass
     UNION ALL
     SELECT format('lo que llega por replicación %s: UPDATE eventos_epoca SET replica = %s; inventory-ws schema | psql',
-        CASE WHEN replica THEN 'trae ya sus eventos' ELSE 'no se oye' END, NOT replica)
+        CASE WHEN replica THEN 'trae ya sus eventos' ELSE 'no se oye' END, (NOT replica)::text)
     FROM (
         SELECT bool_or(srrelid = 'productos'::regclass) AS productos, bool_or(srrelid = 'eventos'::regclass) AS eventos
         FROM pg_subscription_rel
