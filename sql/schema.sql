@@ -183,11 +183,15 @@ BEGIN
     RETURN NEW;
 END $$;
 
+-- What a product adds to `base`. The sum tells how many products there are, and which.
+CREATE OR REPLACE FUNCTION producto_peso(id integer) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT id + 1e12';
+
 -- Begins an epoch that invalidates all earlier positions. Does nothing if `cual` is no longer the current epoch, or if the
 -- event `ultimo` was pruned.
 CREATE OR REPLACE FUNCTION eventos_cortar(cual uuid, ultimo bigint DEFAULT NULL) RETURNS void LANGUAGE sql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
-    UPDATE eventos_epoca SET epoca = gen_random_uuid(), anteriores = '{}', base = NULL,
+    UPDATE eventos_epoca SET epoca = gen_random_uuid(), anteriores = '{}',
+        base = (SELECT coalesce(sum(producto_peso(id)), 0) FROM productos),
         desde = (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM eventos_id_seq)
     WHERE epoca = cual AND (ultimo <= desde) IS NOT TRUE;
     SELECT pg_notify('inventory_ws', '');
@@ -339,9 +343,6 @@ CREATE OR REPLACE FUNCTION eventos_productos() RETURNS SETOF integer LANGUAGE sq
     SELECT id FROM nombrados WHERE id IS NOT NULL
 $$;
 
--- What a product adds to `base`. The sum tells how many products there are, and which.
-CREATE OR REPLACE FUNCTION producto_peso(id integer) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT id + 1e12';
-
 -- Compares the products with the log: in a new epoch, if triggers or table were touched since the last time, or if `siempre`. A
 -- product has to be as its last event says. The products that are older than the log have to be as many as at its last cut
 -- (`base`; NULL: unknown). If not, somebody changed the table behind the triggers' back, and an epoch begins.
@@ -374,6 +375,7 @@ BEGIN
         ) AS nombrados FULL JOIN productos AS p ON p.id = nombrado LEFT JOIN LATERAL producto_json(p.*) AS j ON true
     ) AS comparados;
     IF visto.difieren OR visto.base <> visto.sumados THEN
+        PERFORM pg_advisory_xact_lock(2024013002); -- no commit is under way: what the table holds is older than the epoch
         PERFORM eventos_cortar(visto.epoca);
     ELSE
         UPDATE eventos_epoca SET base = visto.sumados, revisado = ahora
@@ -402,7 +404,7 @@ CREATE OR REPLACE FUNCTION eventos_faltas() RETURNS SETOF text LANGUAGE sql STAB
     FROM eventos_disparadores(), eventos_epoca
     WHERE estado IS NULL OR estado <> 'A' AND (estado <> 'O' OR replica)
     UNION ALL
-    SELECT 'los números del registro se reparten por bloques: ALTER SEQUENCE eventos_id_seq CACHE 1'
+    SELECT 'los números de los eventos salen en desorden (CACHE): inventory-ws schema | psql'
     FROM pg_sequence WHERE seqrelid = 'eventos_id_seq'::regclass AND seqcache <> 1
     UNION ALL
     SELECT format('la seguridad de filas esconde %s a %s: ALTER ROLE %2$s BYPASSRLS', tabla, current_user)
@@ -438,7 +440,8 @@ BEGIN
         EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER %s', d.tabla, CASE WHEN d.replica THEN 'ALWAYS' END, d.nombre);
     END LOOP;
     IF EXISTS (SELECT FROM pg_sequence WHERE seqrelid = 'eventos_id_seq'::regclass AND seqcache <> 1) THEN
-        ALTER SEQUENCE eventos_id_seq CACHE 1;
+        ALTER SEQUENCE eventos_id_seq CACHE 1; -- other sessions drop what they have cached
+        PERFORM eventos_cortar(epoca) FROM eventos_epoca; -- ids came out of order: the feed has not read them all
     END IF;
     UPDATE eventos_epoca SET esquema = current_setting('inventory_ws.esquema')::integer
     WHERE esquema IS DISTINCT FROM current_setting('inventory_ws.esquema')::integer;
