@@ -400,9 +400,10 @@ $$;
 
 -- What keeps changes from the log, or the log from its reader: one line for each, with its remedy.
 CREATE OR REPLACE FUNCTION eventos_faltas() RETURNS SETOF text LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
-    SELECT format('el disparador %s de %s no está activo: inventory-ws schema | psql', nombre, tabla)
+    SELECT 'hay disparadores que no actúan (' || string_agg(nombre || ' de ' || tabla, ', ' ORDER BY nombre, tabla)
+        || '): inventory-ws schema | psql'
     FROM eventos_disparadores(), eventos_epoca
-    WHERE estado IS NULL OR estado <> 'A' AND (estado <> 'O' OR replica)
+    WHERE estado IS NULL OR estado <> 'A' AND (estado <> 'O' OR replica) HAVING count(*) > 0
     UNION ALL
     SELECT 'los números de los eventos salen en desorden (CACHE): inventory-ws schema | psql'
     FROM pg_sequence WHERE seqrelid = 'eventos_id_seq'::regclass AND seqcache <> 1
