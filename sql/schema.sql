@@ -158,6 +158,8 @@ $$;
 -- (json). A stored generated column is NULL in NEW: where only such columns seem to differ, the rows are compared without them.
 CREATE OR REPLACE FUNCTION productos_version() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    generadas text[];
 BEGIN
     NEW.created_at := date_trunc('milliseconds', NEW.created_at);
     IF TG_OP = 'INSERT' THEN
@@ -172,14 +174,16 @@ BEGIN
         RAISE EXCEPTION 'el id de un producto no cambia' USING ERRCODE = 'check_violation';
     END IF;
     NEW.updated_at := OLD.updated_at;
-    IF NEW *<> OLD AND (
-        ROW(NEW.nombre, NEW.descripcion, NEW.precio, NEW.stock)::record
-            *<> ROW(OLD.nombre, OLD.descripcion, OLD.precio, OLD.stock)::record
-        OR (SELECT to_jsonb(NEW) - generadas <> to_jsonb(OLD) - generadas FROM (SELECT ARRAY(
-            SELECT attname::text FROM pg_attribute WHERE attrelid = TG_RELID AND attgenerated = 's') AS generadas) AS g)
-    ) THEN
-        NEW.updated_at := date_trunc('milliseconds', greatest(clock_timestamp(), OLD.updated_at + interval '1 ms'));
+    IF NEW *= OLD THEN
+        RETURN NEW;
+    ELSIF ROW(NEW.nombre, NEW.descripcion, NEW.precio, NEW.stock)::record
+        *= ROW(OLD.nombre, OLD.descripcion, OLD.precio, OLD.stock)::record THEN
+        generadas := ARRAY(SELECT attname FROM pg_attribute WHERE attrelid = TG_RELID AND attgenerated = 's');
+        IF to_jsonb(NEW) - generadas = to_jsonb(OLD) - generadas THEN
+            RETURN NEW;
+        END IF;
     END IF;
+    NEW.updated_at := date_trunc('milliseconds', greatest(clock_timestamp(), OLD.updated_at + interval '1 ms'));
     RETURN NEW;
 END $$;
 
