@@ -55,7 +55,7 @@ def create_app(
     - `keep_days`: older events are deleted from the log. `keep_events`: all but this number of newest events are deleted.
 
     Start-up raises `inventory_ws.Unavailable` if PostgreSQL does not answer, PermissionError if the role can neither create the
-    schema nor use an existing one, and ValueError if the schema does not fit the database.
+    schema nor use an existing one, and ValueError if the schema does not fit the database or cannot hear of changes.
     """
     if authenticate_every <= 0:
         raise ValueError("authenticate_every is a number of seconds above 0")
@@ -73,6 +73,7 @@ def create_app(
         hub.add_work(partial(hub.check_logins, partial(still_allowed, authenticate), authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
         hub.add_work(partial(eventlog.prune, db, keep_days, keep_events))
+    hub.add_work(partial(eventlog.look_for_faults, db, hub.log.faults))
     app.cleanup_ctx.append(migrated_database(pruned))
     app.cleanup_ctx.append(_live)
     app.on_shutdown.append(_close)

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
 from inventory_ws.live import eventlog
+from inventory_ws.live.feed import Feed
 from inventory_ws.live.hub import HUB
 from inventory_ws.live.log import LOG
 from inventory_ws.pg.schema import sql_file
@@ -281,3 +282,41 @@ async def test_unfinished_commit_is_reported_by_health(
     session.commit()
     await healthy(client)
     await settled(client, 2)
+
+
+async def test_change_that_was_answered_is_in_the_log_that_the_next_request_reads(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Feed._read
+
+    async def late(*args: Any) -> bool:
+        await asyncio.sleep(0.02)  # a feed that is busy with thousands of sockets
+        return await read(*args)
+
+    monkeypatch.setattr(Feed, "_read", late)
+
+    async def change_and_read(number: int) -> None:
+        product = await create(client, nombre=f"{number}")
+        newest = (await (await client.get("/api/eventos?before=9223372036854775807&limit=100")).json())["data"]
+        assert product in [event["data"] for event in newest]
+        (event,) = (await (await client.get(f"/api/eventos?producto={product['id']}")).json())["data"]
+        assert event["data"] == product
+
+    await asyncio.gather(*(change_and_read(number) for number in range(30)))
+
+
+async def test_positions_beyond_the_end_are_looked_for_together(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get_bounds, looks = eventlog.get_bounds, 0
+
+    async def counted(*args: Any, **options: Any) -> eventlog.Bounds:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0.3)
+        return await get_bounds(*args, **options)
+
+    monkeypatch.setattr(eventlog, "get_bounds", counted)
+    answers = await asyncio.gather(*(client.get("/api/productos?at=9000000000000000000") for _ in range(50)))
+    assert {resp.status for resp in answers} == {400}
+    assert looks <= 3

@@ -297,8 +297,6 @@ async def test_epoch_begun_by_another_instance_is_adopted(
 @pytest.mark.parametrize(
     "loss",
     [
-        ("DELETE FROM eventos WHERE id > 2",),
-        ("DELETE FROM eventos WHERE id = 3",),
         ("UPDATE eventos SET mensaje = (SELECT mensaje FROM eventos WHERE id = 1) WHERE id = 3",),
         ("TRUNCATE productos",),
         ("TRUNCATE eventos",),

@@ -69,7 +69,8 @@ CREATING = "INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1) RETURNING
         ([0, -7], 1),
         ([1_000_001], 1_000_002),
         ([5_000_000], 5_000_001),
-        ([2_147_483_646], 2_147_483_647),
+        ([2_147_000_000], 2_147_000_001),
+        ([2_147_483_647, 3], 4),
     ],
 )
 def test_sequence_follows_explicit_ids(psql: Callable, brought: list[int], drawn: int) -> None:
@@ -132,11 +133,11 @@ def test_version_moves_strictly_forward_in_whole_milliseconds(psql: Callable) ->
 
 def test_version_moves_forward_when_the_clock_goes_back(psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
-    psql("ALTER TABLE productos DISABLE TRIGGER productos_version")
+    psql("ALTER TABLE productos DISABLE TRIGGER zz_productos_version")
     ahead = psql(
         "UPDATE productos SET updated_at = date_trunc('milliseconds', now() + interval '1 day') RETURNING updated_at"
     )
-    psql("ALTER TABLE productos ENABLE TRIGGER productos_version")
+    psql("ALTER TABLE productos ENABLE TRIGGER zz_productos_version")
     later = psql("UPDATE productos SET stock = 5 RETURNING updated_at")
     assert later[0][0] == ahead[0][0] + timedelta(milliseconds=1)
 

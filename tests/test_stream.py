@@ -146,24 +146,23 @@ async def test_position_ahead_of_this_instance_is_recovered(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, psql: Callable
 ) -> None:
     """The client comes from another instance, whose feed was faster; it must not hear again what it has."""
-    feed = client.app[HUB].feed
-    read = feed._read_to_end
-    looks = asyncio.Queue()
+    feed, held = client.app[HUB].feed, asyncio.Event()
+    read = feed._read
 
-    async def look(conn: object) -> bool:
-        looks.put_nowait(conn)
-        return True
+    async def slow(*args: object) -> bool:
+        await held.wait()
+        return await read(*args)
 
-    monkeypatch.setattr(feed, "_read_consecutive", lambda conn: asyncio.sleep(0, False))
-    monkeypatch.setattr(feed, "_read_to_end", look)
-    feed.ring()
-    await looks.get()  # what it had begun to read before is read
+    monkeypatch.setattr(feed, "_read", slow)
     psql("INSERT INTO productos (nombre, precio) VALUES ('a', 1), ('b', 1)")
-    await looks.get()
+    resuming = asyncio.create_task(resume(client, 1))
+    async with asyncio.timeout(5):
+        while not client.app[LOG].asked:
+            await asyncio.sleep(0.01)
     assert client.app[LOG].head == 0
-    ws, welcome = await resume(client, 1)
+    held.set()
+    ws, welcome = await resuming
     assert (welcome["recovered"], welcome["last_event_id"]) == (True, 1)
-    monkeypatch.setattr(feed, "_read_to_end", read)
     assert await ids(ws, 1) == [2]
     await silence(ws, client)
 

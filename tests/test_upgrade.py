@@ -15,7 +15,7 @@ from inventory_ws.pg.schema import sql_file
 
 from .conftest import create, receive
 
-OLD = (Path(__file__).parent / "schema_0.1.0.sql").read_text()
+EARLIER = sorted(Path(__file__).parent.glob("schema_*.sql"))
 LIFE = """
     INSERT INTO productos (nombre, descripcion, precio, stock) VALUES ('Laptop "Dell"', 'Potente', 1299.9, 10);
     INSERT INTO productos (nombre, precio) VALUES ('Ñandú', 2), ('Ratón', 3);
@@ -33,12 +33,12 @@ PRODUCTS = "SELECT to_json(p)::text FROM productos AS p ORDER BY id"
 LOG = "SELECT id, tipo, producto_id, mensaje::text FROM eventos ORDER BY id"
 
 
-@pytest.fixture
-def dsn(empty_dsn: str) -> str:
-    """A database of 0.1.0 that was in use."""
+@pytest.fixture(params=EARLIER, ids=lambda path: path.stem)
+def dsn(empty_dsn: str, request: pytest.FixtureRequest) -> str:
+    """A database of an earlier version that was in use."""
     with closing(psycopg2.connect(empty_dsn)) as conn, conn.cursor() as cursor:
         conn.autocommit = True
-        for script in (OLD, LIFE):
+        for script in (request.param.read_text(), LIFE):
             cursor.execute(script)
     return empty_dsn
 
@@ -65,7 +65,8 @@ async def test_upgrade_keeps_products_log_and_positions(
     client = await aiohttp_client(create_app(dsn=dsn))
     assert psql(PRODUCTS) == products
     assert psql(LOG) == log
-    assert psql("SELECT anteriores, desde FROM eventos_epoca") == [({epoch: 7}, floor)]
+    ((former, *rest),) = psql("SELECT anteriores, desde, esquema IS NOT NULL FROM eventos_epoca")
+    assert (former[epoch], *rest) == (7, floor, True)
     messages = [message for *_, message in log]
     assert await (await client.get("/api/eventos")).text() == f'{{"success":true,"data":[{",".join(messages)}]}}'
     one = await (await client.get("/api/eventos?producto=1")).json()
@@ -91,11 +92,11 @@ def test_upgrade_during_an_open_transaction_fails_neither(dsn: str, connect: Cal
         cursor.execute("INSERT INTO productos (nombre, precio) VALUES ('después', 1)")
         writer.commit()
         upgrade.result(10)
-    assert psql("SELECT id, tipo, producto_id FROM eventos WHERE id > 7 ORDER BY id") == [
-        (8, "PRODUCT_CREATED", 4),
-        (9, "PRODUCT_UPDATED", 1),
-        (10, "PRODUCT_UPDATED", 2),
-        (11, "PRODUCT_CREATED", 7),
+    assert psql("SELECT id, tipo, mensaje -> 'data' ->> 'nombre' FROM eventos WHERE id > 7 ORDER BY id") == [
+        (8, "PRODUCT_CREATED", "antes"),
+        (9, "PRODUCT_UPDATED", 'Laptop "Dell"'),
+        (10, "PRODUCT_UPDATED", "Ñandú"),
+        (11, "PRODUCT_CREATED", "después"),
     ]
 
 

@@ -9,8 +9,10 @@ from pydantic import BaseModel, Field
 from ..pg.connection import Connection
 from ..pg.database import Database
 from ..pg.errors import Unavailable
+from ..pg.schema import find_faults
 
 PRUNE_EVERY = 30.0  # seconds
+LOOK_EVERY = 1.5  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -107,3 +109,19 @@ async def prune(db: Database, days: float | None, number: int | None) -> None:
         except Exception:
             log.exception("the log could not be pruned")
         await asyncio.sleep(PRUNE_EVERY)
+
+
+async def look_for_faults(db: Database, faults: list[str]) -> None:
+    """Keep in `faults` what keeps changes from the log, until cancelled."""
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        try:
+            found = await find_faults(db)
+        except Unavailable:
+            continue  # the next attempt follows
+        except Exception:
+            log.exception("the triggers could not be checked")
+            continue
+        if found != faults:
+            log.error("what keeps changes from the log: %s", "; ".join(found) or "nothing any more")
+            faults[:] = found

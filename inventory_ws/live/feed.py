@@ -46,12 +46,13 @@ class Feed:
         self._log = log
         self._audience = audience
         self._own_change = False
+        self._asked = 0  # requests that the reading under way answers if it comes to the end
         self.reason = ""  # why the log is not live
 
     def ring(self) -> None:
         """Wake the feed after a change of this process: it reads the log, then notifies the other instances."""
         self._own_change = True
-        self._log.bell.set()
+        self._log.ask()
 
     async def run(self) -> None:
         """Follow the log until cancelled, across failures of PostgreSQL."""
@@ -114,6 +115,7 @@ class Feed:
     async def _read(self, conn: Connection, woken: bool) -> bool:
         """Publish what is new. Return False if a commit in progress hides the end of the log."""
         own_change, self._own_change = self._own_change, False
+        self._asked = self._log.asked
         self._log.bell.clear()
         try:
             # A change that woke the feed usually has the next id, and is read without a lock. If not, or after a timeout,
@@ -141,6 +143,7 @@ class Feed:
                 await eventlog.cut_log(conn, epoch, self._log.head)
                 return False
             await self._publish_all(news)
+        self._log.answer(self._asked)
         return True
 
     async def _read_consecutive(self, conn: Connection) -> bool:
@@ -155,6 +158,8 @@ class Feed:
             if consecutive:
                 if more or len(consecutive) < len(news):
                     self._log.bell.set()
+                else:
+                    self._log.answer(self._asked)
                 return True
             await asyncio.sleep(GAP_PAUSE)
         return False

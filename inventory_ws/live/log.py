@@ -16,7 +16,7 @@ from .frames import FramedEvent
 
 RECENT = 1000  # events kept in memory for clients that resume soon
 READERS = 4  # concurrent reads of the past from the database; the rest of the pool stays free for requests
-ADOPTION_TIMEOUT = 2.0  # seconds in which the feed has to adopt a new epoch
+READING_TIMEOUT = 2.0  # seconds in which the feed has to come to the end of the log
 
 
 class Lost(Exception):
@@ -34,17 +34,18 @@ class Log:
     """The log up to `head`. The feed moves it; streams and `watch()` read from it.
 
     `head`: the last published event. `epoch`: the history that positions count in. `floor`: events at or below it are gone.
-    `live`: set while the head follows the end of the log. `moved`: set when the head or the epoch moves, then replaced.
-    `bell`: set to have the feed read now. `replaying`: held while a stream writes a part of the past, so that many of
+    `live`: set while the head follows the end of the log. `moved`: set when the head or the epoch moves, or the feed answers, then
+    replaced. `bell`: set to have the feed read now. `asked`, `answered`: the numbers of the requests to read up to the end. `faults`: what keeps changes from the log. `replaying`: held while a stream writes a part of the past, so that many of
     them block nobody.
     """
 
     def __init__(self, db: Database) -> None:
-        self.head = self.floor = 0
+        self.head = self.floor = self.asked = self.answered = 0
         self.epoch = ""
         self.live = asyncio.Event()
         self.moved = asyncio.Event()
         self.bell = asyncio.Event()
+        self.faults: list[str] = []
         self.replaying = asyncio.Lock()
         self._db = db
         self._former: dict[str, int] = {}  # each former epoch and its last valid position
@@ -97,30 +98,31 @@ class Log:
 
     async def _last_valid(self, position: int, epoch: str | None) -> int:
         """Return the last valid position of an epoch as far as `position` needs it; -1 if the epoch is unknown."""
-        while True:
+        asked = self.epoch if epoch is None else epoch
+        if asked not in self._former and (asked != self.epoch or position > self.head):
+            await self.reached(self.ask())  # another instance may be ahead of this one
             asked = self.epoch if epoch is None else epoch
-            if asked in self._former:
-                return self._former[asked]
-            if asked == self.epoch and position <= self.head:
-                return self.head
-            # Another instance may be ahead of this one, so the database decides.
-            found = await eventlog.get_bounds(self._db)
-            if found.epoch == self.epoch:
-                if found.limit is None:
-                    raise Unavailable("a commit in progress hides the end of the log")
-                return found.limit if asked == self.epoch else -1
-            await self._renewed()
+        return self.head if asked == self.epoch else self._former.get(asked, -1)
 
-    async def _renewed(self) -> None:
-        """Wait until the feed has adopted the epoch of the database. Raise Unavailable."""
-        before = self.epoch
+    def ask(self) -> int:
+        """Have the feed read the log to its present end. Return the number of this request for `reached`."""
+        self.asked += 1
         self.bell.set()
+        return self.asked
+
+    async def reached(self, number: int) -> None:
+        """Wait until the feed has answered the request; one look answers all that came before it. Raise Unavailable."""
         try:
-            async with asyncio.timeout(ADOPTION_TIMEOUT):
-                while self.epoch == before:
+            async with asyncio.timeout(READING_TIMEOUT):
+                while self.answered < number:
                     await self.moved.wait()
         except TimeoutError:
-            raise Unavailable("the feed has not adopted the new epoch in time") from None
+            raise Unavailable("the feed has not come to the end of the log in time") from None
+
+    def answer(self, number: int) -> None:
+        """Take note that the feed has read all that was committed before the request."""
+        self.answered = number
+        self._move(self.head)
 
     def remembers(self, position: int) -> bool:
         """Return whether every event after the position is in memory."""
@@ -143,7 +145,7 @@ class Log:
             found = await eventlog.get_bounds(self._db, limit=False)
         if found.epoch != epoch:
             if found.epoch != self.epoch:
-                await self._renewed()
+                await self.reached(self.ask())
             return Past([], position)
         if found.floor > position:
             raise Lost

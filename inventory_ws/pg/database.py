@@ -17,6 +17,10 @@ from .dsn import split_hosts
 from .errors import Unavailable, translated
 
 POOL_SIZE = 8  # connections beside the one that listens
+# Limits that would end the connection: of one that listens or is not needed just now, and of an import (from PostgreSQL 17 on).
+NO_TIMEOUTS = """
+    SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')
+    """
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +72,7 @@ class Database:
                 self._all.add(conn := Connection(dsn))
                 async with asyncio.timeout(STATEMENT_TIMEOUT / len(self._hosts)):
                     await conn
+                    await conn.execute(NO_TIMEOUTS)
             except (psycopg2.OperationalError, TimeoutError):
                 if not hosts:
                     raise

@@ -16,6 +16,8 @@ REJECTED = (
     errors.ProgramLimitExceeded,  # a text is too long for an index
 )
 RAISE = "exec_stmt_raise"  # the C function that errors of a RAISE in PL/pgSQL name as their source
+POLICY = "ExecWithCheckOptions"  # the one of row security, for a row that its policies do not allow
+OWNERS_CODE = ("P0", "2F", "38", "39")  # classes of errors in a trigger that the owner has added
 
 
 class Unavailable(Exception):
@@ -44,7 +46,11 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (psycopg2.Error, TimeoutError) as exc:
-        if isinstance(exc, REJECTED) or isinstance(exc, psycopg2.Error) and exc.diag.source_function == RAISE:
+        if isinstance(exc, psycopg2.Error) and (
+            isinstance(exc, REJECTED)
+            or exc.diag.source_function in (RAISE, POLICY)
+            or (exc.pgcode or "").startswith(OWNERS_CODE)
+        ):
             raise Rejected(exc) from exc
         if isinstance(exc, UNAVAILABLE):
             raise Unavailable(str(exc).strip() or type(exc).__name__) from exc

@@ -10,6 +10,7 @@ from .database import DATABASE, Database
 from .errors import Rejected
 
 PACKAGE = Path(__file__).parents[1]
+COMPARE_TIMEOUT = 60.0  # seconds to compare the table with the log: 100,000 products take one or two
 
 
 def sql_file(name: str) -> str:
@@ -29,6 +30,8 @@ def migrated_database(pruning: bool) -> Callable[[web.Application], AsyncIterato
                 if missing := await _missing_grants(db, pruning):
                     remedy = "; ".join(["inventory-ws schema | psql", *missing])
                     raise PermissionError(f"al rol le faltan permisos ({exc}); que ejecute el dueño: {remedy}") from exc
+            if faults := await find_faults(db, compare=True):
+                raise ValueError("; ".join(faults))
             yield
 
     return context
@@ -38,16 +41,29 @@ async def apply_schema(db: Database) -> None:
     """Run sql/schema.sql, which changes only what is missing or old.
 
     Raise Unavailable, PermissionError if the role lacks a right, or ValueError if the schema does not fit the database: a table
-    of the same name may be another one.
+    of the same name may be another one, or the database belongs to a newer version.
     """
     try:
         async with db.connection() as conn:
             await conn.execute(sql_file("schema.sql"))
-    except psycopg2.errors.InsufficientPrivilege as exc:
+    except (
+        psycopg2.errors.InsufficientPrivilege,
+        psycopg2.errors.InvalidSchemaName,
+    ) as exc:  # without USAGE there is none
         raise PermissionError(str(exc).splitlines()[0]) from exc
     except (Rejected, psycopg2.Error) as exc:
+        if isinstance(exc, Rejected) and exc.raised:
+            raise ValueError(str(exc)) from exc
         reason = f"el esquema no cabe en esta base de datos ({str(exc).splitlines()[0]})"
         raise ValueError(f"{reason}; indique otra con --database-url (DATABASE_URL)") from exc
+
+
+async def find_faults(db: Database, *, compare: bool = False) -> list[str]:
+    """Return what keeps changes from the log, each with its remedy. If the table may have been changed unheard, or to `compare`
+    in any case, compare it with the log: where they differ, an epoch begins."""
+    sql = "SELECT ARRAY(SELECT eventos_faltas()) FROM eventos_revisar(%(compare)s)"
+    ((faults,),) = await db.fetch(sql, {"compare": compare}, seconds=COMPARE_TIMEOUT)
+    return list(faults)
 
 
 async def _missing_grants(db: Database, pruning: bool) -> list[str]:
@@ -59,12 +75,14 @@ async def _missing_grants(db: Database, pruning: bool) -> list[str]:
                 ('eventos', 'SELECT'), ('eventos_epoca', 'SELECT')
             ) AS tablas (objeto, permiso)
             UNION ALL
+            SELECT format('SCHEMA %I', nspname), 'USAGE', has_schema_privilege(oid, 'USAGE') FROM pg_namespace
+            WHERE oid IN (SELECT relnamespace FROM pg_class WHERE relname = 'eventos_epoca') OR nspname = 'public'
+            UNION ALL
             SELECT 'FUNCTION ' || nombre, 'EXECUTE', has_function_privilege(to_regproc(nombre), 'EXECUTE')
             FROM unnest(%(functions)s::text[]) AS nombre
         ) AS necesario (objeto, permiso, dado)
         WHERE dado IS NOT TRUE GROUP BY objeto ORDER BY objeto
         """
-    rows = await db.fetch(
-        sql, {"functions": ["producto_json", "texto_plegado", "eventos_estado", *["eventos_podar"] * pruning]}
-    )
+    functions = ["producto_json", "texto_plegado", "eventos_estado", "eventos_revisar", *["eventos_podar"] * pruning]
+    rows = await db.fetch(sql, {"functions": functions})
     return [grant for (grant,) in rows]

@@ -25,13 +25,18 @@ class MissingProducts(Exception):
 def _sql(fields: Sequence[str]) -> str:
     """Return the statement of an import that writes `fields`."""
     # CSV cannot distinguish '' from NULL. A stored name may have blanks around it: it is also compared with the unstripped cell.
-    same = [f"coalesce(p.{name}::text, '') = coalesce(f.{name}::text, '')" for name in fields if name != "nombre"]
-    same += ["p.nombre IN (f.nombre, f.crudo)"] if "nombre" in fields else []
+    # COLLATE: of two texts that only the type or the collation of the column calls equal, one changes the other.
+    same = [
+        f"coalesce(p.{name}::text, '') COLLATE \"C\" = coalesce(f.{name}::text, '')"
+        for name in fields
+        if name != "nombre"
+    ]
+    same += ['p.nombre::text COLLATE "C" IN (f.nombre, f.crudo)'] if "nombre" in fields else []
     columns = ", ".join(FIELDS)
     return f"""
         WITH filas AS MATERIALIZED (
-            SELECT (j ->> 'fila')::integer AS fila, (j ->> 'producto')::bigint AS id, j ->> 'crudo' AS crudo, {columns}
-            FROM json_array_elements(%(rows)s::json) AS j, json_populate_record(NULL::productos, j)
+            SELECT (e.j ->> 'fila')::integer AS fila, (e.j ->> 'producto')::bigint AS id, e.j ->> 'crudo' AS crudo, {columns}
+            FROM json_array_elements(%(rows)s::json) AS e (j), json_populate_record(NULL::productos, e.j)
         ), vistos AS MATERIALIZED (
             SELECT id FROM productos WHERE id IN (SELECT id FROM filas) ORDER BY id FOR NO KEY UPDATE
         ), perdidas AS MATERIALIZED (

@@ -47,9 +47,9 @@ async def list_products(
         WITH estado AS (SELECT md5(pg_current_snapshot()::text || epoca) AS etag FROM eventos_epoca)
         SELECT etag, '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
         FROM estado LEFT JOIN LATERAL (
-            SELECT id, p FROM productos AS p
-            WHERE etag <> ALL(%(known)s::text[]) AND id > %(after)s::bigint
-              AND {_searched("nombre", "descripcion")}
+            SELECT id, p.*::productos AS p FROM productos AS p
+            WHERE estado.etag <> ALL(%(known)s::text[]) AND id > %(after)s::bigint
+              AND {_searched("p.nombre", "p.descripcion")}
             ORDER BY id LIMIT %(limit)s
         ) AS elegidos ON true LEFT JOIN LATERAL producto_json(p) AS j ON id IS NOT NULL
         GROUP BY etag
@@ -75,18 +75,17 @@ async def list_products_at(db: Database, query: ListQuery) -> Products | None:
     - Otherwise it is older than the log, and the result is None.
     """
     sql = f"""
-        WITH cambiados AS (
-            SELECT DISTINCT ON (producto_id) producto_id, tipo AS despues
-            FROM eventos WHERE id > %(at)s ORDER BY producto_id, id
-        ), entonces AS (
-            SELECT DISTINCT ON (producto_id) producto_id, tipo, mensaje -> 'data' AS j
-            FROM eventos JOIN cambiados USING (producto_id), eventos_epoca
-            WHERE id > desde AND id <= %(at)s ORDER BY producto_id, id DESC
+        WITH cambiados AS MATERIALIZED (
+            SELECT nombrado, primero.tipo AS despues FROM eventos_productos() AS nombrado, LATERAL (
+                SELECT tipo FROM eventos WHERE producto_id = nombrado AND id > %(at)s ORDER BY id LIMIT 1
+            ) AS primero
         ), filas AS (
-            SELECT p.id, j FROM productos AS p, producto_json(p) AS j WHERE p.id NOT IN (SELECT producto_id FROM cambiados)
+            SELECT p.id, j.j FROM productos AS p, producto_json(p.*) AS j WHERE p.id NOT IN (SELECT nombrado FROM cambiados)
             UNION ALL
-            SELECT producto_id, j FROM cambiados LEFT JOIN entonces USING (producto_id)
-            WHERE coalesce(tipo <> 'PRODUCT_DELETED', despues <> 'PRODUCT_CREATED')
+            SELECT nombrado, j FROM cambiados LEFT JOIN LATERAL (
+                SELECT tipo, mensaje -> 'data' AS j FROM eventos, eventos_epoca
+                WHERE producto_id = nombrado AND id > desde AND id <= %(at)s ORDER BY id DESC LIMIT 1
+            ) AS entonces ON true WHERE coalesce(tipo <> 'PRODUCT_DELETED', despues <> 'PRODUCT_CREATED')
         )
         SELECT '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
         FROM (

@@ -57,20 +57,18 @@ class Product(NamedTuple):
 
 async def get_product(db: Database, product_id: int, seconds: float | None = None) -> Product | None:
     """Return the product, or None if it does not exist."""
-    sql = "SELECT p.id, j::text FROM productos AS p, producto_json(p) AS j WHERE p.id = %(id)s::bigint"
+    sql = "SELECT p.id, j.j::text FROM productos AS p, producto_json(p.*) AS j WHERE p.id = %(id)s::bigint"
     rows = await db.fetch(sql, {"id": product_id}, attempts=2, seconds=seconds)
     return Product(*rows[0]) if rows else None
 
 
-async def create_product(db: Database, product: NewProduct, cause: Cause) -> Product:
-    """Insert the product and return it."""
+async def create_product(db: Database, product: NewProduct, cause: Cause) -> Product | None:
+    """Insert the product and return it, or None if a trigger of the owner does not let it in."""
     sql = """
         INSERT INTO productos (nombre, descripcion, precio, stock)
         VALUES (%(nombre)s, %(descripcion)s, %(precio)s, %(stock)s)
         """
-    created = await _change(db, sql, product.model_dump(), cause)
-    assert created is not None
-    return created
+    return await _change(db, sql, product.model_dump(), cause)
 
 
 async def update_product(
@@ -135,7 +133,7 @@ async def _change_once(db: Database, sql: str, params: Params, cause: Cause, eff
 
 async def _execute(db: Database, sql: str, params: Params, cause: Cause) -> Product | None:
     """Run the statement and return the product as it is afterwards (deleted: before), or None if it matches no row."""
-    sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos) AS j)"
+    sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos.*) AS j)"
     if any(cause):
         sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # the trigger reads it at COMMIT
         params = {**params, "cause": cause.text()}

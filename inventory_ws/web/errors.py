@@ -35,6 +35,7 @@ REFUSALS = {
     "23503": "no encaja con los datos de otra tabla",
     "23505": "ya lo tiene otro producto",
     "23P01": "no es compatible con otro producto",
+    "42501": "no lo permite la base de datos",
     "54000": "es un texto demasiado largo",
 }
 

@@ -1,6 +1,9 @@
 """The HTTP handlers. Each change has the same order: read the request, change, answer."""
 
 import asyncio
+import json
+from collections.abc import Callable
+from contextlib import suppress
 
 from aiohttp import hdrs, web
 
@@ -14,9 +17,9 @@ from ..products import csvfile, importing, listing, repository
 from ..products.exact_json import encode
 from ..products.importing import Imported, MissingProducts
 from ..products.listing import LIST_CACHE, ListQuery, Products
-from ..products.models import NewProduct, ProductChange, StockMove
+from ..products.models import INT4_MAX, NewProduct, ProductChange, StockMove
 from ..products.repository import Product
-from .errors import INVALID, Failure
+from .errors import INVALID, REFUSALS, Failure
 from .reading import MAX_FILE, read_body, read_cause, read_id, read_model, read_versions, wants_csv
 
 JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
@@ -26,6 +29,7 @@ CSV = {
 }
 
 NOT_IMPORTED = f"{INVALID}: no se ha importado nada"
+PREVENTED = [{"field": "", "message": REFUSALS["42501"]}]
 
 
 async def list_products(request: web.Request) -> web.Response:
@@ -75,6 +79,8 @@ async def create_product(request: web.Request) -> web.Response:
         return await _import(request.clone(client_max_size=MAX_FILE))
     new = await read_model(request, NewProduct)
     product = await request.app[HUB].change(repository.create_product, new, await read_cause(request))
+    if product is None:
+        raise Failure(400, INVALID, errors=PREVENTED)
     response = _response(product, "Producto creado exitosamente", status=201)
     response.headers[hdrs.LOCATION] = f"{request.path}/{product.id}"
     return response
@@ -103,7 +109,7 @@ async def update_product(request: web.Request) -> web.Response:
         repository.update_product, read_id(request), change, read_versions(request), await read_cause(request)
     )
     if product is None:
-        raise await _refusal(request, 412, "Alguien cambió este producto antes")
+        raise await _refusal(request, 412, "Alguien cambió este producto antes", _has_version(request))
     return _response(product, "Producto actualizado exitosamente")
 
 
@@ -113,7 +119,7 @@ async def delete_product(request: web.Request) -> web.Response:
         repository.delete_product, read_id(request), read_versions(request), await read_cause(request)
     )
     if product is None:
-        raise await _refusal(request, 412, "Alguien cambió este producto antes")
+        raise await _refusal(request, 412, "Alguien cambió este producto antes", _has_version(request))
     return _response(product, "Producto eliminado exitosamente")
 
 
@@ -125,7 +131,9 @@ async def move_stock(request: web.Request) -> web.Response:
     )
     if product is None:
         reason = "No hay existencias suficientes" if move.delta < 0 else "No caben tantas unidades"
-        raise await _refusal(request, 409, reason)
+        raise await _refusal(
+            request, 409, reason, lambda current: 0 <= json.loads(current.json)["stock"] + move.delta <= INT4_MAX
+        )
     return _response(product, "Existencias actualizadas exitosamente")
 
 
@@ -133,6 +141,8 @@ async def list_events(request: web.Request) -> web.Response:
     """GET /api/eventos?after=&before=&limit=&producto="""
     query = EventQuery.model_validate(dict(request.query))
     log = request.app[LOG]
+    with suppress(Unavailable):  # a long commit of somebody else hides the end: what is before it can be read
+        await log.reached(log.asked)  # with the changes that this instance has answered
     events = await eventlog.list_events(
         request.app[DATABASE],
         after=max(query.after, log.floor),  # events at or below the floor are gone, or of a former epoch
@@ -154,17 +164,27 @@ async def health(request: web.Request) -> web.Response:
     log = state[LOG]
     following = log.live.is_set()
     data = {"database": database, "feed": following, "sockets": len(state[SOCKETS]), "last_event_id": log.head}
-    if not (database and following):
+    if not (database and following) or log.faults:
+        data |= {"reason": "; ".join(log.faults)} if log.faults else {}
         raise Failure(503, "El servicio no atiende", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
     return _json_response(f'{{"success":true,"data":{encode(data)}}}')
 
 
-async def _refusal(request: web.Request, status: int, message: str) -> Failure:
-    """Return why a change was refused: 404 if the product is gone, else `status` with the current product."""
+async def _refusal(request: web.Request, status: int, message: str, possible: Callable[[Product], bool]) -> Failure:
+    """Return why a change had no effect: 404 if the product is gone, else `status` with the current product. If the change
+    was `possible`, a trigger or a policy of the database's owner has prevented it."""
     current = await repository.get_product(request.app[DATABASE], read_id(request), repository.REFUSAL_TIMEOUT)
     if current is None:
         return Failure(404, "Producto no encontrado")
+    if possible(current):
+        return Failure(400, INVALID, errors=PREVENTED)
     return Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
+
+
+def _has_version(request: web.Request) -> Callable[[Product], bool]:
+    """Return whether a product has a version of If-Match."""
+    versions, tags = read_versions(request), [tag.value for tag in request.if_match or ()]
+    return lambda product: versions is None or product.version in tags
 
 
 async def _list_response(

@@ -15,6 +15,7 @@ from . import (
     network,
     role,
     rolling,
+    seams,
     slow,
     soak,
     start,
@@ -41,6 +42,7 @@ CHECKS = {
     "disk": disk.check,
     "stop": stop.check,
     "role": role.check,
+    "seams": seams.check,
     "soak": soak.check,
 }
 
