@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from ..pg.connection import Connection
 from ..pg.database import Database
 from ..pg.errors import Unavailable
+from ..pg.lanes import Lane
 
 PRUNE_EVERY = 30.0  # seconds
 
@@ -44,7 +45,7 @@ class Bounds(NamedTuple):
 
 
 async def list_events(
-    db: Database | Connection, *, after: int, head: int, limit: int, product_id: int | None = None, newest: bool = False
+    db: Database, *, after: int, head: int, limit: int, product_id: int | None = None, newest: bool = False
 ) -> list[LogEntry]:
     """Return at most `limit` events above `after` and up to `head`, of all products or of one, in ascending order; with
     `newest` in descending order. `head`: that of the feed, because above it events can still be missing."""
@@ -53,7 +54,8 @@ async def list_events(
         WHERE {"producto_id = %(product_id)s::bigint AND " if product_id else ""}id > %(after)s AND id <= %(head)s
         ORDER BY id {"DESC" if newest else ""} LIMIT %(limit)s
         """
-    rows = await db.fetch(sql, {"after": after, "head": head, "limit": limit, "product_id": product_id})
+    params = {"after": after, "head": head, "limit": limit, "product_id": product_id}
+    rows = await db.fetch(sql, params, Lane.QUICK)
     return [LogEntry(*row) for row in rows]
 
 
