@@ -13,11 +13,13 @@ from psycopg2.extensions import connection, make_dsn, parse_dsn
 from inventory_ws import create_app
 from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database
 from inventory_ws.pg.errors import Rejected, Unavailable
-from inventory_ws.pg.lanes import Lane
+from inventory_ws.pg.lanes import RESERVED, Lane
 from inventory_ws.pg.schema import apply_schema
 
 from .conftest import PRODUCT, create, error, waits
 from .test_aiopg_fixes import many_files
+
+ALL = POOL_SIZE + RESERVED
 
 
 async def test_statement_timeout_raises_unavailable_and_does_not_cancel_the_task(client: TestClient) -> None:
@@ -87,9 +89,9 @@ async def test_select_is_retried_once_after_a_lost_connection(client: TestClient
 async def test_pool_reconnects_after_all_connections_are_cut(client: TestClient, psql: Callable) -> None:
     await create(client)
     sleep = "SELECT pg_sleep(2)"
-    busy = [asyncio.create_task(client.app[DATABASE].fetch(sleep, lane=Lane.QUICK)) for _ in range(POOL_SIZE)]
+    busy = [asyncio.create_task(client.app[DATABASE].fetch(sleep, lane=Lane.QUICK)) for _ in range(ALL)]
     waiting = [asyncio.create_task(client.get("/api/productos/1")) for _ in range(POOL_SIZE)]
-    await waits(psql, "PgSleep", POOL_SIZE)
+    await waits(psql, "PgSleep", ALL)
     psql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -103,8 +105,8 @@ async def test_pool_reconnects_after_all_connections_are_cut(client: TestClient,
 async def test_exhausted_pool_is_503(client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     psql("SELECT pg_advisory_lock(1)")
     locked = "SELECT pg_advisory_xact_lock_shared(1)"
-    busy = [asyncio.create_task(client.app[DATABASE].fetch(locked, lane=Lane.QUICK)) for _ in range(POOL_SIZE)]
-    await waits(psql, "Lock", POOL_SIZE)
+    busy = [asyncio.create_task(client.app[DATABASE].fetch(locked, lane=Lane.QUICK)) for _ in range(ALL)]
+    await waits(psql, "Lock", ALL)
     monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.3)
     await error(await client.get("/api/productos"), 503)
     psql("SELECT pg_advisory_unlock(1)")
@@ -134,7 +136,7 @@ async def test_listen_without_an_answer_times_out(dsn: str, monkeypatch: pytest.
 async def test_more_statements_than_connections_are_all_executed(client: TestClient, psql: Callable) -> None:
     psql("SELECT pg_advisory_lock(1)")
     locked = "SELECT pg_advisory_xact_lock_shared(1)"
-    busy = [asyncio.create_task(client.app[DATABASE].fetch(locked, lane=Lane.QUICK)) for _ in range(3 * POOL_SIZE)]
+    busy = [asyncio.create_task(client.app[DATABASE].fetch(locked)) for _ in range(3 * POOL_SIZE)]
     await waits(psql, "Lock", POOL_SIZE)
     sessions = psql(
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

@@ -17,7 +17,7 @@ from .errors import Unavailable, connection_ends, translated
 from .hosts import ATTEMPT_TIMEOUT, Hosts
 from .lanes import Lane, queues
 
-POOL_SIZE = 8  # connections beside the one that listens and the one for HEALTH
+POOL_SIZE = 8  # connections that changes may take
 FULL_PAUSE = 1.0  # seconds until another connection is asked for, after the server has refused one
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class Database:
         self._queues = queues(size)
         self._all = WeakSet[Connection]()
         self._given_up = set[int]()  # backends that may still run a statement whose connection is closed
+        self._busy = 0  # statements that have a connection, or are about to get one
         self._server = ""
         self._ended = False
 
@@ -99,31 +100,31 @@ class Database:
         for a while, and the caller waits for one of these."""
         queue = self._queues[lane]
         await queue.acquire()
+        self._busy += 1
         try:
             if self._given_up and lane is not Lane.HEALTH:
-                await self._count_backends(lane)
+                await self._count_backends(queue.limit)
             while queue.idle:
                 if not (conn := queue.idle.pop()).closed:
                     return conn
             return await self._connect()
         except BaseException as exc:
-            if not isinstance(exc, psycopg2.OperationalError) or not self._in_use():
+            self._busy -= 1
+            if not isinstance(exc, psycopg2.OperationalError) or not any(
+                conn.pid and not conn.closed for conn in self._all
+            ):
                 queue.release()
                 raise
         asyncio.get_running_loop().call_later(FULL_PAUSE, queue.release)
         return None
 
-    def _in_use(self) -> int:
-        return sum(conn.pid != 0 and not conn.closed for conn in self._all) - len(self._queues[Lane.QUICK].idle)
-
-    async def _count_backends(self, lane: Lane) -> None:
-        """Raise OperationalError if the server is still at work for as many statements as the lane may have. It may be for
-        those that were given up: a commit that waits for a synchronous standby cannot be cancelled."""
+    async def _count_backends(self, limit: int) -> None:
+        """Raise OperationalError if the server is at work for more than `limit` statements. It may be for those that were given
+        up: a commit that waits for a synchronous standby cannot be cancelled."""
         asked = self._given_up.copy()
         sql = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%(pids)s::integer[]) AND state = 'active'"
         self._given_up -= asked.difference(*await self.fetch(sql, {"pids": [*asked]}, Lane.HEALTH))
-        others = 2  # the one that listens, and HEALTH's
-        if self._in_use() + len(self._given_up) >= self._queues[lane].limit + others:
+        if self._busy + len(self._given_up) > limit:
             raise psycopg2.OperationalError("statements that were given up are still under way")
 
     async def fetch(
@@ -162,6 +163,7 @@ class Database:
                     self._close_idle()  # they are probably lost too
                 else:
                     queue.idle.append(conn)
+                self._busy -= 1
                 queue.release()
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Who gets a connection of the pool: what may wait for long leaves some of them to what does not."""
+"""Who gets a connection of the pool: what may wait leaves some of them to what does not."""
 
 import asyncio
 from enum import Enum
@@ -44,9 +44,9 @@ class Queue:
 
 
 def queues(size: int) -> dict[Lane, Queue]:
-    """Return the queues for `size` connections, and one more for HEALTH."""
+    """Return the queues for `size` connections, RESERVED more that only QUICK may take, and one for HEALTH."""
     idle: list[Connection] = []
-    quick = Queue(size, idle)
-    change = Queue(size - RESERVED, idle, quick)
-    long = Queue(size - 2 * RESERVED, idle, change)
+    quick = Queue(size + RESERVED, idle)
+    change = Queue(size, idle, quick)
+    long = Queue(size - RESERVED, idle, change)
     return {Lane.HEALTH: Queue(1, []), Lane.QUICK: quick, Lane.CHANGE: change, Lane.LONG: long}

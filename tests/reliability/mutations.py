@@ -142,7 +142,7 @@ MUTATIONS = [
     Mutation(
         "a server that refuses one more connection is a slower service",
         "inventory_ws/pg/database.py",
-        "or not self._in_use()",
+        "or not any(conn.pid and not conn.closed for conn in self._all)",
         "or True",
         "tests/test_connections.py -k fewer_connections",
     ),
