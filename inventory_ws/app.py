@@ -44,7 +44,8 @@ def create_app(
     """Return the inventory as an application, to run by itself or for `add_subapp` of a host application.
 
     - `dsn`: the connection string of PostgreSQL, in any format of libpq (`postgresql://user@host/name`).
-    - `pool_size`: how many connections to PostgreSQL it opens, beside one that listens.
+    - `pool_size`: how many connections to PostgreSQL changes may take, beside two for reading, one for health and one that
+      listens.
     - `hosts`: allowed names in the `Host` header beside `localhost`, and networks (`10.0.0.0/8`) whose addresses are allowed.
       None: no check, because the host application checks.
     - `origins`: other origins whose pages may use the service (`https://shop.example`; `null` for a page from a file).

@@ -276,7 +276,7 @@ BEGIN
                 ELSE (SELECT j FROM producto_json(NEW) AS j) END AS data,
             to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') AS timestamp
     ) AS m;
-    -- NOTIFY serializes the commits of the whole server. The service sets `bell` (dsn.py) and wakes its feed itself; all other
+    -- NOTIFY serializes the commits of the whole server. The service sets `bell` (connection.py) and wakes its feed itself; all other
     -- sessions notify here, also those of a host application's pool.
     IF current_setting('inventory_ws.bell', true) IS DISTINCT FROM 'local' THEN
         PERFORM pg_notify('inventory_ws', '');

@@ -66,6 +66,25 @@ def standby(folder: Path, cluster: Cluster) -> Iterator[Cluster]:
         yield standby
 
 
+async def test_primary_that_returns_as_a_standby_answers_nothing(serve: Serve, cluster: Cluster) -> None:
+    """As an old one does behind a balancer, whose last changes the new primary may not have."""
+    client = await serve(cluster.dsn)
+    again = {"json": PRODUCT, "headers": {"Idempotency-Key": "a"}}
+    assert (await client.post("/api/productos", **again)).status == 201
+    cluster.stop()
+    (cluster.folder / "cluster" / "standby.signal").touch(0o666)
+    cluster.start()
+    for _ in range(3):
+        assert (await client.get("/api/productos/1")).status == 503
+        assert (await client.post("/api/productos", **again)).status == 503
+        resp = await client.get("/api/salud")
+        assert (resp.status, (await resp.json())["data"]["database"]) == (503, False)
+    cluster.promote()
+    await healthy(client)
+    resp = await client.post("/api/productos", **again)
+    assert (resp.status, resp.headers["Idempotency-Replayed"]) == (201, "true")
+
+
 async def make(client: TestClient, number: int) -> None:
     """Makes so many events, and waits until the service has read them."""
     position = client.app[LOG].head

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aiohttp import ClientWebSocketResponse
+from aiohttp import ClientWebSocketResponse, WSMsgType
 from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
 from inventory_ws.live import eventlog
 from inventory_ws.live.frames import deflated, frame
 from inventory_ws.live.hub import HUB, SOCKETS
-from inventory_ws.live.log import LOG
+from inventory_ws.live.log import LOG, Log
 from inventory_ws.pg.database import DATABASE
+from inventory_ws.pg.errors import Unavailable
 
 from .conftest import create, error, receive, settled, silence
 
@@ -123,6 +124,29 @@ async def test_position_of_another_epoch_is_not_recovered(client: TestClient) ->
     assert welcome["recovered"] is False
     _, welcome = await resume(client, 1, welcome["epoch"])
     assert welcome["recovered"] is True
+
+
+async def test_position_is_refused_only_by_who_knows(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, check, away = client.app[LOG], Log.check, asyncio.Event()
+
+    async def unknown(*args: Any) -> None:
+        if log.live.is_set():
+            return await check(*args)
+        away.set()
+        raise Unavailable
+
+    monkeypatch.setattr(Log, "check", unknown)
+    monkeypatch.setattr("inventory_ws.web.websocket.RESUME_TIMEOUT", 0.2)
+    log.live.clear()
+    ws = await client.ws_connect("/ws", params={"last_event_id": "0", "epoch": log.epoch})
+    assert (await ws.receive(timeout=5)).type is WSMsgType.CLOSE
+    assert ws.close_code == 1013
+    monkeypatch.setattr("inventory_ws.web.websocket.RESUME_TIMEOUT", 5)
+    away.clear()
+    returning = asyncio.create_task(resume(client, 0, log.epoch))
+    await away.wait()
+    log.live.set()
+    assert (await returning)[1]["recovered"] is True
 
 
 async def test_position_before_a_truncate_is_not_recovered(

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from ..pg.connection import Connection
 from ..pg.database import Database
 from ..pg.errors import Unavailable
+from ..pg.lanes import Lane
 from ..pg.schema import find_faults
 
 PRUNE_EVERY = 30.0  # seconds
@@ -46,7 +47,7 @@ class Bounds(NamedTuple):
 
 
 async def list_events(
-    db: Database | Connection, *, after: int, head: int, limit: int, product_id: int | None = None, newest: bool = False
+    db: Database, *, after: int, head: int, limit: int, product_id: int | None = None, newest: bool = False
 ) -> list[LogEntry]:
     """Return at most `limit` events above `after` and up to `head`, of all products or of one, in ascending order; with
     `newest` in descending order. `head`: that of the feed, because above it events can still be missing."""
@@ -55,7 +56,8 @@ async def list_events(
         WHERE {"producto_id = %(product_id)s::bigint AND " if product_id else ""}id > %(after)s AND id <= %(head)s
         ORDER BY id {"DESC" if newest else ""} LIMIT %(limit)s
         """
-    rows = await db.fetch(sql, {"after": after, "head": head, "limit": limit, "product_id": product_id})
+    params = {"after": after, "head": head, "limit": limit, "product_id": product_id}
+    rows = await db.fetch(sql, params, Lane.QUICK)
     return [LogEntry(*row) for row in rows]
 
 
@@ -74,10 +76,15 @@ async def list_next_events(
     return epoch, floor, [LogEntry(*row[2:]) for row in rows]
 
 
-async def get_bounds(db: Database | Connection, *, limit: bool = True) -> Bounds:
-    """Return the bounds of the log. Finding `limit` blocks writers for a moment; without it nobody waits."""
-    source = "eventos_estado()" if limit else "eventos_epoca"
-    return Bounds(*(await db.fetch(f"SELECT {'limite' if limit else 'NULL'}, epoca::text, desde FROM {source}"))[0])
+async def get_bounds(conn: Connection) -> Bounds:
+    """Return the bounds of the log. It blocks writers for a moment."""
+    return Bounds(*(await conn.fetch("SELECT limite, epoca::text, desde FROM eventos_estado()"))[0])
+
+
+async def get_floor(db: Database) -> tuple[str, int]:
+    """Return the epoch and its floor."""
+    ((epoch, floor),) = await db.fetch("SELECT epoca::text, desde FROM eventos_epoca", lane=Lane.QUICK)
+    return epoch, floor
 
 
 async def list_former_epochs(conn: Connection) -> dict[str, int]:

@@ -142,12 +142,12 @@ class Log:
         async with self._readers:
             rows = await eventlog.list_events(self._db, after=position, head=head, limit=limit)
             # After the rows: later pruning does not concern them.
-            found = await eventlog.get_bounds(self._db, limit=False)
-        if found.epoch != epoch:
-            if found.epoch != self.epoch:
+            now, floor = await eventlog.get_floor(self._db)
+        if now != epoch:
+            if now != self.epoch:
                 await self.reached(self.ask())
             return Past([], position)
-        if found.floor > position:
+        if floor > position:
             raise Lost
         return _past([FramedEvent(event) for event in rows], limit, max(head, position))
 

@@ -1,5 +1,5 @@
 """PostgreSQL through aiopg. Imports nothing of the package; knows neither products nor sockets.
 
-Read in this order: errors; aiopg_fixes, the driver without its faults; connection, which prepares statements; dsn; database, the
-pool; schema, which the service applies at its start.
+Read in this order: errors; aiopg_fixes, the driver without its faults; connection, which prepares statements; hosts and lanes;
+database, the pool; schema, which the service applies at its start.
 """

@@ -4,10 +4,28 @@ import asyncio
 import re
 from functools import cache
 
+import psycopg2
+
 from .aiopg_fixes import FixedConnection, Params, Row
 from .errors import translated
 
-STATEMENT_TIMEOUT = 3.6  # seconds for a statement and its wait for a connection; the limits in dsn.py must be shorter
+STATEMENT_TIMEOUT = 3.6  # seconds for a statement and its wait for a connection
+
+# SET after connecting, because poolers refuse or drop settings in `options`. The first two limits are shorter than
+# STATEMENT_TIMEOUT: the server ends a statement, and releases its locks, before the service gives up.
+SERVER_SETTINGS = {
+    "statement_timeout": "3300",
+    "lock_timeout": "2000",
+    "idle_in_transaction_session_timeout": "5000",
+    "client_connection_check_interval": "1000",
+    "default_transaction_isolation": "read committed",
+    "inventory_ws.bell": "local",
+    "jit": "off",  # compiling takes longer than it saves: every statement is short
+}
+# Limits that would end a connection: one that listens or is not needed just now, and an import (from PostgreSQL 17 on).
+NO_TIMEOUTS = """(
+    SELECT count(set_config(name, '0', false)) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')
+    )"""
 
 
 @cache
@@ -24,11 +42,29 @@ def _statement(sql: str) -> tuple[str, str, str]:
 
 
 class Connection(FixedConnection):
-    """A connection that prepares each statement when it first runs it. `execute` runs SQL that is not prepared."""
+    """A connection that prepares each statement when it first runs it. `execute` runs SQL that is not prepared.
+
+    `pid`: of its backend, which behind a pooler libpq does not know; 0 before `open`. `server`: when the server was started.
+    """
 
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
+        self.pid, self.server = 0, ""
         self._prepared: set[str] = set()
+
+    async def open(self) -> None:
+        """Connect to a server that takes changes. Raise OperationalError."""
+        settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SERVER_SETTINGS.items())
+        sql = "SELECT pg_backend_pid(), pg_postmaster_start_time()::text, current_setting('transaction_read_only')"
+        try:
+            await self
+            ((pid, server, read_only, *_),) = await self.execute(f"{sql}, {settings}, {NO_TIMEOUTS}")
+            if read_only == "on":
+                raise psycopg2.OperationalError("the server is read-only")
+        except BaseException:
+            self.close()
+            raise
+        self.pid, self.server = pid, server
 
     async def fetch(self, sql: str, params: Params | None = None) -> list[Row]:
         """Run one statement and return its rows. Raise Unavailable or Rejected."""
@@ -51,5 +87,5 @@ class Connection(FixedConnection):
     async def wait_for_notification(self) -> None:
         """Wait for a notification from another connection. Raise Unavailable if this one is lost."""
         with translated():
-            while (await self.notifies.get()).pid == self.raw.get_backend_pid():
+            while (await self.notifies.get()).pid == self.pid:
                 pass

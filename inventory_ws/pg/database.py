@@ -13,39 +13,43 @@ from aiohttp import web
 
 from .aiopg_fixes import Params, Row
 from .connection import STATEMENT_TIMEOUT, Connection
-from .dsn import split_hosts
-from .errors import Unavailable, translated
+from .errors import Unavailable, connection_ends, translated
+from .hosts import ATTEMPT_TIMEOUT, Hosts
+from .lanes import Lane, queues
 
-POOL_SIZE = 8  # connections beside the one that listens
-# Limits that would end the connection: of one that listens or is not needed just now, and of an import (from PostgreSQL 17 on).
-NO_TIMEOUTS = """
-    SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')
-    """
+POOL_SIZE = 8  # connections that changes may take
+FULL_PAUSE = 1.0  # seconds until another connection is asked for, after the server has refused one
 
 log = logging.getLogger(__name__)
 
 
 class Database:
-    """PostgreSQL behind a pool of connections."""
+    """PostgreSQL behind a pool of connections, which are opened when they are needed. All are to one server."""
 
     def __init__(self, dsn: str, size: int = POOL_SIZE) -> None:
         """Take a connection string of libpq, a URL or `key=value` words, and the number of connections. Raise ValueError."""
         if index(size) < 1:
             raise ValueError(f"pool_size={size}: at least one connection is needed")
-        self._hosts = split_hosts(dsn)
-        self._size = size
-        self._slots = asyncio.Semaphore(size)
-        self._idle: list[Connection] = []
+        self._hosts = Hosts(dsn)
+        self._queues = queues(size)
         self._all = WeakSet[Connection]()
+        self._given_up = set[int]()  # backends that may still run a statement whose connection is closed
+        self._busy = 0  # statements that have a connection, or are about to get one
+        self._server = ""
         self._ended = False
 
     async def __aenter__(self) -> Self:
-        """Open the connections. Raise Unavailable."""
+        """Open two connections. Raise Unavailable, or ValueError behind a pooler in transaction mode."""
+        pair: list[Connection] = []
         try:
             with translated():
                 async with asyncio.timeout(2 * STATEMENT_TIMEOUT):
-                    while len(self._idle) < self._size:
-                        self._idle.append(await self._connect())
+                    for lane in (Lane.HEALTH, Lane.QUICK):
+                        pair.append(await self._connect())
+                        self._queues[lane].idle.append(pair[-1])
+                    pids = [(await conn.execute("SELECT pg_backend_pid()"))[0][0] for conn in pair]
+            if pids != [conn.pid for conn in pair] or pids[0] == pids[1]:
+                raise ValueError("el pooler delante de PostgreSQL reparte transacciones: póngalo en modo sesión")
         except BaseException:
             await self.__aexit__()
             raise
@@ -54,64 +58,113 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         """Close every connection for good. Statements under way, and later ones, raise Unavailable."""
         self._ended = True
+        self._hosts.close()
         for conn in list(self._all):
             conn.close()
 
     def _close_idle(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        for queue in self._queues.values():
+            while queue.idle:
+                queue.idle.pop().close()
 
     async def _connect(self) -> Connection:
-        # One host at a time: in non-blocking mode libpq ignores its time limit, and would wait for a dead host for ever.
-        hosts = list(self._hosts)
+        # One address at a time: in non-blocking mode libpq ignores its time limit, and would wait for a dead host for ever.
+        addresses = [] if self._ended else await self._hosts.addresses()
         while True:
             if self._ended:
                 raise psycopg2.InterfaceError("the service has ended")
-            dsn = hosts.pop(0)
+            dsn = addresses.pop(0)
             try:
                 self._all.add(conn := Connection(dsn))
-                async with asyncio.timeout(STATEMENT_TIMEOUT / len(self._hosts)):
-                    await conn
-                    await conn.execute(NO_TIMEOUTS)
-            except (psycopg2.OperationalError, TimeoutError):
-                if not hosts:
+                async with asyncio.timeout(ATTEMPT_TIMEOUT if addresses else None):
+                    await conn.open()
+            except BaseException as exc:
+                self._hosts.failed(dsn)
+                if not (addresses and isinstance(exc, (psycopg2.OperationalError, TimeoutError))):
                     raise
             else:
-                self._hosts.remove(dsn)  # the next connection tries this host first
-                self._hosts.insert(0, dsn)
+                self._follow(conn.server)
                 return conn
 
-    async def _acquire(self) -> Connection:
-        while self._idle:
-            if not (idle := self._idle.pop()).closed:
-                return idle
-        return await self._connect()
+    def _follow(self, server: str) -> None:
+        """Close the connections to any other server: after a failover they may be to one whose changes nobody gets."""
+        if server != self._server:
+            self._server = server
+            self._given_up.clear()
+            for conn in list(self._all):
+                if conn.server not in ("", server):
+                    conn.close()
+
+    async def _enter(self, lane: Lane) -> Connection | None:
+        """Wait for a connection. Return None if the server has no other one beside those that are open: the slot stays taken
+        for a while, and the caller waits for one of these."""
+        queue = self._queues[lane]
+        await queue.acquire()
+        self._busy += 1
+        try:
+            if self._given_up and lane is not Lane.HEALTH:
+                await self._count_backends(queue.limit)
+            while queue.idle:
+                if not (conn := queue.idle.pop()).closed:
+                    return conn
+            return await self._connect()
+        except BaseException as exc:
+            self._busy -= 1
+            if not isinstance(exc, psycopg2.OperationalError) or not any(
+                conn.pid and not conn.closed for conn in self._all
+            ):
+                queue.release()
+                raise
+        asyncio.get_running_loop().call_later(FULL_PAUSE, queue.release)
+        return None
+
+    async def _count_backends(self, limit: int) -> None:
+        """Raise OperationalError if the server is at work for more than `limit` statements. It may be for those that were given
+        up: a commit that waits for a synchronous standby cannot be cancelled."""
+        asked = self._given_up.copy()
+        sql = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%(pids)s::integer[]) AND state = 'active'"
+        self._given_up -= asked.difference(*await self.fetch(sql, {"pids": [*asked]}, Lane.HEALTH))
+        if self._busy + len(self._given_up) > limit:
+            raise psycopg2.OperationalError("statements that were given up are still under way")
 
     async def fetch(
-        self, sql: str, params: Params | None = None, *, attempts: int = 1, seconds: float | None = None
+        self, sql: str, params: Params | None = None, lane: Lane = Lane.CHANGE, *, seconds: float | None = None
     ) -> list[Row]:
-        """Run one statement and return its rows. Only a SELECT may have two attempts. Raise Unavailable or Rejected."""
+        """Run one statement and return its rows. Raise Unavailable or Rejected."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (seconds or STATEMENT_TIMEOUT)
+        attempts = 2 if lane is Lane.QUICK else 1
         while True:
             try:
                 with translated():
-                    return await self._attempt(sql, params, seconds, deadline)
+                    return await self._attempt(sql, params, lane, seconds, deadline)
             except Unavailable as exc:
                 log.warning("PostgreSQL: %s", exc)
-                self._close_idle()  # they are probably lost too
                 attempts -= 1
                 if attempts < 1 or loop.time() > deadline:
                     raise
 
-    async def _attempt(self, sql: str, params: Params | None, seconds: float | None, deadline: float) -> list[Row]:
-        async with asyncio.timeout_at(deadline), self._slots:
-            conn = await self._acquire()
+    async def _attempt(
+        self, sql: str, params: Params | None, lane: Lane, seconds: float | None, deadline: float
+    ) -> list[Row]:
+        queue = self._queues[lane]
+        async with asyncio.timeout_at(deadline):
+            while (conn := await self._enter(lane)) is None:
+                pass
             try:
                 return await conn.run(sql, params, seconds)
+            except psycopg2.Error as exc:
+                if connection_ends(exc):
+                    conn.close()
+                raise
             finally:
-                if not conn.closed:
-                    self._idle.append(conn)
+                if conn.closed:
+                    self._given_up.add(conn.pid)
+                    self._close_idle()  # they are probably lost too
+                else:
+                    queue.idle.append(conn)
+                self._busy -= 1
+                queue.release()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

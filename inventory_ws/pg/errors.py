@@ -40,6 +40,11 @@ class Rejected(Exception):
         self.place = f"{found.column_name or found.constraint_name or ''} {key}"
 
 
+def connection_ends(exc: psycopg2.Error) -> bool:
+    """Return whether the connection is lost, or leads to a server that takes no changes."""
+    return (exc.pgcode or "08000").startswith(("08", "57P0", "25006"))
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Raise Unavailable or Rejected for errors of psycopg2. An error in the SQL itself passes unchanged."""

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from .database import DATABASE, Database
 from .errors import Rejected
+from .lanes import Lane
 
 PACKAGE = Path(__file__).parents[1]
 COMPARE_TIMEOUT = 60.0  # seconds to compare the table with the log: 100,000 products take one or two
@@ -62,7 +63,7 @@ async def find_faults(db: Database, *, compare: bool = False) -> list[str]:
     """Return what keeps changes from the log, each with its remedy. If the table may have been changed unheard, or to `compare`
     in any case, compare it with the log: where they differ, an epoch begins."""
     sql = "SELECT ARRAY(SELECT eventos_faltas()) FROM eventos_revisar(%(compare)s)"
-    ((faults,),) = await db.fetch(sql, {"compare": compare}, seconds=COMPARE_TIMEOUT)
+    ((faults,),) = await db.fetch(sql, {"compare": compare}, Lane.QUICK, seconds=COMPARE_TIMEOUT)
     return list(faults)
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ..pg.database import Database
 from ..pg.errors import Rejected
+from ..pg.lanes import Lane
 from .csvfile import FIELDS
 from .repository import Cause, fetch_with_new_ids, find_event
 
@@ -67,7 +68,7 @@ async def import_products(db: Database, fields: Sequence[str], rows: str, cause:
     if first := await _find_first(db, cause):
         return first
     try:
-        ((json, missing, changed, _),) = await fetch_with_new_ids(db, _sql(fields), params, IMPORT_TIMEOUT)
+        ((json, missing, changed, _),) = await fetch_with_new_ids(db, _sql(fields), params, Lane.LONG, IMPORT_TIMEOUT)
     except Rejected:  # also by the unique index of the keys, if a concurrent request was first
         if first := await _find_first(db, cause):
             return first

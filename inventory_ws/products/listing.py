@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ..pg.database import Database
+from ..pg.lanes import Lane
 from .models import STORABLE
 
 
@@ -55,7 +56,7 @@ async def list_products(
         GROUP BY etag
         """
     tags = [*known, cached.etag] if cached else [*known]
-    rows = await db.fetch(sql, {**query.model_dump(), "words": _words(query.q), "known": tags}, attempts=2)
+    rows = await db.fetch(sql, {**query.model_dump(), "words": _words(query.q), "known": tags}, Lane.QUICK)
     etag, json, length, last_id = rows[0]
     if cached and cached.etag == etag:
         return cached
@@ -94,7 +95,7 @@ async def list_products_at(db: Database, query: ListQuery) -> Products | None:
         ) AS elegidos
         HAVING NOT EXISTS (SELECT FROM filas WHERE j IS NULL) AND (SELECT desde <= %(at)s FROM eventos_epoca)
         """
-    rows = await db.fetch(sql, {**query.model_dump(), "words": _words(query.q)}, attempts=2)
+    rows = await db.fetch(sql, {**query.model_dump(), "words": _words(query.q)}, Lane.LONG)
     return Products("", rows[0][0].encode(), *rows[0][1:]) if rows else None
 
 

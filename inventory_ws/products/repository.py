@@ -13,6 +13,7 @@ from ..pg.aiopg_fixes import Params, Row
 from ..pg.connection import STATEMENT_TIMEOUT
 from ..pg.database import Database
 from ..pg.errors import Rejected, Unavailable
+from ..pg.lanes import Lane
 from .exact_json import encode
 from .models import NewProduct, ProductChange
 
@@ -58,7 +59,7 @@ class Product(NamedTuple):
 async def get_product(db: Database, product_id: int, seconds: float | None = None) -> Product | None:
     """Return the product, or None if it does not exist."""
     sql = "SELECT p.id, j.j::text FROM productos AS p, producto_json(p.*) AS j WHERE p.id = %(id)s::bigint"
-    rows = await db.fetch(sql, {"id": product_id}, attempts=2, seconds=seconds)
+    rows = await db.fetch(sql, {"id": product_id}, Lane.QUICK, seconds=seconds)
     return Product(*rows[0]) if rows else None
 
 
@@ -141,15 +142,17 @@ async def _execute(db: Database, sql: str, params: Params, cause: Cause) -> Prod
     return Product(*rows[0][:2]) if rows else None
 
 
-async def fetch_with_new_ids(db: Database, sql: str, params: Params, seconds: float | None = None) -> list[Row]:
+async def fetch_with_new_ids(
+    db: Database, sql: str, params: Params, lane: Lane = Lane.CHANGE, seconds: float | None = None
+) -> list[Row]:
     """Run a statement that may draw ids from the sequence. If one collides with an id that was inserted explicitly, run the
     statement once more: it draws the next ids."""
     try:
-        return await db.fetch(sql, params, seconds=seconds)
+        return await db.fetch(sql, params, lane, seconds=seconds)
     except Rejected as exc:
         if "productos_pkey" not in exc.place:
             raise
-        return await db.fetch(sql, params, seconds=seconds)
+        return await db.fetch(sql, params, lane, seconds=seconds)
 
 
 async def _find_first(db: Database, cause: Cause) -> Product | None:
@@ -166,7 +169,7 @@ async def find_event(db: Database, cause: Cause) -> Row | None:
         SELECT huella, producto_id, (mensaje -> CASE tipo WHEN 'PRODUCT_DELETED' THEN 'antes' ELSE 'data' END)::text
         FROM eventos WHERE clave = %(key)s
         """
-    rows = await db.fetch(sql, {"key": cause.key}, attempts=2)
+    rows = await db.fetch(sql, {"key": cause.key}, Lane.QUICK)
     if rows and rows[0][0].partition(" ")[0] != cause.fingerprint:  # an import appends its result
         raise KeyReused
     return rows[0] if rows else None

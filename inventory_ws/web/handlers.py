@@ -13,6 +13,7 @@ from ..live.hub import HUB, SOCKETS
 from ..live.log import LOG, Lost
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
+from ..pg.lanes import Lane
 from ..products import csvfile, importing, listing, repository
 from ..products.exact_json import encode
 from ..products.importing import Imported, MissingProducts
@@ -27,6 +28,13 @@ CSV = {
     hdrs.CONTENT_TYPE: "text/csv; charset=utf-8; header=present",
     hdrs.CONTENT_DISPOSITION: 'attachment; filename="productos.csv"',
 }
+
+# A commit that waits for its synchronous standby holds back the changes after it.
+HEALTHY = """
+    SELECT current_setting('transaction_read_only') = 'off' AND NOT EXISTS (
+        SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query_start < now() - interval '2 s'
+    )
+    """
 
 NOT_IMPORTED = f"{INVALID}: no se ha importado nada"
 PREVENTED = [{"field": "", "message": REFUSALS["42501"]}]
@@ -158,7 +166,7 @@ async def health(request: web.Request) -> web.Response:
     """GET /api/salud: 200 while changes are stored and delivered, 503 otherwise."""
     state = request.app
     try:
-        ((database,),) = await state[DATABASE].fetch("SELECT current_setting('transaction_read_only') = 'off'")
+        ((database,),) = await state[DATABASE].fetch(HEALTHY, lane=Lane.HEALTH)
     except Unavailable:
         database = False
     log = state[LOG]

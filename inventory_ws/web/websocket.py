@@ -19,6 +19,7 @@ from .security import UNAUTHENTICATED
 PROTOCOL = "inventario.v1"
 HEARTBEAT = 30.0  # seconds between pings; a peer has half of this time to answer
 MAX_FRAME = 4096  # bytes of a client's message
+RESUME_TIMEOUT = 3.0  # seconds for PostgreSQL to come back, if only it knows a client's position
 CLOSE_GRACE = 0.5  # seconds for a client to read the close frame
 
 
@@ -26,10 +27,6 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     """Serve one client's socket from the handshake to the close."""
     _check_handshake(request)
     hub = request.app[HUB]
-    subscription, position = EVERYTHING, None
-    if request.query:
-        subscription = _parse_subscription({name: text.split(",") for name, text in request.query.items()})
-        position = await _position(request, hub.log)
     ws = web.WebSocketResponse(
         heartbeat=HEARTBEAT,
         max_msg_size=MAX_FRAME + 1,
@@ -38,11 +35,15 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         protocols=(PROTOCOL,),
         autoping=False,  # _listen() answers pings: aiohttp would answer a flood of them before it does anything else
     )
-    if UNAUTHENTICATED in request:  # completes the handshake: a page cannot see why one was refused
-        await _accept(request, ws)
-        if request.transport is not None:
-            await _refuse(request.transport, UNAUTHORIZED, "hace falta una clave de acceso")
-        return ws
+    if UNAUTHENTICATED in request:
+        return await _turn_away(request, ws, UNAUTHORIZED, "hace falta una clave de acceso")
+    subscription, position = EVERYTHING, None
+    if request.query:
+        subscription = _parse_subscription({name: text.split(",") for name, text in request.query.items()})
+        try:
+            position = await _position(request, hub.log)
+        except (Unavailable, TimeoutError):
+            return await _turn_away(request, ws, WSCloseCode.TRY_AGAIN_LATER, "la base de datos no responde")
     await hub.handshakes.acquire()
     asyncio.get_running_loop().call_soon(hub.handshakes.release)
     stream = await _open(request, ws, hub, subscription, position)
@@ -84,6 +85,14 @@ async def _accept(request: web.Request, ws: web.WebSocketResponse) -> None:
         raise Failure(400, STATUS_MESSAGES[400]) from None
 
 
+async def _turn_away(request: web.Request, ws: web.WebSocketResponse, code: int, reason: str) -> web.WebSocketResponse:
+    """Complete the handshake and close: a page cannot see why a handshake was refused."""
+    await _accept(request, ws)
+    if request.transport is not None:
+        await _refuse(request.transport, code, reason)
+    return ws
+
+
 async def _open(
     request: web.Request,
     ws: web.WebSocketResponse,
@@ -113,11 +122,20 @@ async def _open(
 
 
 async def _position(request: web.Request, log: Log) -> tuple[int, str] | None:
-    """Return the position to resume from and its epoch, or None if the client gave none or the log does not hold it."""
+    """Return the position to resume from and its epoch, or None if the client gave none or the log does not hold it. Raise
+    Unavailable or TimeoutError if PostgreSQL would have to be asked, and does not come back in time."""
     try:
         position = int(request.query["last_event_id"])
-        await log.check(position, request.query.get("epoch"))
-    except (KeyError, ValueError, Lost, Unavailable):
+    except (KeyError, ValueError):
+        return None
+    try:
+        try:
+            await log.check(position, epoch := request.query.get("epoch"))
+        except Unavailable:
+            async with asyncio.timeout(RESUME_TIMEOUT):
+                await log.live.wait()
+            await log.check(position, epoch)
+    except Lost:
         return None
     return position, log.epoch
 

@@ -1,0 +1,227 @@
+"""Where the connections of the pool lead to, who gets them, and what happens to those that are lost or given up."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from aiohttp.test_utils import TestClient
+from psycopg2.extensions import connection, make_dsn, parse_dsn
+
+from inventory_ws import create_app
+from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database
+from inventory_ws.pg.errors import Unavailable
+from inventory_ws.pg.hosts import split_hosts
+from inventory_ws.pg.lanes import RESERVED, Lane
+
+from .conftest import PRODUCT, create, error, healthy, waits
+from .test_database import KILL, Proxy
+
+NAME = "base.example"
+LOCKED = "SELECT pg_advisory_xact_lock_shared(1)"
+OURS = "FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'inventory_ws'"
+
+
+class Names:
+    """A resolver that answers while it is `open`. `waiting`: the questions that it has not answered. `asked`: what psycopg2 is
+    asked to connect to."""
+
+    def __init__(self) -> None:
+        self.addresses, self.open, self.waiting = ["127.0.0.1"], asyncio.Event(), 0
+        self.asked: list[dict[str, str]] = []
+        self.open.set()
+
+    async def getaddrinfo(self, host: str, port: int | None, **_: Any) -> list[tuple[Any, ...]]:
+        assert host == NAME
+        self.waiting += 1
+        await self.open.wait()
+        self.waiting -= 1
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in self.addresses]
+
+
+@pytest.fixture
+async def names(monkeypatch: pytest.MonkeyPatch) -> Names:
+    names, connect = Names(), psycopg2.connect
+
+    def spy(dsn: str, **options: Any) -> connection:
+        if "async_" in options:
+            names.asked.append(parse_dsn(dsn))
+        return connect(dsn, **options)
+
+    monkeypatch.setattr("aiopg.connection.psycopg2.connect", spy)
+    return names
+
+
+@asynccontextmanager
+async def named(dsn: str, names: Names, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """The DSN of a way to the database by the name."""
+    async with Proxy(dsn) as proxy:
+        loop = asyncio.get_running_loop()
+        getaddrinfo = loop.getaddrinfo
+
+        def ask(host: str, *args: Any, **options: Any) -> Any:
+            return (names.getaddrinfo if host == NAME else getaddrinfo)(host, *args, **options)
+
+        monkeypatch.setattr(loop, "getaddrinfo", ask)
+        yield make_dsn(proxy.dsn, host=NAME)
+
+
+async def test_silent_resolver_holds_up_nobody(
+    dsn: str, names: Names, psql: Callable, aiohttp_client: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with named(dsn, names, monkeypatch) as by_name:
+        client = await aiohttp_client(create_app(dsn=by_name))
+        ws = await client.ws_connect("/ws")
+        await ws.receive_json(timeout=5)
+        names.open.clear()
+        psql(KILL)
+        listing = [asyncio.create_task(client.get("/api/productos")) for _ in range(POOL_SIZE)]
+        async with asyncio.timeout(5):
+            while not names.waiting:
+                await asyncio.sleep(0.01)
+        await ws.send_json({"type": "PING"})
+        assert (await ws.receive_json(timeout=5))["type"] == "PONG"
+        assert (await client.get("/")).status == 200
+        assert not any(task.done() for task in listing)
+        assert names.waiting == 1, "each question takes a thread"
+        names.open.set()
+        await healthy(client)
+        assert {resp.status for resp in await asyncio.gather(*listing)} == {200}
+        await client.close()
+    asked = {(words["host"], words["hostaddr"]) for words in names.asked if words["host"] == NAME}
+    assert asked == {(NAME, "127.0.0.1")}, "libpq looks no name up"
+
+
+async def test_dead_address_of_a_name_is_tried_once(
+    dsn: str, names: Names, psql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inventory_ws.pg.database.ATTEMPT_TIMEOUT", 0.2)
+    names.addresses = ["127.0.0.2", "127.0.0.1"]
+    async with named(dsn, names, monkeypatch) as by_name:
+        with socket.create_server(("127.0.0.2", int(parse_dsn(by_name)["port"]))):  # it says nothing
+            async with Database(by_name) as db:
+                psql(KILL)
+                assert await db.fetch("SELECT 1", lane=Lane.QUICK) == [(1,)]
+    assert [words["hostaddr"] for words in names.asked[:3]] == ["127.0.0.2", "127.0.0.1", "127.0.0.1"]
+    assert {words["hostaddr"] for words in names.asked[3:]} == {"127.0.0.1"}
+
+
+async def test_hosts_and_options_of_a_service_file_are_used(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {**parse_dsn(dsn), "options": "-c work_mem=8MB"}
+    words["host"], words["port"] = f"/nowhere,{words['host']}", f"1,{words['port']}"
+    (tmp_path / "services").write_text("[shop]\n" + "\n".join(f"{name}={value}" for name, value in words.items()))
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    for text in ("service=shop", ""):
+        async with Database(text) as db:
+            assert await db.fetch("SELECT current_setting('work_mem'), current_database()") == [
+                ("8MB", words["dbname"])
+            ]
+        monkeypatch.setenv("PGSERVICE", "shop")
+    monkeypatch.delenv("PGSERVICE")
+    monkeypatch.setenv("PGHOST", "a,b")
+    assert [host["host"] for host in split_hosts("dbname=shop")] == ["a", "b"]
+
+
+async def test_what_waits_for_locks_or_reads_much_leaves_room(client: TestClient, psql: Callable) -> None:
+    """Three kinds of crowds at once; imports and the past also leave room for changes."""
+    await create(client)
+    psql("SELECT pg_advisory_lock(1)")
+    db = client.app[DATABASE]
+    crowd = [asyncio.create_task(db.fetch(LOCKED, lane=Lane.LONG)) for _ in range(16)]
+    await waits(psql, "Lock", POOL_SIZE - RESERVED)
+    assert (await client.patch("/api/productos/1", json={"stock": 3})).status == 200
+    crowd += [asyncio.create_task(db.fetch(LOCKED)) for _ in range(24)]
+    await waits(psql, "Lock", POOL_SIZE)
+    for path in ("/api/productos/1", "/api/productos", "/api/eventos", "/api/salud"):
+        assert (await client.get(path)).status == 200
+    readers = [asyncio.create_task(db.fetch(LOCKED, lane=Lane.QUICK)) for _ in range(POOL_SIZE)]
+    await waits(psql, "Lock", POOL_SIZE + RESERVED)
+    assert (await client.get("/api/salud")).status == 200
+    assert not any(task.done() for task in crowd), "all of them still wait"
+    psql("SELECT pg_advisory_unlock(1)")
+    await asyncio.gather(*crowd, *readers)
+
+
+async def test_fewer_connections_than_the_pool_wants_are_a_slower_service(
+    dsn: str, psql: Callable, aiohttp_client: Callable
+) -> None:
+    psql("CREATE ROLE few LOGIN SUPERUSER CONNECTION LIMIT 4; ALTER ROLE few NOSUPERUSER")
+    try:
+        psql("GRANT ALL ON ALL TABLES IN SCHEMA public TO few; GRANT ALL ON SCHEMA public TO few")
+        client = await aiohttp_client(create_app(dsn=make_dsn(dsn, user="few")))
+        for _ in range(2):
+            changes = [client.post("/api/productos", json=PRODUCT) for _ in range(20)]
+            answers = await asyncio.gather(*changes, *(client.get("/api/productos") for _ in range(20)))
+            assert [resp.status for resp in answers] == 20 * [201] + 20 * [200]
+            assert (await client.get("/api/salud")).status == 200
+        await client.close()
+    finally:
+        psql("DROP OWNED BY few; DROP ROLE few")
+
+
+async def test_lock_timeout_throws_no_connection_away(client: TestClient, psql: Callable) -> None:
+    await create(client)
+    await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
+    before = psql(f"SELECT array_agg(pid ORDER BY pid) {OURS}")
+    psql("BEGIN; UPDATE productos SET stock = 1")
+    await error(await client.patch("/api/productos/1", json={"stock": 2}), 503)
+    psql("ROLLBACK")
+    assert psql(f"SELECT array_agg(pid ORDER BY pid) {OURS}") == before
+
+
+async def test_statement_that_is_given_up_occupies_its_connection_until_it_ends(
+    client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a commit does that waits for a standby: neither a time limit nor the end of its client ends it."""
+    await create(client)
+    async with asyncio.timeout(10):  # after it, nothing but changes commits
+        while psql("SELECT revisado NOT LIKE epoca || '%' FROM eventos_epoca") == [(True,)]:
+            await asyncio.sleep(0.1)
+    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
+    psql("SET synchronous_commit = local")
+    psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    psql("SELECT pg_reload_conf()")
+    try:
+        while (await client.post("/api/productos", json=PRODUCT)).status == 201:
+            await asyncio.sleep(0.02)  # until the server has read its setting
+        for _ in range(3):
+            answers = await asyncio.gather(*(client.post("/api/productos", json=PRODUCT) for _ in range(POOL_SIZE)))
+            assert {resp.status for resp in answers} == {503}
+        assert psql(f"SELECT count(*) {OURS} AND wait_event = 'SyncRep'") == [(POOL_SIZE,)]
+        assert (await client.get("/api/productos/1")).status == 200
+        assert psql(f"SELECT count(*) {OURS}")[0][0] <= POOL_SIZE + RESERVED + 2
+        async with asyncio.timeout(5):
+            while (await client.get("/api/salud")).status == 200:
+                await asyncio.sleep(0.1)
+    finally:
+        psql("ALTER SYSTEM RESET synchronous_standby_names")
+        psql("SELECT pg_reload_conf()")
+    await healthy(client)
+    async with asyncio.timeout(5):
+        while (await client.post("/api/productos", json=PRODUCT)).status != 201:
+            await asyncio.sleep(0.1)
+
+
+async def test_all_connections_are_to_the_server_that_was_connected_to_last(dsn: str, psql: Callable) -> None:
+    psql("CREATE SCHEMA fake")
+    server = "CREATE OR REPLACE FUNCTION fake.pg_postmaster_start_time() RETURNS text LANGUAGE sql AS $$SELECT '{}'$$"
+    psql(server.format("old"))
+    faked = make_dsn(dsn, options="-c search_path=fake,public,pg_catalog")
+    async with Database(faked) as db, db.listen("channel") as old:
+        slow = asyncio.create_task(db.fetch("SELECT pg_sleep(3)"))
+        await waits(psql, "PgSleep")
+        psql(server.format("new"))
+        async with db.listen("channel") as new:
+            with pytest.raises(Unavailable):
+                await slow
+            assert old.closed
+            for lane in (Lane.QUICK, Lane.HEALTH):
+                await db.fetch("SELECT 1", lane=lane)
+            assert {conn.server for conn in db._all if not conn.closed} == {"new"}
+            assert not new.closed
