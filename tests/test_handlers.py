@@ -22,7 +22,7 @@ async def test_create_returns_the_product_and_its_location(client: TestClient) -
     assert body["message"] == "Producto creado exitosamente"
     assert body["data"] == {**PRODUCT, "id": 1, **{name: body["data"][name] for name in ("created_at", "updated_at")}}
     assert list(body["data"]) == ["id", "nombre", "descripcion", "precio", "stock", "created_at", "updated_at"]
-    again = await client.get(resp.headers["Location"])
+    again = await client.get(resp.url.join(URL(resp.headers["Location"])).path)
     assert (await again.json())["data"] == body["data"]
     assert again.headers["ETag"] == resp.headers["ETag"] == f'"{body["data"]["updated_at"]}"'
 
