@@ -17,13 +17,26 @@ from ..products.listing import LIST_CACHE, ListQuery, Products
 from ..products.models import NewProduct, ProductChange, StockMove
 from ..products.repository import Product
 from .errors import INVALID, Failure
-from .reading import MAX_FILE, read_body, read_cause, read_id, read_model, read_tags, read_versions, wants_csv
+from .reading import (
+    MAX_FILE,
+    read_body,
+    read_cause,
+    read_id,
+    read_model,
+    read_tags,
+    read_versions,
+    wants_csv,
+    wants_gzip,
+)
 
 JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
 CSV = {
     hdrs.CONTENT_TYPE: "text/csv; charset=utf-8; header=present",
     hdrs.CONTENT_DISPOSITION: 'attachment; filename="productos.csv"',
 }
+
+START = b'{"success":true,"data":'
+COMPRESS_FROM = 1024  # bytes; what is shorter fits into one packet as it is
 
 NOT_IMPORTED = f"{INVALID}: no se ha importado nada"
 
@@ -171,12 +184,18 @@ async def _list_response(
     request: web.Request, query: ListQuery, products: Products, position: int, epoch: str
 ) -> web.Response:
     """Return the products as JSON or CSV, with the position of the log that they contain, and a link to what follows."""
+    compress = len(products.json) > COMPRESS_FROM and wants_gzip(request)
     if wants_csv(request):
         body = await asyncio.to_thread(csvfile.render, products.json)
-        response = web.Response(body=body, headers=CSV)
+        response = web.Response(body=body, headers=CSV, zlib_executor_size=COMPRESS_FROM)
+        if compress:
+            response.enable_compression(web.ContentCoding.gzip)
     else:
-        end = f',"last_event_id":{position},"epoch":"{epoch}"}}'
-        response = _json_response(b'{"success":true,"data":' + products.json + end.encode())
+        end = f',"last_event_id":{position},"epoch":"{epoch}"}}'.encode()
+        body = await products.gzipped(START, end) if compress else START + products.json + end
+        response = _json_response(body)
+        if compress:
+            response.headers[hdrs.CONTENT_ENCODING] = "gzip"
     if products.length == query.limit:
         following = request.rel_url.update_query(after=products.last_id).raw_query_string
         response.headers[hdrs.LINK] = f'<?{following}>; rel="next"'

@@ -19,6 +19,7 @@ MAX_BODY = 64 * 1024  # bytes
 MAX_FILE = 5 * 1024 * 1024
 BODY_TIMEOUT = 10.0  # seconds
 FILE_TIMEOUT = 60.0
+GZIP = re.compile(r"(^|,)\s*gzip\s*(;\s*q=(1|0?\.0*[1-9])[^,]*)?(,|$)", re.IGNORECASE)
 MARKS = re.compile(r"(-+(gzip|br|zstd|deflate)|;.*)+$")  # of proxies that compress, at the end of an ETag
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -93,3 +94,8 @@ def wants_csv(request: web.Request) -> bool:
     """Return whether the client asks for a file and not for JSON."""
     accept = request.headers.get(hdrs.ACCEPT, "").lower()
     return "text/csv" in accept and "application/json" not in accept
+
+
+def wants_gzip(request: web.Request) -> bool:
+    """Return whether the client asks for gzip."""
+    return GZIP.search(request.headers.get(hdrs.ACCEPT_ENCODING, "")) is not None
