@@ -2,6 +2,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
@@ -234,6 +235,23 @@ async def test_connection_ends_when_the_close_frame_is_answered(
             assert await reader.read() == b""
         await ending
     writer.close()
+
+
+async def test_flood_after_a_close_frame_is_hardly_read(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading it as fast as it comes held up everybody else for a tenth of a second."""
+    monkeypatch.setattr("inventory_ws.live.hub.CLOSE_GRACE", 0.3)
+    read = []
+    receive = web.WebSocketResponse.receive
+    monkeypatch.setattr(web.WebSocketResponse, "receive", lambda ws: (read.append(ws), receive(ws))[1])
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(HANDSHAKE + OFFENCES[1008] * 2000)
+    async with asyncio.timeout(10):
+        with suppress(ConnectionError):
+            while await reader.read(1 << 16):
+                pass
+    writer.close()
+    await joined(client, 0)
+    assert 20 < len(read) < 1000
 
 
 @pytest.mark.parametrize(

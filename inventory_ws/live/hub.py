@@ -97,10 +97,9 @@ class Hub:
     async def shut_down(self) -> None:
         """Close all sockets as `close` does, and wait until their clients have answered, or have not in time."""
         self.close()
-        for stream in self.sockets:
-            with suppress(AttributeError):  # a private name of aiohttp 3.14, which reads nothing more in a shutdown
-                stream.request.protocol._close = False
-        with suppress(TimeoutError):
+        with suppress(AttributeError, TimeoutError):
+            for stream in self.sockets:
+                stream.request.protocol._close = False  # private in aiohttp 3.14, which reads nothing in a shutdown
             async with asyncio.timeout(CLOSE_GRACE):
                 while self.sockets:
                     await asyncio.sleep(0.01)
@@ -134,8 +133,7 @@ class Hub:
         self._close(stream)
 
     def disconnect(self, stream: Stream, code: int, reason: str = "") -> None:
-        """Send a close frame. The connection is closed when the client has answered, or has not in time: what arrives after
-        that is answered with RST, which can overtake the frame."""
+        """Send a close frame. The connection ends when it is answered, or has not been in time: a reset would overtake it."""
         stream.close(code, reason)
         if stream not in self._leaving:
             self._leaving[stream] = asyncio.get_running_loop().call_later(CLOSE_GRACE, self._close, stream)

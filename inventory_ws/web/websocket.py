@@ -19,6 +19,7 @@ from .security import UNAUTHENTICATED
 PROTOCOL = "inventario.v1"
 HEARTBEAT = 20.0  # seconds between pings: proxies cut after 30 of silence; a peer has half of this time to answer
 MAX_FRAME = 4096  # bytes of a client's message
+FLOOD_PAUSE = 0.01  # seconds between messages that are read after a close frame: a flood delays nobody else
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
@@ -130,9 +131,10 @@ async def _listen(stream: Stream, hub: Hub) -> None:
     """Handle the client's messages until it disconnects. Disconnect it if it breaks the rules."""
     loop = asyncio.get_running_loop()
     async for received in stream.ws:
-        if received.type is WSMsgType.ERROR:  # after which aiohttp does not end the iteration
+        if received.type is WSMsgType.ERROR or stream.transport.is_closing():  # aiohttp does not end the iteration
             break
         if stream.closed:  # only the client's close frame counts
+            await asyncio.sleep(FLOOD_PAUSE)
             continue
         if received.type is WSMsgType.BINARY:
             hub.disconnect(stream, WSCloseCode.UNSUPPORTED_DATA, "solo texto")
