@@ -71,7 +71,7 @@ export class Inventario extends EventTarget {
     open: (url, protocols) => new WebSocket(url, protocols),
   };
 
-  constructor(base, { token = '', pingEvery = 30_000, patience = 10_000, firstDelay = 1_000, maxDelay = 30_000, goodAfter = 5_000, answerWithin = 15_000, doubtAfter = 2_000 } = {}) {
+  constructor(base, { token = '', pingEvery = 20_000, patience = 10_000, firstDelay = 1_000, maxDelay = 30_000, goodAfter = 5_000, answerWithin = 15_000, doubtAfter = 2_000 } = {}) {
     super();
     this.token = token;
     this.times = { pingEvery, patience, firstDelay, maxDelay, goodAfter, answerWithin, doubtAfter };

@@ -21,7 +21,7 @@ from .web import handlers, page
 from .web.page import TITLE_AND_CURRENCY
 from .web.reading import MAX_BODY
 from .web.security import Authenticate, security, still_allowed
-from .web.websocket import websocket
+from .web.websocket import complete_extension, websocket
 
 PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
 
@@ -78,6 +78,8 @@ def create_app(
     app.cleanup_ctx.append(migrated_database(pruned))
     app.cleanup_ctx.append(_live)
     app.on_shutdown.append(_close)
+    if compress:
+        app.on_response_prepare.append(complete_extension)
     files = "|".join(map(re.escape, page.file_names()))
     app.add_routes(
         [
@@ -106,7 +108,7 @@ async def _live(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _close(app: web.Application) -> None:
-    app[HUB].close()
+    await app[HUB].shut_down()
 
 
 class Snapshot(NamedTuple):

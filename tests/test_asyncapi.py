@@ -113,3 +113,18 @@ def test_close_codes_match_the_readme() -> None:
     (line,) = re.findall(r"\*\*Close codes:\*\*(.*?)\n- ", README, re.DOTALL)
     said = set(re.findall(r"\b(1\d\d\d|4\d\d\d)\b", line))
     assert set(re.findall(r"^- (\d{4}):", ASYNCAPI["info"]["description"], re.MULTILINE)) == said
+
+
+async def test_largest_message_is_described(client: TestClient) -> None:
+    """A text of 10,000 control characters, of six bytes each in JSON, in the place of another one."""
+    ws = await client.ws_connect("/ws")
+    await receive(ws, 1)
+    await create(client, nombre="a" + "\x01" * 254, descripcion="\x01" * 10_000, precio=1, stock=1)
+    await receive(ws, 1)
+    other = {"nombre": "b" + "\x02" * 254, "descripcion": "\x02" * 10_000, "precio": 9999999999.99, "stock": 2**31 - 1}
+    resp = await client.patch("/api/productos/1", json=other)
+    assert resp.status == 200, await resp.text()
+    largest = len((await ws.receive_str(timeout=10)).encode())
+    (told,) = re.findall(r"un mensaje del servicio ocupa como mucho unos ([0-9]+) KB", ASYNCAPI["info"]["description"])
+    assert int(told) - 2 < largest / 1000 < int(told)
+    assert f"at most {told} KB" in README

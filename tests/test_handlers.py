@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -6,10 +7,14 @@ from threading import Event
 
 import psycopg2
 import pytest
+from aiohttp import ClientResponse, ClientSession
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
 from inventory_ws.pg.connection import Connection
+from inventory_ws.pg.database import DATABASE
+from inventory_ws.products import listing
+from inventory_ws.products.listing import ListQuery
 from inventory_ws.web.page import client_folder
 
 from .conftest import PRODUCT, create, error, settled
@@ -22,7 +27,7 @@ async def test_create_returns_the_product_and_its_location(client: TestClient) -
     assert body["message"] == "Producto creado exitosamente"
     assert body["data"] == {**PRODUCT, "id": 1, **{name: body["data"][name] for name in ("created_at", "updated_at")}}
     assert list(body["data"]) == ["id", "nombre", "descripcion", "precio", "stock", "created_at", "updated_at"]
-    again = await client.get(resp.headers["Location"])
+    again = await client.get(resp.url.join(URL(resp.headers["Location"])).path)
     assert (await again.json())["data"] == body["data"]
     assert again.headers["ETag"] == resp.headers["ETag"] == f'"{body["data"]["updated_at"]}"'
 
@@ -151,6 +156,75 @@ async def test_unchanged_product_is_304(client: TestClient) -> None:
     assert (await client.get("/api/productos/1", headers=known)).status == 304
     await client.patch("/api/productos/1", json={"stock": 1})
     assert (await client.get("/api/productos/1", headers=known)).status == 200
+
+
+THOUSAND = """
+INSERT INTO productos (nombre, descripcion, precio, stock)
+SELECT 'Teclado mecánico ' || n * 7919 % 1000, 'Pantalla de ' || n % 17 || ' pulgadas, ' || n % 64 || ' GB de memoria',
+    n * 13.37 % 900, n * 31 % 97 FROM generate_series(1, 1000) n
+"""
+
+
+async def fetched(
+    client: TestClient, query: str = "", accept: str = "", **headers: str
+) -> tuple[ClientResponse, bytes]:
+    """The answer to GET /api/productos as it came."""
+    url = client.make_url(f"/api/productos{query}")
+    async with (
+        ClientSession(auto_decompress=False) as session,
+        session.get(url, headers={"Accept-Encoding": accept, **headers}) as resp,
+    ):
+        return resp, await resp.read()
+
+
+async def test_list_is_compressed_where_it_is_asked_for(client: TestClient, psql: Callable) -> None:
+    psql(THOUSAND)
+    await settled(client, 1000)
+    _, plain = await fetched(client)
+    for accept in ("gzip", "GZIP", "br, gzip", "gzip;q=0.5, br", "gzip; q=1.0", "gzip;q=0.001"):
+        resp, packed = await fetched(client, accept=accept)
+        assert resp.headers["Content-Encoding"] == "gzip", accept
+        assert gzip.decompress(packed) == plain
+        assert len(packed) <= 0.15 * len(plain)
+    for accept in ("", "gzip;q=0", "gzip; q=0.000, br", "br", "xgzip", "gzipped", "*"):
+        resp, body = await fetched(client, accept=accept)
+        assert "Content-Encoding" not in resp.headers, accept
+        assert body == plain
+    for query, kind in (("", "text/csv"), ("?limit=100", "*/*"), ("?at=1000", "*/*"), ("?at=1000", "text/csv")):
+        (resp, packed), (_, body) = [await fetched(client, query, accept, Accept=kind) for accept in ("gzip", "br")]
+        assert gzip.decompress(packed) == body
+        assert resp.content_type == ("text/csv" if kind == "text/csv" else "application/json")
+    resp, body = await fetched(client, "?limit=2", "gzip")
+    assert "Content-Encoding" not in resp.headers, "it is short"
+    assert resp.links["next"]["url"].query == {"limit": "2", "after": "2"}
+
+
+async def test_list_is_compressed_once(client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = []
+    compress = gzip.compress
+    monkeypatch.setattr(gzip, "compress", lambda text, level: (texts.append(text), compress(text, level))[1])
+    psql(THOUSAND)
+    await settled(client, 1000)
+    products = await listing.list_products(client.app[DATABASE], ListQuery(), (), {})
+    leaving = asyncio.create_task(products.gzipped(b"<", b">"))  # one who leaves takes nothing from those who stay
+    staying = [asyncio.create_task(products.gzipped(b"<", b">")) for _ in range(20)]
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert {gzip.decompress(packed) for packed in await asyncio.gather(*staying)} == {b"<" + products.json + b">"}
+    assert len(texts) == 1
+    # The position may move though the products are the same.
+    assert gzip.decompress(await products.gzipped(b"<", b",2>")) == b"<" + products.json + b",2>"
+
+
+async def test_compressed_list_and_pages_have_etags(client: TestClient, psql: Callable) -> None:
+    psql(THOUSAND)
+    for query in ("", "?limit=100"):
+        for _ in range(5):  # a change in any database of the server gives the list another ETag
+            etag = (await fetched(client, query, "gzip"))[0].headers["ETag"]
+            resp, body = await fetched(client, query, "gzip", **{"If-None-Match": etag})
+            if resp.status == 304:
+                break
+        assert (resp.status, resp.headers["ETag"], body) == (304, etag, b"")
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])

@@ -208,7 +208,7 @@ async def test_key_is_known_as_long_as_its_event(client: TestClient, psql: Calla
     await ask(client, *CHANGES["create"])
     psql("SELECT eventos_podar(1, 0)")
     second, replayed = await ask(client, *CHANGES["create"])
-    assert (second.location, replayed) == ("/api/productos/2", False)
+    assert (second.location, replayed) == ("productos/2", False)
 
 
 async def test_explicit_id_inserted_meanwhile_does_not_hide_the_first_answer(

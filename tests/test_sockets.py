@@ -2,6 +2,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType, WSServerHandshakeError, web
@@ -9,9 +10,10 @@ from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
 from inventory_ws.live.frames import BATCH_BYTES, frame
-from inventory_ws.live.hub import SOCKETS
+from inventory_ws.live.hub import HUB, SOCKETS
 from inventory_ws.live.log import LOG
 from inventory_ws.live.stream import MAX_BUFFER, Stream
+from inventory_ws.web.security import bearer
 
 from .conftest import create, receive, settled
 
@@ -184,6 +186,7 @@ async def test_client_that_vanishes_is_removed(client: TestClient, listen: Calla
 async def test_shutdown_closes_with_1001_even_without_a_reader(
     client: TestClient, listen: Callable, psql: Callable, stalled: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("inventory_ws.live.hub.CLOSE_GRACE", 0.2)
     monkeypatch.setattr("inventory_ws.live.hub.CLOSE_TIMEOUT", 0.2)
     ws = await listen()
     reading = asyncio.create_task(receive(ws, 1000))
@@ -196,6 +199,59 @@ async def test_shutdown_closes_with_1001_even_without_a_reader(
         await leaving
         while len(client.app[SOCKETS]):
             await asyncio.sleep(0.01)
+
+
+MASKED_CLOSE = b"\x88\x82\0\0\0\0\x03\xe8"
+OFFENCES = {1003: b"\x82\x80\0\0\0\0", 1008: b"\x89\x80\0\0\0\0" * 21}  # a binary message, and a flood of pings
+
+
+@pytest.mark.parametrize("code", [1001, 1003, 1008, 1012, 4401])
+@pytest.mark.parametrize("answers", [True, False])
+async def test_connection_ends_when_the_close_frame_is_answered(
+    code: int, answers: bool, dsn: str, aiohttp_client: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients whose answer meets the end of TCP see a reset and no code, as libsoup and lomond do."""
+    monkeypatch.setattr("inventory_ws.live.hub.CLOSE_GRACE", 30 if answers else 0.1)
+    client = await aiohttp_client(create_app(dsn=dsn, authenticate=bearer("clave") if code == 4401 else None))
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(HANDSHAKE)
+    async with asyncio.timeout(10):
+        await reader.readuntil(b"\r\n\r\n" if code == 4401 else b'"}')
+        writer.write(OFFENCES.get(code, b""))
+        if code == 1012:
+            client.app[HUB].reset()
+            await create(client)  # nothing comes after a close frame
+        ending = asyncio.create_task(client.server.close() if code == 1001 else asyncio.sleep(0))
+        while await reader.readexactly(1) != b"\x88":  # pongs
+            await reader.readexactly(1)
+        size = (await reader.readexactly(1))[0]
+        assert int.from_bytes((await reader.readexactly(size))[:2]) == code
+        if answers:
+            reading = asyncio.create_task(reader.read())
+            assert not (await asyncio.wait([reading], timeout=0.1))[0], "the connection has ended"
+            writer.write(MASKED_CLOSE)
+            assert await reading == b""
+        else:
+            assert await reader.read() == b""
+        await ending
+    writer.close()
+
+
+async def test_flood_after_a_close_frame_is_hardly_read(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading it as fast as it comes held up everybody else for a tenth of a second."""
+    monkeypatch.setattr("inventory_ws.live.hub.CLOSE_GRACE", 0.3)
+    read = []
+    receive = web.WebSocketResponse.receive
+    monkeypatch.setattr(web.WebSocketResponse, "receive", lambda ws: (read.append(ws), receive(ws))[1])
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(HANDSHAKE + OFFENCES[1008] * 2000)
+    async with asyncio.timeout(10):
+        with suppress(ConnectionError):
+            while await reader.read(1 << 16):
+                pass
+    writer.close()
+    await joined(client, 0)
+    assert 20 < len(read) < 1000
 
 
 @pytest.mark.parametrize(

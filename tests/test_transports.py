@@ -72,8 +72,10 @@ async def test_close_codes(session: aiohttp.ClientSession) -> None:
 async def test_shutdown_closes_with_1001(session: aiohttp.ClientSession, app: web.Application) -> None:
     ws = await session.ws_connect("/ws", autoclose=False)
     await receive(ws, 1)
-    await app.shutdown()
+    ending = asyncio.create_task(app.shutdown())
     assert await code(ws) == 1001
+    await ws.close()
+    await ending
 
 
 async def test_slow_client_misses_nothing(session: aiohttp.ClientSession, app: web.Application, psql: Callable) -> None:

@@ -83,7 +83,7 @@ def message(type, **fields):
 
 @routes.get("/ws")
 async def websocket(request):
-    ws = web.WebSocketResponse(heartbeat=30)
+    ws = web.WebSocketResponse(heartbeat=20)
     await ws.prepare(request)
     app[SOCKETS].add(ws)
     await ws.send_str(message("CONNECTION_ESTABLISHED", message="Conectado al servidor WebSocket"))

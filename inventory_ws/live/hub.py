@@ -12,14 +12,15 @@ from aiohttp import WSCloseCode, web
 from ..pg.database import Database
 from ..pg.errors import Unavailable
 from .feed import Feed
-from .frames import EventBatch, close_frame
+from .frames import EventBatch
 from .log import Log, Lost
 from .stream import Stream
 
 START_TIMEOUT = 30.0  # seconds until the feed has to be live
 FANOUT_BATCH = 50  # sockets written to before the event loop runs other tasks
 HANDSHAKES = 32  # at most in one loop iteration
-CLOSE_TIMEOUT = 3.0  # seconds for the closing handshake
+CLOSE_GRACE = 1.0  # seconds for a client to answer the close frame
+CLOSE_TIMEOUT = 2.0  # seconds after that for it to read what was sent
 CHECKS = 10  # open sockets whose authentication is checked at the same time
 CHECK_TIMEOUT = 10.0  # seconds for one of these checks
 LOG_BEGAN_ANEW = 1012  # close code: reconnect and load the list
@@ -93,6 +94,16 @@ class Hub:
         for stream in list(self.sockets):
             self.disconnect(stream, WSCloseCode.GOING_AWAY)
 
+    async def shut_down(self) -> None:
+        """Close all sockets as `close` does, and wait until their clients have answered, or have not in time."""
+        self.close()
+        with suppress(AttributeError, TimeoutError):
+            for stream in self.sockets:
+                stream.request.protocol._close = False  # private in aiohttp 3.14, which reads nothing in a shutdown
+            async with asyncio.timeout(CLOSE_GRACE):
+                while self.sockets:
+                    await asyncio.sleep(0.01)
+
     async def change(
         self, change: Callable[Concatenate[Database, Given], Awaitable[Made]], *args: Given.args, **kwargs: Given.kwargs
     ) -> Made:
@@ -116,21 +127,24 @@ class Hub:
             self._replay(stream)
 
     def leave(self, stream: Stream) -> None:
-        """Remove a socket whose connection ends. It is aborted if its client does not read what was sent in time."""
+        """Remove a socket that has ended: its client has closed it, or has answered the close frame, or is gone."""
         self.sockets.discard(stream)
-        # aiohttp closes the connection when the write buffer is empty, which never happens if the peer has vanished.
-        self._abort_later(stream)
+        stream.close(WSCloseCode.OK)
+        self._close(stream)
 
-    def disconnect(self, stream: Stream, code: int) -> None:
-        """Send a close frame and close the connection; abort it if the client does not react in time."""
-        if not stream.transport.is_closing():  # asyncio's TLS transport breaks at a second close()
-            stream.send(close_frame(code))
-            stream.transport.close()  # waits for the buffer, which a peer that does not read never drains
-        self._abort_later(stream)
-
-    def _abort_later(self, stream: Stream) -> None:
+    def disconnect(self, stream: Stream, code: int, reason: str = "") -> None:
+        """Send a close frame. The connection ends when it is answered, or has not been in time: a reset would overtake it."""
+        stream.close(code, reason)
         if stream not in self._leaving:
-            self._leaving[stream] = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abort, stream)
+            self._leaving[stream] = asyncio.get_running_loop().call_later(CLOSE_GRACE, self._close, stream)
+
+    def _close(self, stream: Stream) -> None:
+        """Close the connection; abort it if its client does not read everything in time, or has vanished."""
+        if not stream.transport.is_closing():  # asyncio's TLS transport breaks at a second close()
+            stream.transport.close()  # waits for the buffer
+        if timer := self._leaving.pop(stream, None):
+            timer.cancel()
+        self._leaving[stream] = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abort, stream)
 
     def _abort(self, stream: Stream) -> None:
         """Abort a connection whose peer has not read everything."""

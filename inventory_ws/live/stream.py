@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from ..pg.errors import Unavailable
-from .frames import EventBatch, FramedEvent, message_frame
+from .frames import EventBatch, FramedEvent, close_frame, message_frame
 from .log import Log
 
 MAX_RATE = 20  # messages per second and client
@@ -44,6 +44,7 @@ class Stream:
     # fmt: off
     __slots__ = (
         "__weakref__",
+        "_ended",
         "_frame",
         "_log",
         "_messages",
@@ -71,6 +72,7 @@ class Stream:
         self.cursor = log.head
         self.subscription = subscription
         self.behind = False
+        self._ended = False
         # Frames are deflated with a window of 15 bits, which a client may have refused; plain frames are always allowed.
         self._frame = "deflated" if ws.compress == 15 else "plain"
         self._log = log
@@ -79,8 +81,18 @@ class Stream:
 
     def send(self, data: bytes) -> None:
         """Write whole frames without waiting."""
-        if not self.transport.is_closing():
+        if not self.closed:
             self.transport.write(data)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame, and nothing after it; nothing at all the second time."""
+        self.send(close_frame(code, reason))
+        self._ended = True
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self._ended or self.transport.is_closing()
 
     def pong(self) -> bytes:
         """Return the frame with the client's position."""
@@ -88,7 +100,7 @@ class Stream:
 
     def publish(self, batch: EventBatch) -> bool:
         """Send the events if the stream is live. Return False if it is live no more: then it needs a replay."""
-        if self.behind or self.transport.is_closing():
+        if self.behind or self.closed:
             return True
         if self.cursor < batch.after or self.transport.get_write_buffer_size() > MAX_BUFFER:
             return False
@@ -120,7 +132,7 @@ class Stream:
     async def _until_available(self) -> None:
         """Wait until the feed reaches PostgreSQL again, or the client has gone."""
         await asyncio.sleep(RETRY_PAUSE)
-        while not (self._log.live.is_set() or self.transport.is_closing()):
+        while not (self._log.live.is_set() or self.closed):
             await asyncio.sleep(RETRY_PAUSE)
 
     def _write(self, events: list[FramedEvent]) -> bool:
@@ -150,7 +162,7 @@ class Stream:
                 return False
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
-        return not self.transport.is_closing()
+        return not self.closed
 
     def flooding(self, now: float) -> bool:
         """Count a message of the client and return whether the rate limit is exceeded. `now`: seconds."""

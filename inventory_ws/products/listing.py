@@ -1,8 +1,11 @@
 """The SQL of lists of products: as they are, and as they were after an event."""
 
+import asyncio
+import gzip
 import re
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from dataclasses import dataclass, field
+from typing import Annotated
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -24,7 +27,8 @@ class ListQuery(BaseModel):
     at: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
 
 
-class Products(NamedTuple):
+@dataclass
+class Products:
     """The products that a query finds. `etag`: of the database snapshot. `json`: the array in UTF-8, `[]` if the caller knows the
     ETag. `length`: the number of products. `last_id`: the highest id."""
 
@@ -32,6 +36,14 @@ class Products(NamedTuple):
     json: bytes
     length: int
     last_id: int
+    _gzipped: tuple[bytes, asyncio.Future[bytes]] | None = field(default=None, init=False)
+
+    async def gzipped(self, before: bytes, after: bytes) -> bytes:
+        """Return `before`, the JSON and `after` in gzip, compressed once as long as they are the same."""
+        if self._gzipped is None or self._gzipped[0] != after:
+            work = asyncio.get_running_loop().run_in_executor(None, gzip.compress, before + self.json + after, 6)
+            self._gzipped = after, work
+        return await asyncio.shield(self._gzipped[1])  # others may wait for it too
 
 
 LIST_CACHE = web.AppKey("LIST_CACHE", dict[ListQuery, Products])

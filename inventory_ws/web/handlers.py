@@ -21,13 +21,26 @@ from ..products.listing import LIST_CACHE, ListQuery, Products
 from ..products.models import INT4_MAX, NewProduct, ProductChange, StockMove
 from ..products.repository import Product
 from .errors import INVALID, REFUSALS, Failure
-from .reading import MAX_FILE, read_body, read_cause, read_id, read_model, read_versions, wants_csv
+from .reading import (
+    MAX_FILE,
+    read_body,
+    read_cause,
+    read_id,
+    read_model,
+    read_tags,
+    read_versions,
+    wants_csv,
+    wants_gzip,
+)
 
 JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
 CSV = {
     hdrs.CONTENT_TYPE: "text/csv; charset=utf-8; header=present",
     hdrs.CONTENT_DISPOSITION: 'attachment; filename="productos.csv"',
 }
+
+START = b'{"success":true,"data":'
+COMPRESS_FROM = 1024  # bytes; what is shorter fits into one packet as it is
 
 # A commit that waits for its synchronous standby holds back the changes after it.
 HEALTHY = """
@@ -45,13 +58,13 @@ async def list_products(request: web.Request) -> web.Response:
     query = ListQuery.model_validate(dict(request.query))
     if query.at is not None:
         return await _list_past(request, query, query.at)
-    known = [] if wants_csv(request) else [tag.value for tag in request.if_none_match or ()]
+    known = [] if wants_csv(request) else read_tags(request.if_none_match)
     log = request.app[LOG]
     # Read before the rows: the client may receive an event that the list already contains, but misses none.
     position, epoch = log.head, log.epoch
     products = await listing.list_products(request.app[DATABASE], query, known, request.app[LIST_CACHE])
     if products.etag in known:
-        return web.Response(status=304, headers={hdrs.ETAG: f'W/"{products.etag}"', hdrs.VARY: hdrs.ACCEPT})
+        return web.Response(status=304, headers={hdrs.ETAG: f'W/"{products.etag}"'})
     response = await _list_response(request, query, products, position, epoch)
     if not wants_csv(request):
         response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
@@ -76,7 +89,7 @@ async def get_product(request: web.Request) -> web.Response:
     product = await repository.get_product(request.app[DATABASE], read_id(request))
     if product is None:
         raise Failure(404, "Producto no encontrado")
-    if any(tag.value == product.version for tag in request.if_none_match or ()):
+    if product.version in read_tags(request.if_none_match):
         return web.Response(status=304, headers={hdrs.ETAG: f'"{product.version}"'})
     return _response(product)
 
@@ -90,7 +103,7 @@ async def create_product(request: web.Request) -> web.Response:
     if product is None:
         raise Failure(400, INVALID, errors=PREVENTED)
     response = _response(product, "Producto creado exitosamente", status=201)
-    response.headers[hdrs.LOCATION] = f"{request.path}/{product.id}"
+    response.headers[hdrs.LOCATION] = f"productos/{product.id}"  # relative: the path may be another in front of a proxy
     return response
 
 
@@ -199,15 +212,21 @@ async def _list_response(
     request: web.Request, query: ListQuery, products: Products, position: int, epoch: str
 ) -> web.Response:
     """Return the products as JSON or CSV, with the position of the log that they contain, and a link to what follows."""
+    compress = len(products.json) > COMPRESS_FROM and wants_gzip(request)
     if wants_csv(request):
         body = await asyncio.to_thread(csvfile.render, products.json)
-        response = web.Response(body=body, headers=CSV)
+        response = web.Response(body=body, headers=CSV, zlib_executor_size=COMPRESS_FROM)
+        if compress:
+            response.enable_compression(web.ContentCoding.gzip)
     else:
-        end = f',"last_event_id":{position},"epoch":"{epoch}"}}'
-        response = _json_response(b'{"success":true,"data":' + products.json + end.encode())
-    response.headers[hdrs.VARY] = hdrs.ACCEPT
+        end = f',"last_event_id":{position},"epoch":"{epoch}"}}'.encode()
+        body = await products.gzipped(START, end) if compress else START + products.json + end
+        response = _json_response(body)
+        if compress:
+            response.headers[hdrs.CONTENT_ENCODING] = "gzip"
     if products.length == query.limit:
-        response.headers[hdrs.LINK] = f'<{request.rel_url.update_query(after=products.last_id)}>; rel="next"'
+        following = request.rel_url.update_query(after=products.last_id).raw_query_string
+        response.headers[hdrs.LINK] = f'<?{following}>; rel="next"'
     return response
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from aiohttp import hdrs, web
+from aiohttp import ETag, hdrs, web
 from pydantic import BaseModel
 
 from ..products.exact_json import decode
@@ -19,6 +19,8 @@ MAX_BODY = 64 * 1024  # bytes
 MAX_FILE = 5 * 1024 * 1024
 BODY_TIMEOUT = 10.0  # seconds
 FILE_TIMEOUT = 60.0
+GZIP = re.compile(r"(^|,)\s*gzip\s*(;\s*q=(1|0?\.0*[1-9])[^,]*)?(,|$)", re.IGNORECASE)
+MARKS = re.compile(r"(-+(gzip|br|zstd|deflate)|;.*)+$")  # of proxies that compress, at the end of an ETag
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -70,18 +72,30 @@ async def read_cause(request: web.Request, reason: str = "") -> Cause:
 
 
 def read_versions(request: web.Request) -> Versions:
-    """Return the versions in If-Match, or None if the header is missing or is `*`."""
-    tags = request.if_match
-    if tags is None or any(tag.value == "*" for tag in tags):
+    """Return the versions in If-Match, or None if the header is missing or is `*`. Raise Failure if it is empty."""
+    if request.headers.get(hdrs.IF_MATCH) == "":  # a proxy has removed the ETag that was to be sent
+        raise Failure(400, "If-Match está vacío")
+    tags = read_tags(request.if_match)
+    if request.if_match is None or "*" in tags:
         return None
     found = []
     for tag in tags:
         with suppress(ValueError):  # a foreign ETag matches no product
-            found.append(datetime.strptime(tag.value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC))
+            found.append(datetime.strptime(tag, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC))
     return found
+
+
+def read_tags(tags: tuple[ETag, ...] | None) -> list[str]:
+    """Return the ETags of a header as this service sent them. Weak ones, too: a proxy that compresses makes them weak."""
+    return [MARKS.sub("", tag.value) for tag in tags or ()]
 
 
 def wants_csv(request: web.Request) -> bool:
     """Return whether the client asks for a file and not for JSON."""
     accept = request.headers.get(hdrs.ACCEPT, "").lower()
     return "text/csv" in accept and "application/json" not in accept
+
+
+def wants_gzip(request: web.Request) -> bool:
+    """Return whether the client asks for gzip."""
+    return GZIP.search(request.headers.get(hdrs.ACCEPT_ENCODING, "")) is not None

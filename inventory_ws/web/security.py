@@ -27,6 +27,9 @@ HEADERS = {
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    # A cache in front asks for every answer: one that it kept would be wrong from the next change on.
+    "Cache-Control": "no-cache",
+    "Vary": "Accept, Accept-Encoding, Origin",
 }
 PREFLIGHT = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, PUT, PATCH, DELETE",
@@ -70,8 +73,6 @@ def security(
             response = error_response(exc, request)
         if not response.prepared:  # a WebSocket's response was sent at the handshake
             response.headers.update(HEADERS)
-            if origins:
-                response.headers.add(hdrs.VARY, hdrs.ORIGIN)
             if origin in origins:
                 response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
                 response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED

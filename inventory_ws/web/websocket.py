@@ -8,7 +8,7 @@ from contextlib import suppress
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from pydantic import ValidationError
 
-from ..live.frames import FIN, PONG, close_frame, frame, message_frame
+from ..live.frames import FIN, PONG, frame, message_frame
 from ..live.hub import HUB, UNAUTHORIZED, Hub
 from ..live.log import Log, Lost
 from ..live.stream import EVERYTHING, MAX_BUFFER, Stream, Subscription
@@ -17,10 +17,10 @@ from .errors import STATUS_MESSAGES, Failure
 from .security import UNAUTHENTICATED
 
 PROTOCOL = "inventario.v1"
-HEARTBEAT = 30.0  # seconds between pings; a peer has half of this time to answer
+HEARTBEAT = 20.0  # seconds between pings: proxies cut after 30 of silence; a peer has half of this time to answer
 MAX_FRAME = 4096  # bytes of a client's message
 RESUME_TIMEOUT = 3.0  # seconds for PostgreSQL to come back, if only it knows a client's position
-CLOSE_GRACE = 0.5  # seconds for a client to read the close frame
+FLOOD_PAUSE = 0.01  # seconds between messages that are read after a close frame: a flood delays nobody else
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
@@ -33,30 +33,42 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         compress=hub.compress,
         timeout=2.0,
         protocols=(PROTOCOL,),
+        autoclose=False,  # the hub answers a close frame, and answers it once
         autoping=False,  # _listen() answers pings: aiohttp would answer a flood of them before it does anything else
     )
-    if UNAUTHENTICATED in request:
-        return await _turn_away(request, ws, UNAUTHORIZED, "hace falta una clave de acceso")
     subscription, position = EVERYTHING, None
-    if request.query:
+    farewell = (UNAUTHORIZED, "hace falta una clave de acceso") if UNAUTHENTICATED in request else None
+    if request.query and not farewell:
         subscription = _parse_subscription({name: text.split(",") for name, text in request.query.items()})
         try:
             position = await _position(request, hub.log)
         except (Unavailable, TimeoutError):
-            return await _turn_away(request, ws, WSCloseCode.TRY_AGAIN_LATER, "la base de datos no responde")
-    await hub.handshakes.acquire()
-    asyncio.get_running_loop().call_soon(hub.handshakes.release)
-    stream = await _open(request, ws, hub, subscription, position)
-    if stream is None:
+            farewell = WSCloseCode.TRY_AGAIN_LATER, "la base de datos no responde"
+    if not farewell:
+        await hub.handshakes.acquire()
+        asyncio.get_running_loop().call_soon(hub.handshakes.release)
+        _check_room(hub)
+    await _accept(request, ws)
+    if request.transport is None:
         return ws
+    stream = Stream(request, ws, request.transport, hub.log, subscription)
     try:
-        farewell = await _listen(stream)
+        if farewell:  # after the handshake: a page cannot see why one was refused
+            hub.disconnect(stream, *farewell)
+        else:
+            _begin(stream, hub, position)
+        await _listen(stream, hub)
     finally:
         hub.leave(stream)
+        await ws.close(drain=False)  # sends nothing more
         _release(request, ws)
-    if farewell:
-        await _refuse(stream.transport, *farewell)
     return ws
+
+
+async def complete_extension(_: web.Request, response: web.StreamResponse) -> None:
+    """Complete aiohttp's answer to permessage-deflate: clients in Go end a connection without this parameter."""
+    if agreed := response.headers.get(hdrs.SEC_WEBSOCKET_EXTENSIONS):
+        response.headers[hdrs.SEC_WEBSOCKET_EXTENSIONS] = f"{agreed}; client_no_context_takeover"
 
 
 def _release(request: web.Request, ws: web.WebSocketResponse) -> None:
@@ -85,32 +97,16 @@ async def _accept(request: web.Request, ws: web.WebSocketResponse) -> None:
         raise Failure(400, STATUS_MESSAGES[400]) from None
 
 
-async def _turn_away(request: web.Request, ws: web.WebSocketResponse, code: int, reason: str) -> web.WebSocketResponse:
-    """Complete the handshake and close: a page cannot see why a handshake was refused."""
-    await _accept(request, ws)
-    if request.transport is not None:
-        await _refuse(request.transport, code, reason)
-    return ws
-
-
-async def _open(
-    request: web.Request,
-    ws: web.WebSocketResponse,
-    hub: Hub,
-    subscription: Subscription,
-    resume: tuple[int, str] | None,
-) -> Stream | None:
-    """Complete the handshake and start the stream: at `resume` (a position and its epoch), or at the head. Return None if the
-    client has disconnected. Raise Failure."""
+def _check_room(hub: Hub) -> None:
+    """Raise Failure if no further socket is accepted."""
     if hub.closing:
         raise Failure(503, "El servicio se está cerrando", headers={hdrs.RETRY_AFTER: "1"})
     if len(hub.sockets) >= hub.max_sockets:
         raise Failure(503, "Hay demasiados clientes conectados", headers={hdrs.RETRY_AFTER: "5"})
-    await _accept(request, ws)
-    transport = request.transport
-    if transport is None:
-        return None
-    stream = Stream(request, ws, transport, hub.log, subscription)
+
+
+def _begin(stream: Stream, hub: Hub, resume: tuple[int, str] | None) -> None:
+    """Start the stream: at `resume` (a position and its epoch), or at the head."""
     recovered = resume is not None and resume[1] == hub.log.epoch  # the epoch may have changed since the check
     if resume and recovered:
         stream.cursor = resume[0]
@@ -118,7 +114,6 @@ async def _open(
     told = {"last_event_id": stream.cursor, "epoch": hub.log.epoch, "recovered": recovered}
     stream.send(message_frame("CONNECTION_ESTABLISHED", message="Conectado al servidor WebSocket", **told))
     hub.join(stream)
-    return stream
 
 
 async def _position(request: web.Request, log: Log) -> tuple[int, str] | None:
@@ -146,32 +141,26 @@ def _parse_subscription(asked: Mapping[str, object]) -> Subscription:
     return EVERYTHING if subscription == EVERYTHING else subscription
 
 
-async def _listen(stream: Stream) -> tuple[int, str] | None:
-    """Handle the client's messages until it disconnects. Return a close code and a reason if it broke the rules."""
+async def _listen(stream: Stream, hub: Hub) -> None:
+    """Handle the client's messages until it disconnects. Disconnect it if it breaks the rules."""
     loop = asyncio.get_running_loop()
     async for received in stream.ws:
-        if received.type is WSMsgType.ERROR:  # after which aiohttp does not end the iteration
+        if received.type is WSMsgType.ERROR or stream.transport.is_closing():  # aiohttp does not end the iteration
             break
+        if stream.closed:  # only the client's close frame counts
+            await asyncio.sleep(FLOOD_PAUSE)
+            continue
         if received.type is WSMsgType.BINARY:
-            return WSCloseCode.UNSUPPORTED_DATA, "solo texto"
-        if stream.flooding(loop.time()):
-            return WSCloseCode.POLICY_VIOLATION, "demasiados mensajes"
-        if stream.transport.get_write_buffer_size() > 4 * MAX_BUFFER:  # it sends and does not read
+            hub.disconnect(stream, WSCloseCode.UNSUPPORTED_DATA, "solo texto")
+        elif stream.flooding(loop.time()):
+            hub.disconnect(stream, WSCloseCode.POLICY_VIOLATION, "demasiados mensajes")
+        elif stream.transport.get_write_buffer_size() > 4 * MAX_BUFFER:  # it sends and does not read
             stream.transport.abort()
             break
-        if received.type is WSMsgType.PING:
+        elif received.type is WSMsgType.PING:
             stream.send(frame(received.data, FIN | PONG))
         elif received.type is WSMsgType.TEXT:
             stream.send(_reply(received.data, stream))
-    return None
-
-
-async def _refuse(transport: asyncio.Transport, code: int, reason: str) -> None:
-    """Send a close frame and stop reading. aiohttp's own close() would read everything that is still to come, and wait
-    without limit for a peer that does not read."""
-    transport.write(close_frame(code, reason))
-    await asyncio.sleep(CLOSE_GRACE)  # an abort with unread input sends RST, which can overtake the frame
-    transport.abort()
 
 
 def _reply(text: str, stream: Stream) -> bytes:

@@ -17,7 +17,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
-def _configured(port: int, instances: Collection[int]) -> str:
+def configured(port: int, instances: Collection[int]) -> str:
     """The README's site on the port, and its upstream of so many instances; of one, the site alone."""
     upstream, site = (block.text for block in blocks(README, "nginx"))
     passed = f"http://127.0.0.1:{next(iter(instances))}" if len(instances) == 1 else "http://inventario"
@@ -44,7 +44,7 @@ def nginx(home: Path, instances: Collection[int]) -> Iterator[int]:
     )
     (home / "nginx.conf").write_text(
         f"daemon off; pid {home}/pid; error_log {home}/error.log; events {{ worker_connections 4096; }}\n"
-        f"http {{ access_log off; {temporary} {_configured(port, instances)} }}"
+        f"http {{ access_log off; {temporary} {configured(port, instances)} }}"
     )
     assert NGINX
     process = subprocess.Popen([NGINX, "-p", home, "-e", home / "error.log", "-c", home / "nginx.conf"])
