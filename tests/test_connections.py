@@ -168,11 +168,11 @@ async def test_fewer_connections_than_the_pool_wants_are_a_slower_service(
 async def test_lock_timeout_throws_no_connection_away(client: TestClient, psql: Callable) -> None:
     await create(client)
     await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
-    before = psql(f"SELECT array_agg(pid ORDER BY pid) {OURS}")
+    before = psql(f"SELECT pid {OURS}")
     psql("BEGIN; UPDATE productos SET stock = 1")
     await error(await client.patch("/api/productos/1", json={"stock": 2}), 503)
     psql("ROLLBACK")
-    assert psql(f"SELECT array_agg(pid ORDER BY pid) {OURS}") == before
+    assert set(before) <= set(psql(f"SELECT pid {OURS}"))
 
 
 async def test_statement_that_is_given_up_occupies_its_connection_until_it_ends(
