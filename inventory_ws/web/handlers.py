@@ -117,6 +117,17 @@ async def delete_product(request: web.Request) -> web.Response:
     return _response(product, "Producto eliminado exitosamente")
 
 
+async def restore_product(request: web.Request) -> web.Response:
+    """POST /api/productos/{id}/restaurar"""
+    cause = await read_cause(request, "restauración")
+    product = await request.app[HUB].change(repository.restore_product, read_id(request), cause)
+    if product is None:
+        raise await _refusal(
+            request, 409, "El producto no está eliminado", "El registro no guarda cómo era este producto"
+        )
+    return _response(product, "Producto restaurado exitosamente")
+
+
 async def move_stock(request: web.Request) -> web.Response:
     """POST /api/productos/{id}/stock"""
     move = await read_model(request, StockMove)
@@ -159,11 +170,11 @@ async def health(request: web.Request) -> web.Response:
     return _json_response(f'{{"success":true,"data":{encode(data)}}}')
 
 
-async def _refusal(request: web.Request, status: int, message: str) -> Failure:
+async def _refusal(request: web.Request, status: int, message: str, missing: str = "Producto no encontrado") -> Failure:
     """Return why a change was refused: 404 if the product is gone, else `status` with the current product."""
     current = await repository.get_product(request.app[DATABASE], read_id(request), repository.REFUSAL_TIMEOUT)
     if current is None:
-        return Failure(404, "Producto no encontrado")
+        return Failure(404, missing)
     return Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
 
 
