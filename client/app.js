@@ -1,5 +1,5 @@
 import { cardList } from './cards.js';
-import { attachChanges, editInPlace, recreate, step } from './changes.js';
+import { attachChanges, bringBack, editInPlace, step } from './changes.js';
 import { attach, createRefused, followKey, keptKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
 import { attachFiles, exportRows } from './files.js';
 import { attachHistory, past } from './history.js';
@@ -11,7 +11,7 @@ import { attachProduct, openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
 import { drawTable, productTable } from './table.js';
 import { attachQueue, withMoves, withPending } from './unsent.js';
-import { attachView, follow, followedWithout, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, select, showAll, touch, wanted, whyEmpty } from './view.js';
+import { attachView, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, select, showAll, touch, wanted, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
 const inventory = new Inventario(document.baseURI);
@@ -20,12 +20,12 @@ inventory.token = keptKey(`inventario-clave ${inventory.api.pathname}`);
 /** Shows a product that was created on this page, whatever the filters are. */
 function created({ id }) {
   touch();
-  if (isOnlyFollowed()) follow([id], true);
+  if (isOnlyFollowed()) follow(id, true);
 }
 
 attachQueue(inventory, schedule, createRefused);
 attach(inventory, created);
-attachChanges(inventory, created);
+attachChanges(inventory);
 attachFiles(inventory);
 attachProduct(inventory);
 attachHistory(inventory, schedule);
@@ -38,7 +38,7 @@ const arriving = (id) => { cards.arriving.add(id); table.arriving.add(id); };
 // ---- what can be done with a product of the list
 
 const ACTIONS = {
-  follow: ({ id }) => follow([id], !isFollowed(id)),
+  follow: ({ id }) => follow(id, !isFollowed(id)),
   edit: openEdit,
   delete: openDelete,
   events: openProduct,
@@ -48,9 +48,9 @@ const ACTIONS = {
 };
 
 function act({ target }) {
-  const row = withMoves(inventory.products.get(Number(target.closest('[data-id]')?.dataset.id)));
-  if (!row || past() || target.closest('.editor')) return;
+  const row = withMoves((past() ?? inventory.products).get(Number(target.closest('[data-id]')?.dataset.id)));
   const [button, cell] = [target.closest('[data-action]'), target.closest('[data-edit]')];
+  if (!row || (past() && button?.dataset.action !== 'events') || target.closest('.editor')) return;
   if (button) ACTIONS[button.dataset.action](row, button);
   else if (cell) editInPlace(cell, row, cell.dataset.edit);
 }
@@ -159,10 +159,7 @@ inventory.addEventListener('lista', ({ detail: { before } }) => {
   if (loaded && news.length) {
     toast(`${plural(news.length, 'producto cambió', 'productos cambiaron')} mientras no ${lostAt ? 'había conexión' : 'se seguían todos'}`);
   }
-  // A followed product that is unknown here may be newer than this list.
-  const gone = followedWithout((id) => now.has(id)).filter((id) => before.has(id) || !loaded);
   loaded = true;
-  if (gone.length) follow(gone, false);
   schedule();
 });
 
@@ -177,11 +174,10 @@ inventory.addEventListener('evento', ({ detail: { message, before, applied, miss
   if (!before) arriving(data.id);
   if (missed) missedKeys.push(changeKey(message));
   else if (isShown(data.id)) {
-    const action = type === 'PRODUCT_DELETED' && before ? recreate(before, 'Restaurar', isFollowed(data.id)) : null;
+    const action = type === 'PRODUCT_DELETED' && before ? bringBack(before, 'Restaurar') : null;
     notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo === 'importación' });
   }
   tellDialogs(data.id, inventory.products.get(data.id) ?? null);
-  if (type === 'PRODUCT_DELETED' && isFollowed(data.id)) follow([data.id], false);
 });
 
 inventory.addEventListener('reanudado', () => whenKnown(() => {

@@ -1,8 +1,7 @@
-import { recreate, undoChange } from './changes.js';
+import { bringBack, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, say, succeeded, toast, working } from './notices.js';
-import { create, reasonOf, remove, update } from './unsent.js';
-import { isFollowed } from './view.js';
+import { create, reasonOf, remove, restore, update } from './unsent.js';
 import { FIELDS, differing, shown, short, stateInWords } from './words.js';
 
 let inventory; // the service
@@ -132,16 +131,15 @@ $('editForm').addEventListener('submit', async (event) => {
   if (!touched.length) return $('editDialog').close();
   const values = readForm(form, touched);
   if (!values) return;
-  const save = () => (gone ? create(values, { quiet }) : update(base, values, { quiet }));
+  const save = async () => update(gone ? (await restore(base, { quiet })).data : base, values, { quiet });
   try {
     const answer = await working($('saveEdit'), save);
     if (!answer) return;
-    if (gone) created(answer.data);
     if (quiet()) $('editDialog').close();
     succeeded(answer, gone ? null : undoChange(base, answer, touched));
   } catch (error) {
     if (!quiet()) return;
-    if (error.status === 404) tellDialogs(base.id, null);
+    if (error.status === 404 && !gone) tellDialogs(base.id, null);
     else if (error.status !== 412 || !error.data) showErrors(form, error);
     else {
       tellDialogs(base.id, error.data);
@@ -204,13 +202,12 @@ export function openDelete(row, opener) {
 
 $('confirmDelete').onclick = async () => {
   const row = deleting;
-  const starred = isFollowed(row.id);
   const quiet = () => deleting === row && $('deleteDialog').open;
   try {
     const answer = await working($('confirmDelete'), () => remove(row, { quiet }));
     if (!answer) return;
     if (quiet()) $('deleteDialog').close();
-    succeeded(answer, recreate(answer.data, 'Deshacer', starred));
+    succeeded(answer, bringBack(answer.data, 'Deshacer'));
   } catch (error) {
     if (!quiet()) return;
     if (error.status === 404) tellDialogs(row.id, null);
@@ -229,8 +226,8 @@ export function tellDialogs(id, row) {
     editing.gone = !row;
     $('editNotice').textContent = row
       ? `Alguien lo cambió: ahora ${stateInWords(editing.base, row)}.`
-      : 'Alguien lo eliminó. Lo que ves aquí se puede crear de nuevo.';
-    $('saveEdit').textContent = row ? 'Guardar cambios' : 'Crear de nuevo';
+      : 'Alguien lo eliminó. Vuelve, con lo que ves aquí, si lo recuperas.';
+    $('saveEdit').textContent = row ? 'Guardar cambios' : 'Recuperar';
     if (!row) $('conflictDialog').close();
   }
   if ($('deleteDialog').open && deleting.id === id && !$('confirmDelete').disabled) {

@@ -28,7 +28,7 @@ export class ServiceError extends Error {
  * The products of the service at `base`, kept current. No DOM.
  *
  * `products` is a Map from id to row. `token` is the access key, '' if the service needs none.
- * `create`, `update`, `delete` and `moveStock` make a change once, and return when its outcome is known. While the network,
+ * `create`, `update`, `delete`, `restore` and `moveStock` make a change once, and return when its outcome is known. While the network,
  * the service or its database is unavailable, they retry with the same Idempotency-Key: `key`, where a change is made again that
  * may have been made before this page was loaded. They throw a ServiceError if the change is refused. A service without positions has no keys either: it gets each request once, and an outcome may stay unknown.
  * Events, each with a `detail`:
@@ -93,6 +93,8 @@ export class Inventario extends EventTarget {
   /** `version`: the `updated_at` of the row that was edited. 412 if it has changed since. */
   update = (id, changes, version, key) => this.#change('PATCH', `/${id}`, { body: changes, version, key });
   delete = (id, version, key) => this.#change('DELETE', `/${id}`, { version, key });
+  /** Brings a deleted product back, with its id. */
+  restore = (id, key) => this.#change('POST', `/${id}/restaurar`, { key });
   /** `motivo`: the reason, optional. */
   moveStock = (id, delta, motivo, key) => this.#change('POST', `/${id}/stock`, { body: { delta, motivo }, key });
   /** Imports a CSV file; `progress` is called with the part of it that has been sent. */

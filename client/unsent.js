@@ -43,6 +43,7 @@ async function send({ kind, id, nombre, epoch, values, version, delta, motivo, k
   if (kind === 'move') return inventory.moveStock(id, delta, motivo, key);
   if (kind === 'create') return inventory.create(values, key);
   if (kind === 'delete') return inventory.delete(id, version, key);
+  if (kind === 'restore') return inventory.restore(id, key);
   return inventory.update(id, values, version, key);
 }
 
@@ -52,6 +53,7 @@ export const update = (base, values, options) => add('update', base, {
 }, options);
 export const create = (values, options) => add('create', { nombre: values.nombre }, { values }, options);
 export const remove = (row, options) => add('delete', row, { version: row.updated_at }, options);
+export const restore = (row, options) => add('restore', row, {}, options);
 /** `motivo`: the reason, optional; `undoes`: it takes back another move. */
 export const move = (row, delta, { motivo, undoes, ...options } = {}) => add('move', row, { delta, undoes, motivo: [motivo, $('device').value.trim()].filter(Boolean).join(' · ') || undefined }, options);
 
@@ -87,6 +89,7 @@ function inWords({ kind, nombre, values, delta }) {
   if (kind === 'move') return `${name}: ${signed.format(delta)}`;
   if (kind === 'create') return `${name}: nuevo`;
   if (kind === 'delete') return `${name}: eliminar`;
+  if (kind === 'restore') return `${name}: recuperar`;
   return `${name}: ${Object.keys(values).map((field) => `${FIELDS[field].toLowerCase()} ${shown(field, values)}`).join(', ')}`;
 }
 

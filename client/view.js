@@ -42,7 +42,7 @@ const chosen = {
   down: remembered.down !== false,
 };
 let terms = [];
-let followed = new Set(); // ids; some may not exist any more
+let followed = new Set(); // ids; a deleted product may come back
 const only = { followed: false, soldOut: false, low: false };
 let changed; // callback: the choice has changed
 /** The number of choices so far. The table holds its rows still under the pointer until the next choice. */
@@ -80,19 +80,14 @@ function readFollowed() {
   return new Set(Array.isArray(ids) ? ids.filter(isId) : []);
 }
 
-/** Follows the products with these ids, or stops following them; other tabs may have changed the list in the storage. */
-export function follow(ids, yes) {
+/** Follows a product, or stops following it; other tabs may have changed the list in the storage. */
+export function follow(id, yes) {
   followed = kept(names.followed, null) ? readFollowed() : followed;
-  for (const id of ids) {
-    if (yes) followed.add(id);
-    else followed.delete(id);
-  }
+  if (yes) followed.add(id);
+  else followed.delete(id);
   keep(names.followed, [...followed]);
   changed();
 }
-
-/** The followed ids for which `has` is false. */
-export const followedWithout = (has) => [...followed].filter((id) => !has(id));
 
 addEventListener('storage', ({ key }) => {
   if (key !== names.followed && key !== null) return;
