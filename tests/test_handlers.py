@@ -9,6 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
+from inventory_ws import create_app
 from inventory_ws.pg.connection import Connection
 from inventory_ws.web.page import client_folder
 
@@ -386,3 +387,16 @@ async def test_unchanged_page_is_304(client: TestClient) -> None:
     for path in ("/", "/app.js"):
         etag = (await client.get(path)).headers["ETag"]
         assert (await client.get(path, headers={"If-None-Match": etag})).status == 304
+
+
+async def test_page_is_compressed_for_who_accepts_it(dsn: str, aiohttp_client: Callable) -> None:
+    for app in (create_app(dsn=dsn), create_app(dsn=dsn, title="Tienda")):
+        client = await aiohttp_client(app)
+        for path in ("/", "/app.js", "/docs"):
+            texts = {}
+            for accepted in ("gzip, deflate, br", "identity"):
+                resp = await client.get(path, headers={"Accept-Encoding": accepted})
+                assert resp.headers.get("Content-Encoding") == ("gzip" if "gzip" in accepted else None)
+                assert (resp.headers["Vary"], resp.headers["Cache-Control"]) == ("Accept-Encoding", "no-cache")
+                texts[accepted] = await resp.text()
+            assert len(set(texts.values())) == 1, path

@@ -1,6 +1,9 @@
 """The handlers of the page and its files."""
 
-from functools import cache
+import gzip
+import hashlib
+import mimetypes
+from functools import cache, lru_cache
 from html import escape
 from pathlib import Path
 
@@ -33,18 +36,32 @@ async def index(request: web.Request) -> web.StreamResponse:
     if not request.path.endswith("/"):
         return web.Response(status=308, headers={hdrs.LOCATION: f"{request.rel_url.raw_path}/"})
     title, currency = request.app[TITLE_AND_CURRENCY]
-    if not (title or currency):
-        return _file("index.html")
-    page = (client_folder() / "index.html").read_text("utf-8")
-    page = page.replace(">Inventario<", f">{escape(title or 'Inventario')}<")
-    page = page.replace('lang="es"', f'lang="es" data-currency="{currency}"', 1)
-    return web.Response(text=page, content_type="text/html", headers={hdrs.CACHE_CONTROL: "no-cache"})
+    return _file(request, "index.html", title, currency)
 
 
-async def client_file(request: web.Request) -> web.FileResponse:
+async def client_file(request: web.Request) -> web.Response:
     """GET /app.js and the other files of client/; GET /docs is docs.html"""
-    return _file(request.match_info.get("file", "docs.html"))
+    return _file(request, request.match_info.get("file", "docs.html"))
 
 
-def _file(name: str) -> web.FileResponse:
-    return web.FileResponse(client_folder() / name, headers={hdrs.CACHE_CONTROL: "no-cache"})
+def _file(request: web.Request, name: str, title: str = "", currency: str = "") -> web.Response:
+    body = (client_folder() / name).read_bytes()
+    if title:
+        body = body.replace(b">Inventario<", f">{escape(title)}<".encode())
+    if currency:
+        body = body.replace(b'lang="es"', f'lang="es" data-currency="{currency}"'.encode(), 1)
+    etag, compressed = _compressed(body)
+    headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.VARY: hdrs.ACCEPT_ENCODING, hdrs.ETAG: f'W/"{etag}"'}
+    if any(tag.value == etag for tag in request.if_none_match or ()):
+        return web.Response(status=304, headers=headers)
+    if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+        body = compressed
+        headers[hdrs.CONTENT_ENCODING] = "gzip"
+    kind, _ = mimetypes.guess_type(name)
+    return web.Response(body=body, headers=headers, content_type=kind or "application/octet-stream")
+
+
+@lru_cache(maxsize=64)
+def _compressed(body: bytes) -> tuple[str, bytes]:
+    """Return a hash of the body, and the body compressed."""
+    return hashlib.sha256(body).hexdigest(), gzip.compress(body, mtime=0)
