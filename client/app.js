@@ -11,7 +11,7 @@ import { attachProduct, openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
 import { drawTable, productTable } from './table.js';
 import { attachQueue, withMoves, withPending } from './unsent.js';
-import { attachView, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, select, showAll, touch, wanted, whyEmpty } from './view.js';
+import { attachView, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, wanted, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
 const inventory = new Inventario(document.baseURI);
@@ -69,7 +69,7 @@ function focusTake(id) {
 }
 
 attachScanner({
-  find: () => !past() && withMoves(meantOf(select(inventory.products).rows)),
+  find: () => loaded && !past() && withMoves(meantOf(select(inventory.products).rows)),
   show: (row) => focusTake(row.id),
   sell: (row) => { step(row, -1); focusTake(row.id); },
 });
@@ -115,7 +115,7 @@ function render() {
 }
 
 const worthOf = (rows) => rows.reduce((sum, row) => sum + Math.round(row.precio * 100) * row.stock, 0) / 100;
-attachPaper(() => shown, worthOf);
+attachPaper(() => (loaded ? shown : []), worthOf);
 
 function drawCounts(total, rows) {
   const none = isOnlyFollowed() && !total; // none of the followed products exists
@@ -134,8 +134,8 @@ function drawCounts(total, rows) {
   }
   $('empty').hidden = !loaded || rows.length > 0;
   $('showAll').hidden = !none && !total;
-  $('export').disabled = !rows.length;
-  $('loading').hidden = loaded || inventory.state === 'detenido';
+  $('export').disabled = !loaded || !rows.length;
+  $('loading').hidden = loaded || rows.length > 0 || inventory.state === 'detenido';
   $('productList').ariaBusy = String(!loaded);
   drawHint();
 }
@@ -149,6 +149,8 @@ function drawHint() {
 }
 
 // ---- events of the service
+
+inventory.addEventListener('primeros', schedule);
 
 inventory.addEventListener('lista', ({ detail: { before } }) => {
   const now = inventory.products;
@@ -257,4 +259,6 @@ const useCable = (use) => import('./cable.js').then(({ open, close }) => (use ? 
 $('cableToggle').onclick = () => useCable($('cable').hidden);
 if (kept('inventario-cable', false)) await useCable(true);
 
+const { by, down } = order();
+inventory.newestFirst = by === 'id' && down; // in another order, the rest would move what is about to be tapped
 inventory.connect();

@@ -1,3 +1,4 @@
+import { byId } from './net.js';
 import { $, say } from './notices.js';
 import { eventInWords, moment } from './words.js';
 
@@ -77,7 +78,7 @@ async function load() {
     try {
       const [list, events] = await Promise.all([inventory.list(at), inventory.events(Math.max(0, at - NEAR), NEAR)]);
       if (wanted === null) break;
-      rows = new Map(list.data.map((row) => [row.id, row]));
+      rows = byId(list);
       const event = events.data.findLast(({ id }) => id <= at);
       const text = event ? `Tras el evento ${event.id} · ${moment.format(new Date(event.timestamp))}: ${eventInWords(event).log}` : `Tras el evento ${at}`;
       if (event && wanted === at) $('moment').value = wanted = at = Math.max(event.id, $('moment').min);

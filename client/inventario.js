@@ -1,4 +1,4 @@
-import { base64url, bytes, newKey, send } from './net.js';
+import { ServiceError, base64url, byId, bytes, newKey, send } from './net.js';
 
 const SOCKET_REFUSALS = {
   1003: 'el servidor no admite este tipo de mensaje',
@@ -16,18 +16,10 @@ const covers = (a, b) => a === null || (b !== null && [...b].every((id) => a.has
 const same = (a, b) => covers(a, b) && covers(b, a);
 const both = (a, b) => (a === null ? b : b === null ? a : new Set([...a].filter((id) => b.has(id))));
 
-/** Why the service did not execute a request; `status` is 0 if there was no answer. */
-export class ServiceError extends Error {
-  constructor(status, message, { errors = [], data = null, retryAfter = 0 } = {}) {
-    super(message);
-    Object.assign(this, { name: 'ServiceError', status, errors, data, retryAfter });
-  }
-}
-
 /**
  * The products of the service at `base`, kept current. No DOM.
  *
- * `products` is a Map from id to row. `token` is the access key, '' if the service needs none.
+ * `products` is a Map from id to row. `newestFirst`: the newest are loaded before the rest. `token` is the access key, '' if the service needs none.
  * `create`, `update`, `delete`, `restore` and `moveStock` make a change once, and return when its outcome is known. While the network,
  * the service or its database is unavailable, they retry with the same Idempotency-Key: `key`, where a change is made again that
  * may have been made before this page was loaded. They throw a ServiceError if the change is refused. A service without positions has no keys either: it gets each request once, and an outcome may stay unknown.
@@ -35,6 +27,7 @@ export class ServiceError extends Error {
  *   'estado'    {state, seconds, reason, unauthorized}: conectando, conectado, reconectando (seconds left),
  *               detenido (reason; unauthorized: the `token` is missing or wrong)
  *   'lista'     {before}: `products` was loaded again; `before` is the former Map
+ *   'primeros'  {}: of the first list, `products` has the newest 60, and all others follow
  *   'evento'    {message, before, applied, missed}: one change, the former row, whether `products` has changed, and whether
  *               the change was (or may have been) made while the connection was lost
  *   'reanudado' {changes}: a new connection resumed where the last one ended; so many changes had been missed
@@ -42,6 +35,7 @@ export class ServiceError extends Error {
  */
 export class Inventario extends EventTarget {
   products = new Map();
+  newestFirst = false;
   // The position: `products` contains all events up to it of the products in #heard. It is valid in `epoch`, which is null
   // before the first list and if the service has no positions.
   lastEventId = 0;
@@ -194,6 +188,7 @@ export class Inventario extends EventTarget {
   async #load(position) {
     const socket = this.#socket;
     this.#early ??= [];
+    if (this.newestFirst && this.#current && !this.products.size) this.#loadNewest(socket);
     let answer;
     try {
       answer = await this.list();
@@ -206,7 +201,7 @@ export class Inventario extends EventTarget {
     if (socket !== this.#socket) return; // there is a newer connection
     if ((answer.epoch ?? null) !== this.#current) return this.#retry(); // an epoch began between the two
     const before = this.products;
-    this.products = new Map(answer.data.map((row) => [row.id, row]));
+    this.products = byId(answer);
     // If the list comes from another instance, its position may be lower. The list still contains all events up to `position`.
     this.lastEventId = Math.max(answer.last_event_id ?? 0, position);
     this.epoch = this.#current;
@@ -214,6 +209,14 @@ export class Inventario extends EventTarget {
     this.#heard = this.#asked;
     this.#emit('lista', { before });
     this.#goOn();
+  }
+
+  /** Loads the first screen, which does not wait for the rest. */
+  async #loadNewest(socket) {
+    const answer = await this.#request('GET', `?before=${Number.MAX_SAFE_INTEGER}&limit=60`).catch(() => null); // the list will tell
+    if (!answer || socket !== this.#socket || this.products.size) return;
+    this.products = byId(answer);
+    this.#emit('primeros', {});
   }
 
   #goOn() {

@@ -1,3 +1,14 @@
+/** Why the service did not execute a request; `status` is 0 if there was no answer. */
+export class ServiceError extends Error {
+  constructor(status, message, { errors = [], data = null, retryAfter = 0 } = {}) {
+    super(message);
+    Object.assign(this, { name: 'ServiceError', status, errors, data, retryAfter });
+  }
+}
+
+/** The rows of a list by their ids. */
+export const byId = ({ data }) => new Map(data.map((row) => [row.id, row]));
+
 /** The UTF-8 bytes of a text as a string with one character for each, for a header and for btoa(). */
 export const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 export const base64url = (text) => btoa(bytes(text)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');

@@ -1,4 +1,4 @@
-import { ServiceError } from './inventario.js';
+import { ServiceError } from './net.js';
 import { $, addOwn, holdNotices, importing, say, toast } from './notices.js';
 import { Queue } from './queue.js';
 import { keep, kept } from './view.js';

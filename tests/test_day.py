@@ -233,6 +233,33 @@ async def test_page_is_drawn_before_its_modules_have_come(visit: Visit, client: 
     await expect(page.locator(".toast")).to_contain_text("en todos")
 
 
+async def test_first_screen_does_not_wait_for_the_list(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
+    psql("INSERT INTO productos (nombre, precio, stock) SELECT 'Cable ' || n, 1, 5 FROM generate_series(1, 100) AS n")
+    psql("UPDATE productos SET nombre = 'Funda ' || id WHERE id IN (1, 99)")
+    page = await visit("about:blank")
+    free = asyncio.Event()
+
+    async def late(route: Route) -> None:
+        await free.wait()
+        await route.continue_()
+
+    await page.route("**/api/productos", late)
+    await page.goto(str(client.make_url("/")))
+    await expect(card(page, "#100")).to_be_visible()
+    await expect(page.locator(".product-card")).to_have_count(60)
+    await expect(page.locator("#productCount")).to_have_text("…")
+    await page.get_by_role("button", name="−1 unidad de Cable 100", exact=True).click()
+    await page.locator("#search").fill("funda")  # of which there may be more than the one that has come
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#search")).to_be_focused()
+    await expect(page.locator("#export")).to_be_disabled()
+    free.set()
+    await expect(page.locator("#productCount")).to_have_text("100")
+    await page.locator("#search").fill("#100")
+    await expect(card(page, "#100")).to_contain_text("4 unidades")
+    await stock(client, 100, 4)
+
+
 def test_no_file_of_the_page_is_long() -> None:
     lengths = {path.name: len(path.read_text().splitlines()) for path in CLIENT.iterdir() if path.suffix != ".json"}
     assert {name: length for name, length in lengths.items() if length > 400} == {}

@@ -29,7 +29,7 @@ NOT_IMPORTED = f"{INVALID}: no se ha importado nada"
 
 
 async def list_products(request: web.Request) -> web.Response:
-    """GET /api/productos?limit=&after=&q=&at="""
+    """GET /api/productos?limit=&after=&before=&q=&at="""
     query = ListQuery.model_validate(dict(request.query))
     if query.at is not None:
         return await _list_past(request, query, query.at)
@@ -190,7 +190,8 @@ async def _list_response(
         response = _json_response(b'{"success":true,"data":' + products.json + end.encode())
     response.headers[hdrs.VARY] = hdrs.ACCEPT
     if products.length == query.limit:
-        response.headers[hdrs.LINK] = f'<{request.rel_url.update_query(after=products.last_id)}>; rel="next"'
+        rest = {"before" if query.before else "after": products.last_id}
+        response.headers[hdrs.LINK] = f'<{request.rel_url.update_query(rest)}>; rel="next"'
     return response
 
 
