@@ -1,39 +1,20 @@
-import { cardList } from './cards.js';
-import { attachChanges, bringBack, editInPlace, step } from './changes.js';
-import { attach, createRefused, followKey, keptKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
-import { attachFiles, exportRows } from './files.js';
-import { attachHistory, past } from './history.js';
-import { Inventario } from './inventario.js';
+import { cards } from './cards.js';
+import { bringBack, editInPlace, step } from './changes.js';
+import { followKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
+import { exportRows } from './files.js';
+import { past } from './history.js';
 import './keys.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, toast, whenKnown } from './notices.js';
+import { drawWith, inventory, schedule } from './page.js';
 import { attachPaper } from './paper.js';
-import { attachProduct, openProduct } from './product.js';
+import { openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
-import { drawTable, productTable } from './table.js';
-import { attachQueue, withMoves, withPending } from './unsent.js';
-import { attachView, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, wanted, whyEmpty } from './view.js';
+import { blocks as rowBlocks, drawTable } from './table.js';
+import { queue, withMoves, withPending } from './unsent.js';
+import { follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
-const inventory = new Inventario(document.baseURI);
-inventory.token = keptKey(`inventario-clave ${inventory.api.pathname}`);
-
-/** Shows a product that was created on this page, whatever the filters are. */
-function created({ id }) {
-  touch();
-  if (isOnlyFollowed()) follow(id, true);
-}
-
-attachQueue(inventory, schedule, createRefused);
-attach(inventory, created);
-attachChanges(inventory);
-attachFiles(inventory);
-attachProduct(inventory);
-attachHistory(inventory, schedule);
-
-const exists = (id) => inventory.products.has(id);
-const cards = cardList(exists, schedule);
-const table = productTable(exists, schedule);
-const arriving = (id) => { cards.arriving.add(id); table.arriving.add(id); };
+const arriving = (id) => { cards.arriving.add(id); rowBlocks.arriving.add(id); };
 
 // ---- what can be done with a product of the list
 
@@ -86,16 +67,8 @@ $('showAll').onclick = () => {
 let shown = []; // the rows of the list, in order
 let toFocus = null; // the id of the product whose −1 gets the focus
 let loaded = false;
-let scheduled = false;
 
-// All drawing happens here, once per animation frame: many events cost as much as one.
-function schedule() {
-  if (!scheduled) requestAnimationFrame(render);
-  scheduled = true;
-}
-
-function render() {
-  scheduled = false;
+drawWith(() => {
   const products = past() ?? withPending(inventory.products);
   const { total, rows } = select(products);
   shown = rows;
@@ -103,16 +76,17 @@ function render() {
   $('productTable').hidden = !isTable() || !rows.length;
   if (isTable()) drawTable(rows, products);
   else {
-    table.draw([]);
+    rowBlocks.draw([]);
     $('showNew').hidden = true;
   }
-  const found = toFocus && (isTable() ? table : cards).nodeOf(toFocus);
+  const found = toFocus && (isTable() ? rowBlocks : cards).nodeOf(toFocus);
   if (found) {
     found.querySelector('[data-action=take]').focus();
     toFocus = null;
   }
   drawCounts(total, rows);
-}
+});
+queue.addEventListener('cola', schedule);
 
 const worthOf = (rows) => rows.reduce((sum, row) => sum + Math.round(row.precio * 100) * row.stock, 0) / 100;
 attachPaper(() => (loaded ? shown : []), worthOf);
@@ -249,13 +223,8 @@ nameToggle();
 if (matchMedia('(max-width: 899px)').matches) $('createPanel').open = $('logPanel').open = false;
 document.body.classList.add('ready');
 
-attachView(() => {
-  inventory.only(wanted());
-  schedule();
-});
-
 // cable.js is loaded when the panel is opened. If it was left open, it is loaded before the page connects.
-const useCable = (use) => import('./cable.js').then(({ open, close }) => (use ? open(inventory) : close()), () => toast('No se pudo cargar el cable.', { kind: 'error' }));
+const useCable = (use) => import('./cable.js').then(({ open, close }) => (use ? open() : close()), () => toast('No se pudo cargar el cable.', { kind: 'error' }));
 $('cableToggle').onclick = () => useCable($('cable').hidden);
 if (kept('inventario-cable', false)) await useCable(true);
 

@@ -1,15 +1,10 @@
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
 import { stamp, succeeded, toast } from './notices.js';
+import { inventory } from './page.js';
 import { move, restore, tooFew, update, withMoves } from './unsent.js';
 import { pick, short, shown, signed, whole } from './words.js';
 
 // Changes without a form: stock moves, prices and counts edited in place, undo.
-
-let inventory; // the service
-
-export function attachChanges(service) {
-  inventory = service;
-}
 
 const name = ({ nombre }) => short(nombre);
 

@@ -1,17 +1,10 @@
 import { bringBack, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, say, succeeded, toast, working } from './notices.js';
-import { create, reasonOf, remove, restore, update } from './unsent.js';
+import { inventory, useKey } from './page.js';
+import { create, queue, reasonOf, remove, restore, update } from './unsent.js';
+import { showCreated } from './view.js';
 import { FIELDS, differing, shown, short, stateInWords } from './words.js';
-
-let inventory; // the service
-let created; // callback: a product was created
-
-/** Connects the forms and dialogs to the service; `onCreated` is called with the row of each new product. */
-export function attach(service, onCreated) {
-  inventory = service;
-  created = onCreated;
-}
 
 // ---- forms
 
@@ -62,7 +55,7 @@ $('createForm').addEventListener('submit', async (event) => {
   submitted = values.nombre;
   const answer = await create(values).catch(() => null);
   if (!answer) return; // createRefused() has told it
-  created(answer.data);
+  showCreated(answer.data);
   succeeded(answer);
 });
 
@@ -71,7 +64,7 @@ let submitted = ''; // the name of the last product
 const textsOf = (form) => Object.fromEntries(Object.keys(FIELDS).map((field) => [field, form.elements[field].value]));
 
 /** Gives the values of a product that was not created back to the form; at once if nothing else has been typed there since. */
-export function createRefused(values, error) {
+function createRefused(values, error) {
   const form = $('createForm');
   const isBlank = (texts) => Object.values(texts).every((text) => !text.trim());
   const fill = (texts, errors) => {
@@ -87,6 +80,10 @@ export function createRefused(values, error) {
   if (submitted === values.nombre && isBlank(textsOf(form))) return back();
   toast(`«${short(values.nombre)}» no se ha creado: ${reasonOf(error)}`, { kind: 'error', stays: true, action: ['Volver a escribirlo', back] });
 }
+
+queue.addEventListener('resultado', ({ detail: { change, error } }) => {
+  if (error && change.kind === 'create') createRefused(change.values, error);
+});
 
 // ---- dialogs
 
@@ -237,26 +234,6 @@ export function tellDialogs(id, row) {
 }
 
 // ---- the access key
-
-let keyName; // its name in the session storage
-
-/** The access key that was entered in this tab before. */
-export function keptKey(name) {
-  keyName = name;
-  try {
-    return sessionStorage.getItem(keyName) ?? '';
-  } catch {
-    return ''; // storage may be forbidden
-  }
-}
-
-function useKey(key) {
-  inventory.token = key;
-  try {
-    if (key) sessionStorage.setItem(keyName, key);
-    else sessionStorage.removeItem(keyName);
-  } catch { /* as above */ }
-}
 
 function checkingKey(yes) {
   $('enterKey').disabled = yes;

@@ -1,22 +1,19 @@
 import { undoChange } from './changes.js';
 import { $, say, stamp, succeeded, working } from './notices.js';
+import { inventory } from './page.js';
 import { move, restore, tooFew, update, withMoves } from './unsent.js';
 import { FIELDS, differing, moment, pick, short, shown, signed, whole } from './words.js';
 
 // The history of one product: its events, newest first, and its stock as a line.
 
-let inventory;
 let id = null; // of the product
 let events = []; // newest first, as far as they are loaded
 
-export function attachProduct(service) {
-  inventory = service;
-  inventory.addEventListener('evento', ({ detail: { message } }) => {
-    if (id !== message.data.id || (events[0] && events[0].id >= message.id)) return;
-    events.unshift(message);
-    draw();
-  });
-}
+inventory.addEventListener('evento', ({ detail: { message } }) => {
+  if (id !== message.data.id || (events[0] && events[0].id >= message.id)) return;
+  events.unshift(message);
+  draw();
+});
 
 /** Opens the history of a product; the focus returns to `opener`. */
 export async function openProduct(row, opener) {
