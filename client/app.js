@@ -11,7 +11,7 @@ import { openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { queue, withMoves, withPending } from './unsent.js';
-import { follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, whyEmpty } from './view.js';
+import { follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
 const arriving = (id) => { cards.arriving.add(id); rowBlocks.arriving.add(id); };
@@ -135,6 +135,7 @@ inventory.addEventListener('lista', ({ detail: { before } }) => {
   if (loaded && news.length) {
     toast(`${plural(news.length, 'producto cambió', 'productos cambiaron')} mientras no ${lostAt ? 'había conexión' : 'se seguían todos'}`);
   }
+  if (!loaded) touch(); // the first screen is not all
   loaded = true;
   schedule();
 });

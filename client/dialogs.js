@@ -45,6 +45,7 @@ for (const form of [$('createForm'), $('editForm')]) {
   });
 }
 
+$('createForm').querySelector('[type=submit]').disabled = false; // until now, the browser would have sent the form by itself
 $('createForm').addEventListener('submit', async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
@@ -217,18 +218,22 @@ $('confirmDelete').onclick = async () => {
   }
 };
 
+/** Says what somebody else has changed, or changed back; nothing of the moves of this page, which `before` contains. */
+function sayChanged(id, before, now) {
+  if ($(id).textContent || differing(before, now).length) $(id).textContent = `Alguien lo cambió: ahora ${stateInWords(before, now)}.`;
+}
+
 /** Shows in an open dialog that somebody else has changed its product; `row` is null if it was deleted. */
 export function tellDialogs(id, row) {
   if ($('editDialog').open && editing.base.id === id && !$('saveEdit').disabled && !$('overwrite').disabled) {
     editing.gone = !row;
-    $('editNotice').textContent = row
-      ? `Alguien lo cambió: ahora ${stateInWords(editing.base, row)}.`
-      : 'Alguien lo eliminó. Vuelve, con lo que ves aquí, si lo recuperas.';
+    if (row) sayChanged('editNotice', editing.base, row);
+    else $('editNotice').textContent = 'Alguien lo eliminó. Vuelve, con lo que ves aquí, si lo recuperas.';
     $('saveEdit').textContent = row ? 'Guardar cambios' : 'Recuperar';
     if (!row) $('conflictDialog').close();
   }
   if ($('deleteDialog').open && deleting.id === id && !$('confirmDelete').disabled) {
-    if (row) $('deleteNotice').textContent = `Alguien lo cambió: ahora ${stateInWords(deleting, row)}.`;
+    if (row) sayChanged('deleteNotice', deleting, row);
     else $('deleteDialog').close();
   }
 }

@@ -1,12 +1,5 @@
-import { ServiceError, base64url, byId, bytes, newKey, send } from './net.js';
+import { SOCKET_REFUSALS, ServiceError, base64url, byId, bytes, isFinal, newKey, send } from './net.js';
 
-const SOCKET_REFUSALS = {
-  1003: 'el servidor no admite este tipo de mensaje',
-  1008: 'demasiados mensajes seguidos',
-  1009: 'un mensaje era demasiado grande',
-  4401: 'falta una clave de acceso válida',
-};
-const isFinal = (code) => code in SOCKET_REFUSALS || (code >= 4400 && code < 4500);
 const PRODUCT_EVENT = /^PRODUCT_(CREATED|UPDATED|DELETED)$/;
 const UNKNOWN = [0, 502, 503, 504]; // after these statuses a change may have been made or not; 0: no answer
 const ROOM_LIMIT = 300; // ids of ten digits in a frame of 4 KiB and in a URL
@@ -308,6 +301,7 @@ export class Inventario extends EventTarget {
 
   #wake(thawed = false) {
     const { readyState } = this.#socket ?? {};
+    if (this.state === 'conectado') this.#emit('vuelve'); // what waits is tried at once
     // The close event of a CLOSING or CLOSED socket may never come. In the back/forward cache, no socket stays open.
     if (this.state === 'reconectando' || readyState > (thawed ? 0 : 1)) this.connect();
     else if (readyState === 1) this.#ping(); // after sleep, a dead connection still looks open

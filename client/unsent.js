@@ -3,7 +3,7 @@ import { $, addOwn, holdNotices, importing, say, toast } from './notices.js';
 import { inventory } from './page.js';
 import { Queue } from './queue.js';
 import { keep, kept } from './view.js';
-import { FIELDS, plural, short, shown, signed, whole } from './words.js';
+import { FIELDS, pick, plural, short, shown, signed, whole } from './words.js';
 
 // What was changed here and has not been answered: how it is sent, and what is told of it.
 
@@ -45,7 +45,7 @@ export const update = (base, values, options) => add('update', base, {
   values, version: base.updated_at, base: Object.fromEntries(Object.keys(values).map((field) => [field, base[field]])),
 }, options);
 export const create = (values, options) => add('create', { nombre: values.nombre }, { values }, options);
-export const remove = (row, options) => add('delete', row, { version: row.updated_at }, options);
+export const remove = (row, options) => add('delete', row, { version: row.updated_at, base: pick(row, Object.keys(FIELDS)) }, options);
 export const restore = (row, options) => add('restore', row, {}, options);
 /** `motivo`: the reason, optional; `undoes`: it takes back another move. */
 export const move = (row, delta, { motivo, undoes, ...options } = {}) => add('move', row, { delta, undoes, motivo: [motivo, $('device').value.trim()].filter(Boolean).join(' · ') || undefined }, options);

@@ -240,4 +240,4 @@ export function choicesInWords() {
 const { buscar = '', agotados, minimo, sigo, vista } = readAddress();
 for (const [id, yes] of Object.entries({ soldOut: agotados, low: minimo, onlyFollowed: sigo })) filter(id, yes === 'true');
 if (vista) useTable(vista === 'tabla');
-searchFor(buscar);
+searchFor($('search').value || buscar); // it may have been typed before this file came

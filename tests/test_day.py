@@ -227,10 +227,22 @@ async def test_page_is_drawn_before_its_modules_have_come(visit: Visit, client: 
     await expect(page.locator("#createPanel summary")).to_be_visible()
     await expect(page.locator("#nombre")).to_be_hidden()
     assert await page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+    await page.set_viewport_size({"width": 1000, "height": 844})
+    await page.locator("#search").fill("nada")
+    for field, text in {"nombre": "Teclado", "precio": "5", "stock": "3"}.items():
+        await page.locator(f"#{field}").fill(text)
+    await page.keyboard.press("Enter")  # too early; what is typed stays
     free.set()
     await connected(page)
+    await expect(page.locator("#emptyTitle")).to_be_visible()
+    await expect(page.locator("#emptyTitle")).to_have_text("Todavía no hay productos")
+    await expect(page.locator("#search")).to_have_value("nada")
+    await page.locator("#search").clear()
+    await page.locator("#stock").press("Enter")
+    await expect(card(page, "Teclado")).to_contain_text("3 unidades")
+    await page.locator("#listTitle").focus()
     await page.keyboard.press("Control+f")
-    await expect(page.locator(".toast")).to_contain_text("en todos")
+    await expect(page.locator("#toasts")).to_contain_text("en todos")
 
 
 async def test_first_screen_does_not_wait_for_the_list(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
@@ -258,6 +270,12 @@ async def test_first_screen_does_not_wait_for_the_list(visit: Visit, client: Tes
     await page.locator("#search").fill("#100")
     await expect(card(page, "#100")).to_contain_text("4 unidades")
     await stock(client, 100, 4)
+    free.clear()
+    await page.goto("about:blank")
+    await page.goto(f"{client.make_url('/')}#vista=tabla")
+    await row(page, 100).hover()  # a table holds its rows under the pointer
+    free.set()
+    await expect(page.locator("#productTable")).to_have_attribute("aria-rowcount", "101")
 
 
 def test_no_file_of_the_page_is_long() -> None:
