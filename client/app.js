@@ -1,44 +1,25 @@
-import { cardList } from './cards.js';
-import { attachChanges, editInPlace, recreate, step } from './changes.js';
-import { attach, createRefused, followKey, keptKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
-import { attachFiles, exportRows } from './files.js';
-import { attachHistory, past } from './history.js';
-import { Inventario } from './inventario.js';
+import { cards } from './cards.js';
+import { bringBack, editInPlace, step } from './changes.js';
+import { followKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
+import { exportRows } from './files.js';
+import { past } from './history.js';
 import './keys.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, toast, whenKnown } from './notices.js';
+import { drawWith, inventory, schedule } from './page.js';
 import { attachPaper } from './paper.js';
-import { attachProduct, openProduct } from './product.js';
+import { openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
-import { drawTable, productTable } from './table.js';
-import { attachQueue, withMoves, withPending } from './unsent.js';
-import { attachView, follow, followedWithout, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, select, showAll, touch, wanted, whyEmpty } from './view.js';
+import { blocks as rowBlocks, drawTable } from './table.js';
+import { queue, withMoves, withPending } from './unsent.js';
+import { follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
-const inventory = new Inventario(document.baseURI);
-inventory.token = keptKey(`inventario-clave ${inventory.api.pathname}`);
-
-/** Shows a product that was created on this page, whatever the filters are. */
-function created({ id }) {
-  touch();
-  if (isOnlyFollowed()) follow([id], true);
-}
-
-attachQueue(inventory, schedule, createRefused);
-attach(inventory, created);
-attachChanges(inventory, created);
-attachFiles(inventory);
-attachProduct(inventory);
-attachHistory(inventory, schedule);
-
-const exists = (id) => inventory.products.has(id);
-const cards = cardList(exists, schedule);
-const table = productTable(exists, schedule);
-const arriving = (id) => { cards.arriving.add(id); table.arriving.add(id); };
+const arriving = (id) => { cards.arriving.add(id); rowBlocks.arriving.add(id); };
 
 // ---- what can be done with a product of the list
 
 const ACTIONS = {
-  follow: ({ id }) => follow([id], !isFollowed(id)),
+  follow: ({ id }) => follow(id, !isFollowed(id)),
   edit: openEdit,
   delete: openDelete,
   events: openProduct,
@@ -48,9 +29,9 @@ const ACTIONS = {
 };
 
 function act({ target }) {
-  const row = withMoves(inventory.products.get(Number(target.closest('[data-id]')?.dataset.id)));
-  if (!row || past() || target.closest('.editor')) return;
+  const row = withMoves((past() ?? inventory.products).get(Number(target.closest('[data-id]')?.dataset.id)));
   const [button, cell] = [target.closest('[data-action]'), target.closest('[data-edit]')];
+  if (!row || (past() && button?.dataset.action !== 'events') || target.closest('.editor')) return;
   if (button) ACTIONS[button.dataset.action](row, button);
   else if (cell) editInPlace(cell, row, cell.dataset.edit);
 }
@@ -69,7 +50,7 @@ function focusTake(id) {
 }
 
 attachScanner({
-  find: () => !past() && withMoves(meantOf(select(inventory.products).rows)),
+  find: () => loaded && !past() && withMoves(meantOf(select(inventory.products).rows)),
   show: (row) => focusTake(row.id),
   sell: (row) => { step(row, -1); focusTake(row.id); },
 });
@@ -86,16 +67,8 @@ $('showAll').onclick = () => {
 let shown = []; // the rows of the list, in order
 let toFocus = null; // the id of the product whose −1 gets the focus
 let loaded = false;
-let scheduled = false;
 
-// All drawing happens here, once per animation frame: many events cost as much as one.
-function schedule() {
-  if (!scheduled) requestAnimationFrame(render);
-  scheduled = true;
-}
-
-function render() {
-  scheduled = false;
+drawWith(() => {
   const products = past() ?? withPending(inventory.products);
   const { total, rows } = select(products);
   shown = rows;
@@ -103,19 +76,20 @@ function render() {
   $('productTable').hidden = !isTable() || !rows.length;
   if (isTable()) drawTable(rows, products);
   else {
-    table.draw([]);
+    rowBlocks.draw([]);
     $('showNew').hidden = true;
   }
-  const found = toFocus && (isTable() ? table : cards).nodeOf(toFocus);
+  const found = toFocus && (isTable() ? rowBlocks : cards).nodeOf(toFocus);
   if (found) {
     found.querySelector('[data-action=take]').focus();
     toFocus = null;
   }
   drawCounts(total, rows);
-}
+});
+queue.addEventListener('cola', schedule);
 
 const worthOf = (rows) => rows.reduce((sum, row) => sum + Math.round(row.precio * 100) * row.stock, 0) / 100;
-attachPaper(() => shown, worthOf);
+attachPaper(() => (loaded ? shown : []), worthOf);
 
 function drawCounts(total, rows) {
   const none = isOnlyFollowed() && !total; // none of the followed products exists
@@ -134,8 +108,8 @@ function drawCounts(total, rows) {
   }
   $('empty').hidden = !loaded || rows.length > 0;
   $('showAll').hidden = !none && !total;
-  $('export').disabled = !rows.length;
-  $('loading').hidden = loaded || inventory.state === 'detenido';
+  $('export').disabled = !loaded || !rows.length;
+  $('loading').hidden = loaded || rows.length > 0 || inventory.state === 'detenido';
   $('productList').ariaBusy = String(!loaded);
   drawHint();
 }
@@ -150,6 +124,8 @@ function drawHint() {
 
 // ---- events of the service
 
+inventory.addEventListener('primeros', schedule);
+
 inventory.addEventListener('lista', ({ detail: { before } }) => {
   const now = inventory.products;
   const changed = [...new Set([...now.keys(), ...before.keys()])].filter((id) => before.get(id)?.updated_at !== now.get(id)?.updated_at);
@@ -159,10 +135,8 @@ inventory.addEventListener('lista', ({ detail: { before } }) => {
   if (loaded && news.length) {
     toast(`${plural(news.length, 'producto cambió', 'productos cambiaron')} mientras no ${lostAt ? 'había conexión' : 'se seguían todos'}`);
   }
-  // A followed product that is unknown here may be newer than this list.
-  const gone = followedWithout((id) => now.has(id)).filter((id) => before.has(id) || !loaded);
+  if (!loaded) touch(); // the first screen is not all
   loaded = true;
-  if (gone.length) follow(gone, false);
   schedule();
 });
 
@@ -177,11 +151,10 @@ inventory.addEventListener('evento', ({ detail: { message, before, applied, miss
   if (!before) arriving(data.id);
   if (missed) missedKeys.push(changeKey(message));
   else if (isShown(data.id)) {
-    const action = type === 'PRODUCT_DELETED' && before ? recreate(before, 'Restaurar', isFollowed(data.id)) : null;
+    const action = type === 'PRODUCT_DELETED' && before ? bringBack(before, 'Restaurar') : null;
     notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo === 'importación' });
   }
   tellDialogs(data.id, inventory.products.get(data.id) ?? null);
-  if (type === 'PRODUCT_DELETED' && isFollowed(data.id)) follow([data.id], false);
 });
 
 inventory.addEventListener('reanudado', () => whenKnown(() => {
@@ -251,14 +224,11 @@ nameToggle();
 if (matchMedia('(max-width: 899px)').matches) $('createPanel').open = $('logPanel').open = false;
 document.body.classList.add('ready');
 
-attachView(() => {
-  inventory.only(wanted());
-  schedule();
-});
-
 // cable.js is loaded when the panel is opened. If it was left open, it is loaded before the page connects.
-const useCable = (use) => import('./cable.js').then(({ open, close }) => (use ? open(inventory) : close()), () => toast('No se pudo cargar el cable.', { kind: 'error' }));
+const useCable = (use) => import('./cable.js').then(({ open, close }) => (use ? open() : close()), () => toast('No se pudo cargar el cable.', { kind: 'error' }));
 $('cableToggle').onclick = () => useCable($('cable').hidden);
 if (kept('inventario-cable', false)) await useCable(true);
 
+const { by, down } = order();
+inventory.newestFirst = by === 'id' && down; // in another order, the rest would move what is about to be tapped
 inventory.connect();

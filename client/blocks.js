@@ -1,4 +1,5 @@
 import { $ } from './notices.js';
+import { inventory, schedule } from './page.js';
 import { isFollowed } from './view.js';
 
 const SIZE = 60; // rows of a block: full lines of 1 to 6 columns of cards
@@ -9,25 +10,24 @@ const STEP = 60; // new rows per animation frame; more would make scrolling stut
  *
  * `list`: the element of the blocks; `tag`: the element name of a block. `make(row)` returns a view, {node}. `update(view, row)`
  * shows the row in it; it is also called if only isFollowed() has changed. `place(view, index)` sets its place in the list.
- * `exists(id)`: whether there is such a product. `redraw` requests a draw().
  */
 export class Blocks {
   #views = new Map(); // id -> {node, row, followed} of each row on the page
   #blocks = [];
   #nearby;
 
-  constructor(list, tag, { make, update, place = () => {}, exists, redraw }) {
-    Object.assign(this, { list, tag, make, update, place, exists, redraw });
+  constructor(list, tag, { make, update, place = () => {} }) {
+    Object.assign(this, { list, tag, make, update, place });
     this.arriving = new Set(); // ids that slide in
     const paper = matchMedia('print'); // on which paper.js writes: the list keeps its nodes and its place
     this.#nearby = new IntersectionObserver((seen) => {
       if (paper.matches) return;
       for (const { target, isIntersecting } of seen) target.near = isIntersecting;
-      redraw();
+      schedule();
     }, { rootMargin: '800px' });
     addEventListener('resize', () => {
       for (const block of this.#blocks) if (!block.firstElementChild) block.style.height = '';
-      redraw();
+      schedule();
     });
     list.addEventListener('animationend', ({ target }) => target.classList.remove('flash', 'arriving'));
   }
@@ -71,7 +71,7 @@ export class Blocks {
       if (fresh <= STEP) block.style.height = '';
     }
     this.arriving.clear();
-    if (fresh > STEP) this.redraw();
+    if (fresh > STEP) schedule();
     const unknown = parts.filter(({ block, rows, drawn }) => !drawn && rows.length && !block.style.height);
     const model = unknown.length ? parts.find(({ block, drawn }) => drawn && block.firstElementChild)?.block : null;
     if (!model) return;
@@ -100,11 +100,11 @@ export class Blocks {
       // The row gets the focus, not its button: the next key press must not change another product.
       (node.nextElementSibling ?? node.previousElementSibling ?? $('listTitle')).focus();
     }
-    if (this.exists(id) || this.tag !== 'div' || matchMedia('(prefers-reduced-motion: reduce)').matches) return node.remove();
+    if (inventory.products.has(id) || this.tag !== 'div' || matchMedia('(prefers-reduced-motion: reduce)').matches) return node.remove();
     node.classList.add('leaving');
     node.animate({ opacity: [1, 0], scale: [1, 0.97] }, 160).onfinish = () => {
       node.remove();
-      this.redraw();
+      schedule();
     };
   }
 }

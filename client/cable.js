@@ -1,4 +1,5 @@
 import { $, say, stamp } from './notices.js';
+import { inventory } from './page.js';
 import { keep } from './view.js';
 import { plural, whole } from './words.js';
 
@@ -9,8 +10,7 @@ const COUNT_EVERY = 3_000; // ms
 const TOLD = ['etag', 'idempotency-replayed', 'retry-after']; // response headers that are shown
 const WAYS = { '→': 'enviado', '←': 'recibido', '⇄': 'petición', '×': 'perdido' };
 
-let inventory; // the observed service
-let net = null; // its original `net` while the panel is open, else null
+let net = null; // the original `net` while the panel is open, else null
 let watching; // AbortController of the listeners
 let lastFrame = null; // the time of the last frame
 let secondsLeft = 0; // of the simulated outage
@@ -231,9 +231,8 @@ function show(open) {
   keep('inventario-cable', open);
 }
 
-export function open(service) {
+export function open() {
   if (net) return; // it was opened twice while this file was loading
-  inventory = service;
   net = inventory.net;
   inventory.net = { ask, open: connect };
   watching = new AbortController();

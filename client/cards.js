@@ -33,8 +33,8 @@ function flash(node, part, changed) {
 
 const PARTS = ['name', 'number', 'description', 'price', 'units', 'units-label', 'pending', 'stepper', 'take', 'add', 'stock-field', 'edit', 'delete', 'events', 'follow'];
 
-/** The products as cards; `exists` and `redraw`: see Blocks. */
-export const cardList = (exists, redraw) => new Blocks($('productList'), 'div', { make, update, exists, redraw });
+/** The products as cards. */
+export const cards = new Blocks($('productList'), 'div', { make, update });
 
 function make(row) {
   const node = stamp('cardTemplate');

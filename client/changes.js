@@ -1,19 +1,10 @@
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
 import { stamp, succeeded, toast } from './notices.js';
-import { create, move, tooFew, update, withMoves } from './unsent.js';
-import { follow } from './view.js';
-import { FIELDS, pick, short, shown, signed, whole } from './words.js';
+import { inventory } from './page.js';
+import { move, restore, tooFew, update, withMoves } from './unsent.js';
+import { pick, short, shown, signed, whole } from './words.js';
 
 // Changes without a form: stock moves, prices and counts edited in place, undo.
-
-let inventory; // the service
-let created; // callback: a product was restored
-
-/** `onCreated` is called with the row of each product that is restored. */
-export function attachChanges(service, onCreated) {
-  inventory = service;
-  created = onCreated;
-}
 
 const name = ({ nombre }) => short(nombre);
 
@@ -35,14 +26,11 @@ export function undoChange(before, { data: after }, fields) {
   }];
 }
 
-/** The action of a notice that creates a product with the values of a deleted one; `starred`: it is followed again. */
-export function recreate(row, label, starred) {
+/** The action of a notice that brings a deleted product back. */
+export function bringBack(row, label) {
   return [label, async () => {
-    const answer = await create(pick(row, Object.keys(FIELDS))).catch(() => null); // a refusal has been told
-    if (!answer) return;
-    created(answer.data);
-    if (starred) follow([answer.data.id], true);
-    toast(`${name(row)} está otra vez, con otro número: #${answer.data.id} (era #${row.id})`, { kind: 'success' });
+    const answer = await restore(row).catch(() => null); // a refusal has been told
+    if (answer) toast(`${name(row)} está otra vez`, { kind: 'success' });
   }];
 }
 

@@ -1,18 +1,10 @@
-import { recreate, undoChange } from './changes.js';
+import { bringBack, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, say, succeeded, toast, working } from './notices.js';
-import { create, reasonOf, remove, update } from './unsent.js';
-import { isFollowed } from './view.js';
+import { inventory, useKey } from './page.js';
+import { create, queue, reasonOf, remove, restore, update } from './unsent.js';
+import { showCreated } from './view.js';
 import { FIELDS, differing, shown, short, stateInWords } from './words.js';
-
-let inventory; // the service
-let created; // callback: a product was created
-
-/** Connects the forms and dialogs to the service; `onCreated` is called with the row of each new product. */
-export function attach(service, onCreated) {
-  inventory = service;
-  created = onCreated;
-}
 
 // ---- forms
 
@@ -53,6 +45,7 @@ for (const form of [$('createForm'), $('editForm')]) {
   });
 }
 
+$('createForm').querySelector('[type=submit]').disabled = false; // until now, the browser would have sent the form by itself
 $('createForm').addEventListener('submit', async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
@@ -63,7 +56,7 @@ $('createForm').addEventListener('submit', async (event) => {
   submitted = values.nombre;
   const answer = await create(values).catch(() => null);
   if (!answer) return; // createRefused() has told it
-  created(answer.data);
+  showCreated(answer.data);
   succeeded(answer);
 });
 
@@ -72,7 +65,7 @@ let submitted = ''; // the name of the last product
 const textsOf = (form) => Object.fromEntries(Object.keys(FIELDS).map((field) => [field, form.elements[field].value]));
 
 /** Gives the values of a product that was not created back to the form; at once if nothing else has been typed there since. */
-export function createRefused(values, error) {
+function createRefused(values, error) {
   const form = $('createForm');
   const isBlank = (texts) => Object.values(texts).every((text) => !text.trim());
   const fill = (texts, errors) => {
@@ -88,6 +81,10 @@ export function createRefused(values, error) {
   if (submitted === values.nombre && isBlank(textsOf(form))) return back();
   toast(`«${short(values.nombre)}» no se ha creado: ${reasonOf(error)}`, { kind: 'error', stays: true, action: ['Volver a escribirlo', back] });
 }
+
+queue.addEventListener('resultado', ({ detail: { change, error } }) => {
+  if (error && change.kind === 'create') createRefused(change.values, error);
+});
 
 // ---- dialogs
 
@@ -132,16 +129,15 @@ $('editForm').addEventListener('submit', async (event) => {
   if (!touched.length) return $('editDialog').close();
   const values = readForm(form, touched);
   if (!values) return;
-  const save = () => (gone ? create(values, { quiet }) : update(base, values, { quiet }));
+  const save = async () => update(gone ? (await restore(base, { quiet })).data : base, values, { quiet });
   try {
     const answer = await working($('saveEdit'), save);
     if (!answer) return;
-    if (gone) created(answer.data);
     if (quiet()) $('editDialog').close();
     succeeded(answer, gone ? null : undoChange(base, answer, touched));
   } catch (error) {
     if (!quiet()) return;
-    if (error.status === 404) tellDialogs(base.id, null);
+    if (error.status === 404 && !gone) tellDialogs(base.id, null);
     else if (error.status !== 412 || !error.data) showErrors(form, error);
     else {
       tellDialogs(base.id, error.data);
@@ -204,13 +200,12 @@ export function openDelete(row, opener) {
 
 $('confirmDelete').onclick = async () => {
   const row = deleting;
-  const starred = isFollowed(row.id);
   const quiet = () => deleting === row && $('deleteDialog').open;
   try {
     const answer = await working($('confirmDelete'), () => remove(row, { quiet }));
     if (!answer) return;
     if (quiet()) $('deleteDialog').close();
-    succeeded(answer, recreate(answer.data, 'Deshacer', starred));
+    succeeded(answer, bringBack(answer.data, 'Deshacer'));
   } catch (error) {
     if (!quiet()) return;
     if (error.status === 404) tellDialogs(row.id, null);
@@ -223,43 +218,27 @@ $('confirmDelete').onclick = async () => {
   }
 };
 
+/** Says what somebody else has changed, or changed back; nothing of the moves of this page, which `before` contains. */
+function sayChanged(id, before, now) {
+  if ($(id).textContent || differing(before, now).length) $(id).textContent = `Alguien lo cambió: ahora ${stateInWords(before, now)}.`;
+}
+
 /** Shows in an open dialog that somebody else has changed its product; `row` is null if it was deleted. */
 export function tellDialogs(id, row) {
   if ($('editDialog').open && editing.base.id === id && !$('saveEdit').disabled && !$('overwrite').disabled) {
     editing.gone = !row;
-    $('editNotice').textContent = row
-      ? `Alguien lo cambió: ahora ${stateInWords(editing.base, row)}.`
-      : 'Alguien lo eliminó. Lo que ves aquí se puede crear de nuevo.';
-    $('saveEdit').textContent = row ? 'Guardar cambios' : 'Crear de nuevo';
+    if (row) sayChanged('editNotice', editing.base, row);
+    else $('editNotice').textContent = 'Alguien lo eliminó. Vuelve, con lo que ves aquí, si lo recuperas.';
+    $('saveEdit').textContent = row ? 'Guardar cambios' : 'Recuperar';
     if (!row) $('conflictDialog').close();
   }
   if ($('deleteDialog').open && deleting.id === id && !$('confirmDelete').disabled) {
-    if (row) $('deleteNotice').textContent = `Alguien lo cambió: ahora ${stateInWords(deleting, row)}.`;
+    if (row) sayChanged('deleteNotice', deleting, row);
     else $('deleteDialog').close();
   }
 }
 
 // ---- the access key
-
-let keyName; // its name in the session storage
-
-/** The access key that was entered in this tab before. */
-export function keptKey(name) {
-  keyName = name;
-  try {
-    return sessionStorage.getItem(keyName) ?? '';
-  } catch {
-    return ''; // storage may be forbidden
-  }
-}
-
-function useKey(key) {
-  inventory.token = key;
-  try {
-    if (key) sessionStorage.setItem(keyName, key);
-    else sessionStorage.removeItem(keyName);
-  } catch { /* as above */ }
-}
 
 function checkingKey(yes) {
   $('enterKey').disabled = yes;

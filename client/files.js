@@ -1,6 +1,7 @@
 import { decode, guarded, parse, unguarded, write } from './csv.js';
 import { typedAs } from './fields.js';
 import { $, importing, say, stamp, toast, working } from './notices.js';
+import { inventory } from './page.js';
 import { FIELDS, folded, plural, short, whole } from './words.js';
 
 // Import and export of files.
@@ -17,12 +18,7 @@ const ALIASES = {
   stock: ['stock', 'inventario', 'existencias', 'cantidad', 'variant inventory qty', 'quantity', 'qty', 'unidades'],
 };
 
-let inventory;
 let file = null; // {head, rows} of the file that was chosen
-
-export function attachFiles(service) {
-  inventory = service;
-}
 
 // ---- export
 

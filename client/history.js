@@ -1,10 +1,10 @@
+import { byId } from './net.js';
 import { $, say } from './notices.js';
+import { inventory, schedule } from './page.js';
 import { eventInWords, moment } from './words.js';
 
 const NEAR = 50; // ids searched backwards for an event: rolled back transactions leave gaps
 
-let inventory; // the service
-let draw; // redraws the list
 let rows = null; // Map of the products at the selected position; null: the present
 let wanted = null; // the position requested last
 let loading = false;
@@ -12,13 +12,8 @@ let loading = false;
 /** The products at the selected position; null for the present. */
 export const past = () => rows;
 
-/** Connects the slider to the service; `redraw` is called when past() has changed. */
-export function attachHistory(service, redraw) {
-  inventory = service;
-  draw = redraw;
-  inventory.addEventListener('evento', grow);
-  inventory.addEventListener('lista', grow);
-}
+inventory.addEventListener('evento', grow);
+inventory.addEventListener('lista', grow);
 
 function grow() {
   if ($('history').hidden) return;
@@ -58,7 +53,7 @@ function close() {
   $('historyToggle').ariaExpanded = 'false';
   document.body.classList.remove('past');
   rows = wanted = null;
-  draw();
+  schedule();
   $('historyToggle').focus();
 }
 
@@ -77,7 +72,7 @@ async function load() {
     try {
       const [list, events] = await Promise.all([inventory.list(at), inventory.events(Math.max(0, at - NEAR), NEAR)]);
       if (wanted === null) break;
-      rows = new Map(list.data.map((row) => [row.id, row]));
+      rows = byId(list);
       const event = events.data.findLast(({ id }) => id <= at);
       const text = event ? `Tras el evento ${event.id} · ${moment.format(new Date(event.timestamp))}: ${eventInWords(event).log}` : `Tras el evento ${at}`;
       if (event && wanted === at) $('moment').value = wanted = at = Math.max(event.id, $('moment').min);
@@ -86,7 +81,7 @@ async function load() {
       say('historyError', '');
       document.body.classList.add('past');
       limitSteps();
-      draw();
+      schedule();
     } catch (error) {
       say('historyError', wanted === null ? '' : `No se pudo ver el evento ${at}: ${error.message}`);
     }

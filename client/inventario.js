@@ -1,12 +1,5 @@
-import { base64url, bytes, newKey, send } from './net.js';
+import { SOCKET_REFUSALS, ServiceError, base64url, byId, bytes, isFinal, newKey, send } from './net.js';
 
-const SOCKET_REFUSALS = {
-  1003: 'el servidor no admite este tipo de mensaje',
-  1008: 'demasiados mensajes seguidos',
-  1009: 'un mensaje era demasiado grande',
-  4401: 'falta una clave de acceso válida',
-};
-const isFinal = (code) => code in SOCKET_REFUSALS || (code >= 4400 && code < 4500);
 const PRODUCT_EVENT = /^PRODUCT_(CREATED|UPDATED|DELETED)$/;
 const UNKNOWN = [0, 502, 503, 504]; // after these statuses a change may have been made or not; 0: no answer
 const ROOM_LIMIT = 300; // ids of ten digits in a frame of 4 KiB and in a URL
@@ -16,25 +9,18 @@ const covers = (a, b) => a === null || (b !== null && [...b].every((id) => a.has
 const same = (a, b) => covers(a, b) && covers(b, a);
 const both = (a, b) => (a === null ? b : b === null ? a : new Set([...a].filter((id) => b.has(id))));
 
-/** Why the service did not execute a request; `status` is 0 if there was no answer. */
-export class ServiceError extends Error {
-  constructor(status, message, { errors = [], data = null, retryAfter = 0 } = {}) {
-    super(message);
-    Object.assign(this, { name: 'ServiceError', status, errors, data, retryAfter });
-  }
-}
-
 /**
  * The products of the service at `base`, kept current. No DOM.
  *
- * `products` is a Map from id to row. `token` is the access key, '' if the service needs none.
- * `create`, `update`, `delete` and `moveStock` make a change once, and return when its outcome is known. While the network,
+ * `products` is a Map from id to row. `newestFirst`: the newest are loaded before the rest. `token` is the access key, '' if the service needs none.
+ * `create`, `update`, `delete`, `restore` and `moveStock` make a change once, and return when its outcome is known. While the network,
  * the service or its database is unavailable, they retry with the same Idempotency-Key: `key`, where a change is made again that
  * may have been made before this page was loaded. They throw a ServiceError if the change is refused. A service without positions has no keys either: it gets each request once, and an outcome may stay unknown.
  * Events, each with a `detail`:
  *   'estado'    {state, seconds, reason, unauthorized}: conectando, conectado, reconectando (seconds left),
  *               detenido (reason; unauthorized: the `token` is missing or wrong)
  *   'lista'     {before}: `products` was loaded again; `before` is the former Map
+ *   'primeros'  {}: of the first list, `products` has the newest 60, and all others follow
  *   'evento'    {message, before, applied, missed}: one change, the former row, whether `products` has changed, and whether
  *               the change was (or may have been) made while the connection was lost
  *   'reanudado' {changes}: a new connection resumed where the last one ended; so many changes had been missed
@@ -42,6 +28,7 @@ export class ServiceError extends Error {
  */
 export class Inventario extends EventTarget {
   products = new Map();
+  newestFirst = false;
   // The position: `products` contains all events up to it of the products in #heard. It is valid in `epoch`, which is null
   // before the first list and if the service has no positions.
   lastEventId = 0;
@@ -93,6 +80,8 @@ export class Inventario extends EventTarget {
   /** `version`: the `updated_at` of the row that was edited. 412 if it has changed since. */
   update = (id, changes, version, key) => this.#change('PATCH', `/${id}`, { body: changes, version, key });
   delete = (id, version, key) => this.#change('DELETE', `/${id}`, { version, key });
+  /** Brings a deleted product back, with its id. */
+  restore = (id, key) => this.#change('POST', `/${id}/restaurar`, { key });
   /** `motivo`: the reason, optional. */
   moveStock = (id, delta, motivo, key) => this.#change('POST', `/${id}/stock`, { body: { delta, motivo }, key });
   /** Imports a CSV file; `progress` is called with the part of it that has been sent. */
@@ -192,6 +181,7 @@ export class Inventario extends EventTarget {
   async #load(position) {
     const socket = this.#socket;
     this.#early ??= [];
+    if (this.newestFirst && this.#current && !this.products.size) this.#loadNewest(socket);
     let answer;
     try {
       answer = await this.list();
@@ -204,7 +194,7 @@ export class Inventario extends EventTarget {
     if (socket !== this.#socket) return; // there is a newer connection
     if ((answer.epoch ?? null) !== this.#current) return this.#retry(); // an epoch began between the two
     const before = this.products;
-    this.products = new Map(answer.data.map((row) => [row.id, row]));
+    this.products = byId(answer);
     // If the list comes from another instance, its position may be lower. The list still contains all events up to `position`.
     this.lastEventId = Math.max(answer.last_event_id ?? 0, position);
     this.epoch = this.#current;
@@ -212,6 +202,14 @@ export class Inventario extends EventTarget {
     this.#heard = this.#asked;
     this.#emit('lista', { before });
     this.#goOn();
+  }
+
+  /** Loads the first screen, which does not wait for the rest. */
+  async #loadNewest(socket) {
+    const answer = await this.#request('GET', `?before=${Number.MAX_SAFE_INTEGER}&limit=60`).catch(() => null); // the list will tell
+    if (!answer || socket !== this.#socket || this.products.size) return;
+    this.products = byId(answer);
+    this.#emit('primeros', {});
   }
 
   #goOn() {
@@ -303,6 +301,7 @@ export class Inventario extends EventTarget {
 
   #wake(thawed = false) {
     const { readyState } = this.#socket ?? {};
+    if (this.state === 'conectado') this.#emit('vuelve'); // what waits is tried at once
     // The close event of a CLOSING or CLOSED socket may never come. In the back/forward cache, no socket stays open.
     if (this.state === 'reconectando' || readyState > (thawed ? 0 : 1)) this.connect();
     else if (readyState === 1) this.#ping(); // after sleep, a dead connection still looks open

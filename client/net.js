@@ -1,3 +1,23 @@
+/** Why the service closes a socket for good, by code. */
+export const SOCKET_REFUSALS = {
+  1003: 'el servidor no admite este tipo de mensaje',
+  1008: 'demasiados mensajes seguidos',
+  1009: 'un mensaje era demasiado grande',
+  4401: 'falta una clave de acceso válida',
+};
+export const isFinal = (code) => code in SOCKET_REFUSALS || (code >= 4400 && code < 4500);
+
+/** Why the service did not execute a request; `status` is 0 if there was no answer. */
+export class ServiceError extends Error {
+  constructor(status, message, { errors = [], data = null, retryAfter = 0 } = {}) {
+    super(message);
+    Object.assign(this, { name: 'ServiceError', status, errors, data, retryAfter });
+  }
+}
+
+/** The rows of a list by their ids. */
+export const byId = ({ data }) => new Map(data.map((row) => [row.id, row]));
+
 /** The UTF-8 bytes of a text as a string with one character for each, for a header and for btoa(). */
 export const bytes = (text) => String.fromCharCode(...new TextEncoder().encode(text));
 export const base64url = (text) => btoa(bytes(text)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');

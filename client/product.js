@@ -1,22 +1,19 @@
 import { undoChange } from './changes.js';
 import { $, say, stamp, succeeded, working } from './notices.js';
-import { move, tooFew, update, withMoves } from './unsent.js';
+import { inventory } from './page.js';
+import { move, restore, tooFew, update, withMoves } from './unsent.js';
 import { FIELDS, differing, moment, pick, short, shown, signed, whole } from './words.js';
 
 // The history of one product: its events, newest first, and its stock as a line.
 
-let inventory;
 let id = null; // of the product
 let events = []; // newest first, as far as they are loaded
 
-export function attachProduct(service) {
-  inventory = service;
-  inventory.addEventListener('evento', ({ detail: { message } }) => {
-    if (id !== message.data.id || (events[0] && events[0].id >= message.id)) return;
-    events.unshift(message);
-    draw();
-  });
-}
+inventory.addEventListener('evento', ({ detail: { message } }) => {
+  if (id !== message.data.id || (events[0] && events[0].id >= message.id)) return;
+  events.unshift(message);
+  draw();
+});
 
 /** Opens the history of a product; the focus returns to `opener`. */
 export async function openProduct(row, opener) {
@@ -74,7 +71,7 @@ function entry(event, n) {
   item.querySelector('.who').textContent = [actor, reason].filter(Boolean).map((text) => short(text)).join(' · ');
   const was = before(n);
   const lines = type === 'PRODUCT_CREATED' ? [line(`Creado: «${short(data.nombre)}», ${shown('precio', data)}, stock ${shown('stock', data)}`)]
-    : type === 'PRODUCT_DELETED' ? [line('Eliminado')]
+    : type === 'PRODUCT_DELETED' ? [deleted(event, n)]
       : was ? differing(was, data).map((field) => (field === 'stock' ? moved(event, was) : changed(field, was, data))) : [line('Actualizado')];
   item.querySelector('ul').replaceChildren(...lines);
   return item;
@@ -96,7 +93,20 @@ function changed(field, was, data) {
   const text = `${FIELDS[field]}: ${value(was)} → ${value(data)}`;
   const now = inventory.products.get(id);
   if (!now || now[field] === was[field]) return line(text);
-  return line(text, 'Restaurar este valor', `Restaurar ${FIELDS[field].toLowerCase()} ${value(was)}`, (button) => restore(button, pick(was, [field])));
+  return line(text, 'Restaurar este valor', `Restaurar ${FIELDS[field].toLowerCase()} ${value(was)}`, async (button) => {
+    const base = inventory.products.get(id);
+    const answer = await attempt(button, () => update(base, pick(was, [field]), { quiet: () => true }));
+    if (answer) succeeded(answer, undoChange(base, answer, [field]));
+  });
+}
+
+/** A deletion; the last one, and a button that brings the product back. */
+function deleted({ antes: was }, n) {
+  if (n > 0 || !was || inventory.products.has(id)) return line('Eliminado');
+  return line('Eliminado', 'Recuperar el producto', `Recuperar ${short(was.nombre)}`, async (button) => {
+    const answer = await attempt(button, () => restore(was, { quiet: () => true }));
+    if (answer) succeeded(answer);
+  });
 }
 
 /** A movement of stock with its reason, and a button that moves it back, which leaves all later movements as they are. */
@@ -115,16 +125,17 @@ function moved(event, was) {
   });
 }
 
-async function restore(button, values) {
-  const base = inventory.products.get(id);
+/** Makes a change for a button, and says why it was refused; returns its answer. */
+async function attempt(button, change) {
   say('productError', '');
   try {
-    const answer = await working(button, () => update(base, values, { quiet: () => true }));
-    if (answer) succeeded(answer, undoChange(base, answer, Object.keys(values)));
+    return await working(button, change);
   } catch (error) {
     say('productError', error.status === 412 ? 'Alguien lo acaba de cambiar: mira otra vez.' : error.message);
+    return null;
+  } finally {
+    if (document.activeElement === document.body) $('productTitle').focus(); // the focused button was removed with the list
   }
-  if (document.activeElement === document.body) $('productTitle').focus(); // the focused button was removed with the list
 }
 
 /** The stock over time, as steps. */

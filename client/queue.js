@@ -53,8 +53,8 @@ const isSame = (a, b) => a === b || (a ?? null) === (b ?? null);
  * outcome is known, also after a reload or the next day. Of several pages one sends them, one after the other.
  *
  * A change is {kind, id, ...}. Moves ({kind: 'move', id, delta, motivo}) of one product that still wait are made one. An update
- * ({kind: 'update', id, values, base, version}) that is refused with 412 because of other fields is sent again: `base` has the
- * former values of its fields. `send(change)` makes a change, and throws a ServiceError if it is refused; with status 401 the
+ * ({kind: 'update', id, values, base, version}) or a deletion that is refused with 412 because of other fields is sent again:
+ * `base` has the former values of its fields, those of earlier moves that wait included. `send(change)` makes a change, and throws a ServiceError if it is refused; with status 401 the
  * change stays, and the queue stops; `again`: it may have been made before. `versionOf(id)` is the `updated_at` of the product as the page knows it.
  * Events:
  *   'cola'      the changes that wait are others
@@ -237,9 +237,9 @@ export class Queue extends EventTarget {
   }
 }
 
-/** The update for the version that there is now, unless somebody else has changed one of its fields. */
+/** The update or deletion for the version that there is now, unless somebody else has changed one of its fields. */
 function rebased(change, now) {
-  const { kind, values, base } = change;
-  const alone = kind === 'update' && now && Object.keys(values).every((field) => now[field] === base[field] || now[field] === values[field]);
+  const { values = {}, base } = change;
+  const alone = base && now && Object.keys(base).every((field) => now[field] === base[field] || now[field] === values[field]);
   return alone && { ...change, version: now.updated_at };
 }

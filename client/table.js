@@ -2,23 +2,15 @@ import { Blocks } from './blocks.js';
 import { partsOf, updateView } from './cards.js';
 import { isEditing } from './changes.js';
 import { $, stamp } from './notices.js';
+import { schedule } from './page.js';
 import { choices, order, sortBy, touch } from './view.js';
 import { FIELDS, differing, moment, plural, short, shown, signed } from './words.js';
 
 const PARTS = ['name', 'number', 'description', 'price', 'units', 'pending', 'when', 'take', 'add', 'edit', 'delete', 'events', 'follow'];
 const table = $('productTable');
 const HELD = 3_000; // ms
-let blocks;
-let exists;
-let redraw;
-
-/** The products as a table; `has` and `onRedraw`: `exists` and `redraw` of Blocks. */
-export function productTable(has, onRedraw) {
-  exists = has;
-  redraw = onRedraw;
-  blocks = new Blocks(table, 'tbody', { make, update, place, exists, redraw });
-  return blocks;
-}
+/** The products as a table. */
+export const blocks = new Blocks(table, 'tbody', { make, update, place });
 
 // ---- rows keep their places under the pointer, and while one of them is edited
 
@@ -30,12 +22,12 @@ let heldFor = -1; // the number of the choice for which they were drawn
 
 table.addEventListener('pointerover', ({ pointerType, target }) => {
   const inside = pointerType !== 'touch' && target.closest('tbody') !== null;
-  if (hovered && !inside) redraw();
+  if (hovered && !inside) schedule();
   hovered = inside;
 });
 table.addEventListener('pointerleave', () => {
   hovered = false;
-  redraw();
+  schedule();
 });
 
 /** Draws the rows. While the pointer is over the table, the rows drawn before keep their places, with their new values. */
@@ -68,7 +60,7 @@ function tellNew(number) {
 table.addEventListener('pointermove', () => { heldSince = performance.now(); });
 $('showNew').onclick = () => {
   touch();
-  redraw();
+  schedule();
 };
 
 /** Gives the columns of numbers the room of their longest one; all blocks have the same. */

@@ -1,8 +1,9 @@
-import { ServiceError } from './inventario.js';
+import { ServiceError } from './net.js';
 import { $, addOwn, holdNotices, importing, say, toast } from './notices.js';
+import { inventory } from './page.js';
 import { Queue } from './queue.js';
 import { keep, kept } from './view.js';
-import { FIELDS, plural, short, shown, signed, whole } from './words.js';
+import { FIELDS, pick, plural, short, shown, signed, whole } from './words.js';
 
 // What was changed here and has not been answered: how it is sent, and what is told of it.
 
@@ -10,26 +11,18 @@ const QUIETLY = 2_000; // ms in which nothing is said of a change that waits
 const until = new Intl.DateTimeFormat('es', { hour: '2-digit', minute: '2-digit' });
 const untilDay = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
 
-let inventory;
-/** The queue of this inventory. */
-export let queue;
-
 /** Which of its owners an access key belongs to; it says too little of the key to find it. */
 const ownerOf = (token) => (token ? String([...token].reduce((sum, char) => (sum * 31 + char.codePointAt(0)) % 65_521, 7)) : '');
 
-/** Connects the queue to the service; `redraw` shows other stocks, `refused(values, error)` a product that was not created. */
-export function attachQueue(service, redraw, refused) {
-  inventory = service;
-  const versionOf = (id) => inventory.products.get(id)?.updated_at ?? '';
-  queue = new Queue(`inventario ${inventory.api.pathname}`, send, { versionOf });
-  queue.owner = ownerOf(inventory.token);
-  queue.addEventListener('cola', () => { redraw(); drawLine(); });
-  queue.addEventListener('resultado', ({ detail }) => tell(detail, refused));
-  inventory.addEventListener('vuelve', () => queue.start(ownerOf(inventory.token)));
-  inventory.addEventListener('estado', drawLine);
-  inventory.addEventListener('evento', ({ detail: { message: { data, antes } } }) => antes?.stock !== undefined && queue.land(data.id, data.stock - antes.stock, data.updated_at));
-  holdNotices(() => importing.now || queue.changes.some(({ sent }) => sent));
-}
+/** The queue of this inventory. */
+export const queue = new Queue(`inventario ${inventory.api.pathname}`, send, { versionOf: (id) => inventory.products.get(id)?.updated_at ?? '' });
+queue.owner = ownerOf(inventory.token);
+queue.addEventListener('cola', drawLine);
+queue.addEventListener('resultado', ({ detail }) => tell(detail));
+inventory.addEventListener('vuelve', () => queue.start(ownerOf(inventory.token)));
+inventory.addEventListener('estado', drawLine);
+inventory.addEventListener('evento', ({ detail: { message: { data, antes } } }) => antes?.stock !== undefined && queue.land(data.id, data.stock - antes.stock, data.updated_at));
+holdNotices(() => importing.now || queue.changes.some(({ sent }) => sent));
 
 // A page that is closed would not send what its browser cannot keep, nor the rest of a file.
 addEventListener('beforeunload', (event) => (importing.now || (!queue.lasting && queue.changes.length)) && event.preventDefault());
@@ -43,6 +36,7 @@ async function send({ kind, id, nombre, epoch, values, version, delta, motivo, k
   if (kind === 'move') return inventory.moveStock(id, delta, motivo, key);
   if (kind === 'create') return inventory.create(values, key);
   if (kind === 'delete') return inventory.delete(id, version, key);
+  if (kind === 'restore') return inventory.restore(id, key);
   return inventory.update(id, values, version, key);
 }
 
@@ -51,7 +45,8 @@ export const update = (base, values, options) => add('update', base, {
   values, version: base.updated_at, base: Object.fromEntries(Object.keys(values).map((field) => [field, base[field]])),
 }, options);
 export const create = (values, options) => add('create', { nombre: values.nombre }, { values }, options);
-export const remove = (row, options) => add('delete', row, { version: row.updated_at }, options);
+export const remove = (row, options) => add('delete', row, { version: row.updated_at, base: pick(row, Object.keys(FIELDS)) }, options);
+export const restore = (row, options) => add('restore', row, {}, options);
 /** `motivo`: the reason, optional; `undoes`: it takes back another move. */
 export const move = (row, delta, { motivo, undoes, ...options } = {}) => add('move', row, { delta, undoes, motivo: [motivo, $('device').value.trim()].filter(Boolean).join(' · ') || undefined }, options);
 
@@ -87,6 +82,7 @@ function inWords({ kind, nombre, values, delta }) {
   if (kind === 'move') return `${name}: ${signed.format(delta)}`;
   if (kind === 'create') return `${name}: nuevo`;
   if (kind === 'delete') return `${name}: eliminar`;
+  if (kind === 'restore') return `${name}: recuperar`;
   return `${name}: ${Object.keys(values).map((field) => `${FIELDS[field].toLowerCase()} ${shown(field, values)}`).join(', ')}`;
 }
 
@@ -97,12 +93,11 @@ $('device').onchange = ({ target }) => keep('inventario-aparato', target.value.t
 
 let late = 0; // changes from before this page was loaded that are done now
 
-function tell({ change, answer, error, mine, quiet }, refused) {
+function tell({ change, answer, error, mine, quiet }) {
   if (answer) addOwn({ type: change.kind === 'delete' && 'PRODUCT_DELETED', data: answer.data });
   if (error) {
-    if (quiet) return;
+    if (quiet || change.kind === 'create') return; // the form tells it
     const why = error.status === 409 && change.delta < 0 && error.data ? tooFew(error.data.stock) : reasonOf(error);
-    if (change.kind === 'create') return refused(change.values, error);
     return toast(`${inWords(change)} no se ha guardado: ${why}`, { kind: 'error', key: `stock ${change.id}`, stays: !mine || change.kind !== 'move' });
   }
   if (change.at < performance.timeOrigin) {

@@ -1,10 +1,11 @@
 import { readAddress, writeAddress } from './address.js';
 import { $, say } from './notices.js';
+import { inventory, schedule } from './page.js';
 import { alphabet, folded, short } from './words.js';
 
 // The choices of the person: which products are shown, in which order, as cards or as a table.
 
-const here = new URL('api/productos', document.baseURI).pathname; // one origin may have several inventories
+const here = inventory.api.pathname; // one origin may have several inventories
 const names = { followed: `inventario-siguiendo ${here}`, view: `inventario-vista ${here}` };
 const isId = (id) => Number.isInteger(id) && id > 0 && id < 2 ** 31;
 
@@ -42,11 +43,15 @@ const chosen = {
   down: remembered.down !== false,
 };
 let terms = [];
-let followed = new Set(); // ids; some may not exist any more
+let followed = readFollowed(); // ids; a deleted product may come back
 const only = { followed: false, soldOut: false, low: false };
-let changed; // callback: the choice has changed
 /** The number of choices so far. The table holds its rows still under the pointer until the next choice. */
 export let choices = 0;
+
+function changed() {
+  inventory.only(only.followed ? followed : null);
+  schedule();
+}
 
 function choose() {
   choices += 1;
@@ -54,24 +59,18 @@ function choose() {
   writeAddress({ buscar: $('search').value.trim(), agotados: only.soldOut, minimo: only.low, sigo: only.followed, vista: chosen.table && 'tabla' });
 }
 
-/** `onChange` is called when the person chooses another view, and when the followed products change. */
-export function attachView(onChange) {
-  changed = onChange;
-  followed = readFollowed();
-  const { buscar = '', agotados, minimo, sigo, vista } = readAddress();
-  for (const [id, yes] of Object.entries({ soldOut: agotados, low: minimo, onlyFollowed: sigo })) filter(id, yes === 'true');
-  if (vista) useTable(vista === 'tabla');
-  searchFor(buscar);
-}
-
 export const isTable = () => chosen.table && !narrow.matches;
 export const isFollowed = (id) => followed.has(id);
 export const isShown = (id) => !only.followed || followed.has(id);
-/** The ids to subscribe to: the followed ones if only they are shown, else null for all. */
-export const wanted = () => (only.followed ? followed : null);
 export const order = () => chosen;
 /** Makes the table show new rows even while the pointer is over it. */
 export const touch = () => { choices += 1; };
+
+/** Shows a product that was created on this page, whatever the filters are. */
+export function showCreated({ id }) {
+  touch();
+  if (only.followed) follow(id, true);
+}
 
 // ---- following
 
@@ -80,19 +79,14 @@ function readFollowed() {
   return new Set(Array.isArray(ids) ? ids.filter(isId) : []);
 }
 
-/** Follows the products with these ids, or stops following them; other tabs may have changed the list in the storage. */
-export function follow(ids, yes) {
+/** Follows a product, or stops following it; other tabs may have changed the list in the storage. */
+export function follow(id, yes) {
   followed = kept(names.followed, null) ? readFollowed() : followed;
-  for (const id of ids) {
-    if (yes) followed.add(id);
-    else followed.delete(id);
-  }
+  if (yes) followed.add(id);
+  else followed.delete(id);
   keep(names.followed, [...followed]);
   changed();
 }
-
-/** The followed ids for which `has` is false. */
-export const followedWithout = (has) => [...followed].filter((id) => !has(id));
 
 addEventListener('storage', ({ key }) => {
   if (key !== names.followed && key !== null) return;
@@ -242,3 +236,8 @@ export function choicesInWords() {
   const typed = short($('search').value.trim());
   return [typed && `«${typed}»`, only.followed && 'solo los que sigo', only.soldOut && 'agotados', only.low && `menos de ${chosen.minimum} unidades`].filter(Boolean);
 }
+
+const { buscar = '', agotados, minimo, sigo, vista } = readAddress();
+for (const [id, yes] of Object.entries({ soldOut: agotados, low: minimo, onlyFollowed: sigo })) filter(id, yes === 'true');
+if (vista) useTable(vista === 'tabla');
+searchFor($('search').value || buscar); // it may have been typed before this file came

@@ -89,6 +89,7 @@ def create_app(
             web.put(PRODUCT, handlers.update_product),
             web.patch(PRODUCT, handlers.update_product),
             web.delete(PRODUCT, handlers.delete_product),
+            web.post(f"{PRODUCT}/restaurar", handlers.restore_product),
             web.post(f"{PRODUCT}/stock", handlers.move_stock),
             web.get("/api/eventos", handlers.list_events),
             web.get("/api/salud", handlers.health),

@@ -174,6 +174,8 @@ async def test_role_without_ddl_uses_an_existing_schema(dsn: str, psql: Callable
         await ws.receive_json(timeout=5)
         await create(client)
         assert (await ws.receive_json(timeout=5))["type"] == "PRODUCT_CREATED"
+        await client.delete("/api/productos/1")
+        assert (await client.post("/api/productos/1/restaurar")).status == 200
         await client.close()
     finally:
         psql("DROP OWNED BY servicio")

@@ -38,6 +38,7 @@ async def test_path_with_a_trailing_slash_gets_a_hint(dsn: str, aiohttp_client: 
     for path in (
         "/api/productos",
         "/api/productos/7",
+        "/api/productos/7/restaurar",
         "/api/productos/7/stock",
         "/api/salud",
         "/api/eventos",

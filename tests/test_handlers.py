@@ -11,10 +11,11 @@ from aiohttp import ClientResponse, ClientSession
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
+from inventory_ws import create_app
 from inventory_ws.pg.connection import Connection
 from inventory_ws.pg.database import DATABASE
 from inventory_ws.products import listing
-from inventory_ws.products.listing import ListQuery
+from inventory_ws.products.listing import LIST_CACHE, ListQuery
 from inventory_ws.web.page import client_folder
 
 from .conftest import PRODUCT, create, error, settled
@@ -94,10 +95,15 @@ async def test_empty_inventory_is_an_empty_list(client: TestClient) -> None:
     assert body == {"success": True, "data": [], "last_event_id": 0, "epoch": body["epoch"]}
 
 
-async def test_list_pages_by_key_until_the_last(client: TestClient) -> None:
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [("", [[1, 2], [3, 4], [5]]), ("&before=99", [[5, 4], [3, 2], [1]]), ("&at=5&before=5&after=1", [[4, 3], [2]])],
+)
+async def test_list_pages_by_key_until_the_last(client: TestClient, query: str, found: list[list[int]]) -> None:
     for number in range(5):
         await create(client, nombre=f"p{number} &ñ")
-    url, pages = URL("/api/productos?limit=2&q=%26%C3%B1"), []
+    await settled(client, 5)
+    url, pages = URL(f"/api/productos?limit=2&q=%26%C3%B1{query}"), []
     while True:
         resp = await client.get(url)
         pages.append([product["id"] for product in (await resp.json())["data"]])
@@ -105,7 +111,7 @@ async def test_list_pages_by_key_until_the_last(client: TestClient) -> None:
             break
         assert resp.links["next"]["rel"] == "next"
         url = resp.links["next"]["url"].relative()
-    assert pages == [[1, 2], [3, 4], [5]]
+    assert pages == found
 
 
 @pytest.mark.parametrize(
@@ -144,9 +150,16 @@ async def test_cached_list_is_the_right_page_and_never_stale(client: TestClient,
 
     for stock in range(1, 4):
         psql("UPDATE productos SET stock = %s", [stock])
-        for query, ids in {"": [1, 2, 3, 4], "?limit=2": [1, 2], "?limit=2&after=2": [3, 4], "?q=x": []}.items():
+        for query, ids in {
+            "": [1, 2, 3, 4],
+            "?limit=2": [1, 2],
+            "?limit=2&after=2": [3, 4],
+            "?before=4": [3, 2, 1],
+            "?q=x": [],
+        }.items():
             for _ in range(3):
                 assert await listed(query) == [(number, stock) for number in ids], query
+                assert [kept for kept in client.app[LIST_CACHE] if kept.before] == []
 
 
 async def test_unchanged_product_is_304(client: TestClient) -> None:
@@ -460,3 +473,16 @@ async def test_unchanged_page_is_304(client: TestClient) -> None:
     for path in ("/", "/app.js"):
         etag = (await client.get(path)).headers["ETag"]
         assert (await client.get(path, headers={"If-None-Match": etag})).status == 304
+
+
+async def test_page_is_compressed_for_who_accepts_it(dsn: str, aiohttp_client: Callable) -> None:
+    for app in (create_app(dsn=dsn), create_app(dsn=dsn, title="Tienda")):
+        client = await aiohttp_client(app)
+        for path in ("/", "/app.js", "/docs"):
+            texts = {}
+            for accepted in ("gzip, deflate, br", "identity"):
+                resp = await client.get(path, headers={"Accept-Encoding": accepted})
+                assert resp.headers.get("Content-Encoding") == ("gzip" if "gzip" in accepted else None)
+                assert (resp.headers["Vary"], resp.headers["Cache-Control"]) == ("Accept-Encoding", "no-cache")
+                texts[accepted] = await resp.text()
+            assert len(set(texts.values())) == 1, path

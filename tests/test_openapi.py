@@ -147,7 +147,10 @@ async def test_answers_have_what_is_described_and_no_more(client: TestClient) ->
         ("post", f"{one}/stock", {"json": {"delta": -1, "motivo": "venta"}}),
         ("post", f"{one}/stock", {"json": {"delta": -9}}),
         ("delete", one, {"headers": old}),
+        ("post", f"{one}/restaurar", {}),
         ("delete", one, {}),
+        ("post", f"{one}/restaurar", {}),
+        ("post", "/api/productos/9/restaurar", {}),
         ("get", "/api/eventos", {}),
         ("get", "/api/salud", {}),
     ):
@@ -170,4 +173,4 @@ def test_schemathesis_finds_no_difference(service: Callable, psql: Callable) -> 
     env = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks"}
     found = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
     assert found.returncode == 0, found.stdout + found.stderr
-    assert "Tested: 11" in found.stdout, found.stdout
+    assert "Tested: 12" in found.stdout, found.stdout

@@ -231,13 +231,15 @@ async def test_changes_wait_for_a_key_and_for_their_owner(page: Page) -> None:
     ) == [[0, 0], ["move 1 -1", "move 2 4", "move 1 -1", "move 1 -1"]]
 
 
-async def test_update_is_refused_only_for_its_own_fields(page: Page) -> None:
+@pytest.mark.parametrize(("kind", "values"), [("update", "{ precio: 20 }"), ("delete", "undefined")])
+async def test_change_is_refused_only_for_its_own_fields(page: Page, kind: str, values: str) -> None:
+    """Those of a deletion are all that the person has seen, after the moves that waited."""
     assert await run(
         page,
+        f"const change = {{ kind: '{kind}', values: {values} }};"
         """
         open(); queue.start();
-        const change = { kind: 'update', id: 1, values: { precio: 20 }, base: { precio: 10 }, version: 'a' };
-        queue.add(change);
+        queue.add({ ...change, id: 1, base: { precio: 10 }, version: 'a' });
         const versions = [];
         for (const now of [{ precio: 10, stock: 1, updated_at: 'b' }, { precio: 10, stock: 2, updated_at: 'c' }, { precio: 30, updated_at: 'd' }]) {
           await until(() => window.last);
@@ -250,7 +252,7 @@ async def test_update_is_refused_only_for_its_own_fields(page: Page) -> None:
         await until(() => told.length);
         return [versions, told];
         """,
-    ) == [["a false", "b true", "c true"], ["update 1 412 true"]]
+    ) == [["a false", "b true", "c true"], [f"{kind} 1 412 true"]]
 
 
 async def test_units_are_counted_once_whichever_comes_first(page: Page) -> None:

@@ -193,6 +193,7 @@ REQUESTS = [
     ("PUT", "/api/productos/1"),
     ("PATCH", "/api/productos/1"),
     ("DELETE", "/api/productos/1"),
+    ("POST", "/api/productos/1/restaurar"),
     ("POST", "/api/productos/1/stock"),
     ("GET", "/api/eventos"),
     ("GET", "/nada"),

@@ -364,6 +364,34 @@ async def test_line_that_stalls_is_told_and_what_waits_is_sent_afterwards(
     await expect(card(page, "Teclado")).to_contain_text("8 unidades")
 
 
+async def test_line_that_is_back_is_used_at_once(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    """Also where the socket has not noticed that it was away."""
+    await create(client, nombre="Teclado", stock=10)
+    page = await visit()
+    await connected(page)
+    await page.evaluate("Math.random = () => 60")  # a minute until the next try
+    await page.context.set_offline(True)
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await expect(page.locator("#unsentText")).to_contain_text("1 sin enviar")
+    await expect(page.locator("#connectionStatus")).to_have_text("Conectado")
+    await page.context.set_offline(False)
+    await stock(client, 1, 9)
+
+
+async def test_own_sale_is_no_conflict_for_a_deletion(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=10)
+    page = await shop(visit, slow)
+    await expect(card(page, "Teclado")).to_be_visible()
+    slow.stalled = True
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await page.get_by_role("button", name="Eliminar Teclado").click()
+    slow.stalled = False
+    await expect(card(page, "Teclado")).to_contain_text("9 unidades")
+    await page.locator("#confirmDelete").click()
+    await expect(card(page, "Teclado")).to_have_count(0)
+    await expect(page.locator("#deleteDialog")).to_be_hidden()
+
+
 async def test_two_tabs_send_each_change_once(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
     await create(client, nombre="Teclado", stock=10)
     page = await shop(visit, slow)

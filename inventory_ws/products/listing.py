@@ -17,12 +17,13 @@ from .models import STORABLE
 
 class ListQuery(BaseModel):
     """A query for at most `limit` products with ids above `after`. Each word of `q` has to occur in name or description.
-    `at`: the state after that event (None: now)."""
+    `before`: those with lower ids, the newest first. `at`: the state after that event (None: now)."""
 
     model_config = ConfigDict(frozen=True)
 
     limit: Annotated[int, Field(ge=1, le=1000)] | None = None
     after: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
+    before: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
     q: Annotated[str, StringConstraints(max_length=255), STORABLE] = ""
     at: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
 
@@ -30,7 +31,7 @@ class ListQuery(BaseModel):
 @dataclass
 class Products:
     """The products that a query finds. `etag`: of the database snapshot. `json`: the array in UTF-8, `[]` if the caller knows the
-    ETag. `length`: the number of products. `last_id`: the highest id."""
+    ETag. `length`: the number of products. `last_id`: the id of the last one."""
 
     etag: str
     json: bytes
@@ -47,23 +48,24 @@ class Products:
 
 
 LIST_CACHE = web.AppKey("LIST_CACHE", dict[ListQuery, Products])
-"""The result of the last query, one entry at most. It is valid as long as the database has the same snapshot."""
+"""The result of the last query without `before`, one entry at most. It is valid as long as the database has the same snapshot."""
 
 
 async def list_products(
     db: Database, query: ListQuery, known: Sequence[str], cache: dict[ListQuery, Products]
 ) -> Products:
-    """Return the products in the order of their ids. The ETag is a hash of the snapshot of the database and the epoch:
-    equal ETags mean equal data. `known`: ETags for which the caller needs no JSON. `cache`: see LIST_CACHE."""
+    """Return the products in the order of their ids, or the reverse for `before`. The ETag is a hash of the snapshot of the
+    database and the epoch: equal ETags mean equal data. `known`: ETags for which the caller needs no JSON. `cache`: see
+    LIST_CACHE."""
     cached = cache.get(query)
+    way, last = _order(query)
     sql = f"""
         WITH estado AS (SELECT md5(pg_current_snapshot()::text || epoca) AS etag FROM eventos_epoca)
-        SELECT etag, '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
+        SELECT etag, '[' || coalesce(string_agg(j::text, ',' ORDER BY id {way}), '') || ']', count(id), coalesce({last}(id), 0)
         FROM estado LEFT JOIN LATERAL (
             SELECT id, p.*::productos AS p FROM productos AS p
-            WHERE estado.etag <> ALL(%(known)s::text[]) AND id > %(after)s::bigint
-              AND {_searched("p.nombre", "p.descripcion")}
-            ORDER BY id LIMIT %(limit)s
+            WHERE estado.etag <> ALL(%(known)s::text[]) AND {_within(query)} AND {_searched("p.nombre", "p.descripcion")}
+            ORDER BY id {way} LIMIT %(limit)s
         ) AS elegidos ON true LEFT JOIN LATERAL producto_json(p) AS j ON id IS NOT NULL
         GROUP BY etag
         """
@@ -73,7 +75,7 @@ async def list_products(
     if cached and cached.etag == etag:
         return cached
     products = Products(etag, json.encode(), length, last_id)
-    if etag not in known:
+    if etag not in known and query.before is None:  # a first screen, which each page asks for before the list
         cache.clear()
         cache[query] = products
     return products
@@ -87,6 +89,7 @@ async def list_products_at(db: Database, query: ListQuery) -> Products | None:
     - Without an event up to `query.at`: if its first later event is the creation, it did not exist yet.
     - Otherwise it is older than the log, and the result is None.
     """
+    way, last = _order(query)
     sql = f"""
         WITH cambiados AS MATERIALIZED (
             SELECT nombrado, primero.tipo AS despues FROM eventos_productos() AS nombrado, LATERAL (
@@ -100,15 +103,25 @@ async def list_products_at(db: Database, query: ListQuery) -> Products | None:
                 WHERE producto_id = nombrado AND id > desde AND id <= %(at)s ORDER BY id DESC LIMIT 1
             ) AS entonces ON true WHERE coalesce(tipo <> 'PRODUCT_DELETED', despues <> 'PRODUCT_CREATED')
         )
-        SELECT '[' || coalesce(string_agg(j::text, ',' ORDER BY id), '') || ']', count(id), coalesce(max(id), 0)
+        SELECT '[' || coalesce(string_agg(j::text, ',' ORDER BY id {way}), '') || ']', count(id), coalesce({last}(id), 0)
         FROM (
-            SELECT id, j FROM filas WHERE id > %(after)s::bigint AND {_searched("j ->> 'nombre'", "j ->> 'descripcion'")}
-            ORDER BY id LIMIT %(limit)s
+            SELECT id, j FROM filas WHERE {_within(query)} AND {_searched("j ->> 'nombre'", "j ->> 'descripcion'")}
+            ORDER BY id {way} LIMIT %(limit)s
         ) AS elegidos
         HAVING NOT EXISTS (SELECT FROM filas WHERE j IS NULL) AND (SELECT desde <= %(at)s FROM eventos_epoca)
         """
     rows = await db.fetch(sql, {**query.model_dump(), "words": _words(query.q)}, Lane.LONG)
     return Products("", rows[0][0].encode(), *rows[0][1:]) if rows else None
+
+
+def _order(query: ListQuery) -> tuple[str, str]:
+    """Return the direction of the order by id, and the aggregate that finds the last id in it."""
+    return ("DESC", "min") if query.before else ("", "max")
+
+
+def _within(query: ListQuery) -> str:
+    """Return the SQL condition that the id is in the range of the query."""
+    return "id > %(after)s::bigint" + (" AND id < %(before)s::bigint" if query.before else "")
 
 
 def _searched(name: str, description: str) -> str:

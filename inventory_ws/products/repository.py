@@ -94,6 +94,21 @@ async def delete_product(db: Database, product_id: int, versions: Versions, caus
     return await _change(db, sql, {"id": product_id, "versions": versions}, cause)
 
 
+async def restore_product(db: Database, product_id: int, cause: Cause) -> Product | None:
+    """Insert a deleted product again, with its id. Return None if it exists, or if the log does not say what it was."""
+    fields = ["id", *NewProduct.model_fields, "created_at"]
+    sql = f"""
+        INSERT INTO productos ({", ".join(fields)}) OVERRIDING SYSTEM VALUE
+        SELECT {", ".join(f"r.{name}" for name in fields)} FROM (
+            SELECT tipo, mensaje -> 'antes' AS antes FROM eventos
+            WHERE producto_id = %(id)s::bigint AND id > (SELECT desde FROM eventos_epoca) ORDER BY id DESC LIMIT 1
+        ) AS last, json_populate_record(NULL::productos, last.antes) AS r
+        WHERE last.tipo = 'PRODUCT_DELETED' AND last.antes IS NOT NULL
+        ON CONFLICT (id) DO NOTHING
+        """
+    return await _change(db, sql, {"id": product_id}, cause)
+
+
 async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) -> Product | None:
     """Add `delta` units to the stock. Return None if the product does not exist or the result is out of range."""
     sql = """

@@ -54,7 +54,7 @@ PREVENTED = [{"field": "", "message": REFUSALS["42501"]}]
 
 
 async def list_products(request: web.Request) -> web.Response:
-    """GET /api/productos?limit=&after=&q=&at="""
+    """GET /api/productos?limit=&after=&before=&q=&at="""
     query = ListQuery.model_validate(dict(request.query))
     if query.at is not None:
         return await _list_past(request, query, query.at)
@@ -144,6 +144,16 @@ async def delete_product(request: web.Request) -> web.Response:
     return _response(product, "Producto eliminado exitosamente")
 
 
+async def restore_product(request: web.Request) -> web.Response:
+    """POST /api/productos/{id}/restaurar"""
+    cause = await read_cause(request, "restauración")
+    product = await request.app[HUB].change(repository.restore_product, read_id(request), cause)
+    if product is None:
+        missing = "El registro no guarda cómo era este producto, o la base de datos no lo permite"
+        raise await _refusal(request, 409, "El producto no está eliminado", lambda _: False, missing)
+    return _response(product, "Producto restaurado exitosamente")
+
+
 async def move_stock(request: web.Request) -> web.Response:
     """POST /api/productos/{id}/stock"""
     move = await read_model(request, StockMove)
@@ -191,12 +201,18 @@ async def health(request: web.Request) -> web.Response:
     return _json_response(f'{{"success":true,"data":{encode(data)}}}')
 
 
-async def _refusal(request: web.Request, status: int, message: str, possible: Callable[[Product], bool]) -> Failure:
+async def _refusal(
+    request: web.Request,
+    status: int,
+    message: str,
+    possible: Callable[[Product], bool],
+    missing: str = "Producto no encontrado",
+) -> Failure:
     """Return why a change had no effect: 404 if the product is gone, else `status` with the current product. If the change
     was `possible`, a trigger or a policy of the database's owner has prevented it."""
     current = await repository.get_product(request.app[DATABASE], read_id(request), repository.REFUSAL_TIMEOUT)
     if current is None:
-        return Failure(404, "Producto no encontrado")
+        return Failure(404, missing)
     if possible(current):
         return Failure(400, INVALID, errors=PREVENTED)
     return Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
@@ -225,8 +241,8 @@ async def _list_response(
         if compress:
             response.headers[hdrs.CONTENT_ENCODING] = "gzip"
     if products.length == query.limit:
-        following = request.rel_url.update_query(after=products.last_id).raw_query_string
-        response.headers[hdrs.LINK] = f'<?{following}>; rel="next"'
+        following = {"before" if query.before else "after": products.last_id}
+        response.headers[hdrs.LINK] = f'<?{request.rel_url.update_query(following).raw_query_string}>; rel="next"'
     return response
 
 

@@ -1,12 +1,15 @@
 """The handlers of the page and its files."""
 
-from functools import cache
+import gzip
+import hashlib
+import mimetypes
+from functools import cache, lru_cache
 from html import escape
 from pathlib import Path
 
 from aiohttp import hdrs, web
 
-from .reading import read_tags
+from .reading import read_tags, wants_gzip
 from .websocket import websocket
 
 TITLE_AND_CURRENCY = web.AppKey("TITLE_AND_CURRENCY", tuple[str, str])
@@ -34,23 +37,32 @@ async def index(request: web.Request) -> web.StreamResponse:
     if not request.path.endswith("/"):
         return web.Response(status=308, headers={hdrs.LOCATION: f"./{request.rel_url.raw_name}/"})
     title, currency = request.app[TITLE_AND_CURRENCY]
-    if not (title or currency):
-        return _file(request, "index.html")
-    page = (client_folder() / "index.html").read_text("utf-8")
-    page = page.replace(">Inventario<", f">{escape(title or 'Inventario')}<")
-    page = page.replace('lang="es"', f'lang="es" data-currency="{currency}"', 1)
-    return web.Response(text=page, content_type="text/html")
+    return _file(request, "index.html", title, currency)
 
 
-async def client_file(request: web.Request) -> web.StreamResponse:
+async def client_file(request: web.Request) -> web.Response:
     """GET /app.js and the other files of client/; GET /docs is docs.html"""
     return _file(request, request.match_info.get("file", "docs.html"))
 
 
-def _file(request: web.Request, name: str) -> web.StreamResponse:
-    path = client_folder() / name
-    stat = path.stat()
-    tag = f"{stat.st_mtime_ns:x}-{stat.st_size:x}"  # as FileResponse has it, which does not recognise it with a proxy's mark
-    if tag in read_tags(request.if_none_match):
-        return web.Response(status=304, headers={hdrs.ETAG: f'"{tag}"'})
-    return web.FileResponse(path)
+def _file(request: web.Request, name: str, title: str = "", currency: str = "") -> web.Response:
+    body = (client_folder() / name).read_bytes()
+    if title:
+        body = body.replace(b">Inventario<", f">{escape(title)}<".encode())
+    if currency:
+        body = body.replace(b'lang="es"', f'lang="es" data-currency="{currency}"'.encode(), 1)
+    etag, compressed = _compressed(body)
+    headers = {hdrs.ETAG: f'W/"{etag}"'}
+    if etag in read_tags(request.if_none_match):
+        return web.Response(status=304, headers=headers)
+    if wants_gzip(request):
+        body = compressed
+        headers[hdrs.CONTENT_ENCODING] = "gzip"
+    kind, _ = mimetypes.guess_type(name)
+    return web.Response(body=body, headers=headers, content_type=kind or "application/octet-stream")
+
+
+@lru_cache(maxsize=64)
+def _compressed(body: bytes) -> tuple[str, bytes]:
+    """Return a hash of the body, and the body compressed."""
+    return hashlib.sha256(body).hexdigest(), gzip.compress(body, mtime=0)

@@ -96,6 +96,7 @@ paths = often(
         st.just("/api/productos"),
         ids.map("/api/productos/{}".format),
         ids.map("/api/productos/{}".format),
+        ids.map("/api/productos/{}/restaurar".format),
         ids.map("/api/productos/{}/stock".format),
         st.just("/api/eventos"),
         st.just("/api/salud"),
@@ -133,6 +134,7 @@ routes = st.one_of(  # what there is, and a body that may fit
     st.tuples(st.just("POST"), st.just("/api/productos"), encoded(products)),
     st.tuples(st.sampled_from(["PUT", "PATCH"]), one, encoded(st.fixed_dictionaries({}, optional=fields))),
     st.tuples(st.just("POST"), one.map("{}/stock".format), encoded(deltas)),
+    st.tuples(st.just("POST"), one.map("{}/restaurar".format), st.none()),
     st.tuples(st.just("DELETE"), one, st.none()),
     st.tuples(st.just("GET"), paths, st.none()),
 )
