@@ -13,14 +13,16 @@ from aiohttp.typedefs import Handler, Middleware
 
 from .errors import Failure, error_response
 
-Authenticate = Callable[[web.Request], Awaitable[bool | str]]
-"""A function that returns True or the name of the user if a request is allowed, else False or an empty text."""
+Authenticate = Callable[[web.Request], Awaitable[bool | str | None]]
+"""A function that returns True or the name of the user if a request is allowed, else False, None or an empty text. It may
+raise HTTPUnauthorized or HTTPForbidden instead."""
 
 ACTOR = web.RequestKey("ACTOR", str)
 UNAUTHENTICATED = web.RequestKey("UNAUTHENTICATED", bool)
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+?)\.?)(?::[0-9]*)?")  # [::1]:3000, localhost.:3000
+NOT_STORED = re.compile("[\0\ud800-\udfff]")  # surrogates: a name from a header that is not UTF-8
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -95,14 +97,25 @@ def _check_host_and_origin(
 
 async def _identify(request: web.Request, authenticate: Authenticate, open_to_all: Collection[Handler]) -> None:
     """Store the name of the user under ACTOR. Raise Failure if the request is not allowed."""
-    user = await authenticate(request)
-    if isinstance(user, str):
-        request[ACTOR] = user
-    if not user:
-        request[UNAUTHENTICATED] = True
-        if request.match_info.handler not in open_to_all:
+    try:
+        user = await _user(authenticate, request)
+        if isinstance(user, str):
+            request[ACTOR] = user
+        if not user:
             headers = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="inventario"'}
             raise Failure(401, "Hace falta una clave de acceso", headers=headers)
+    except (Failure, web.HTTPUnauthorized, web.HTTPForbidden):
+        request[UNAUTHENTICATED] = True
+        if request.match_info.handler not in open_to_all:
+            raise
+
+
+async def _user(authenticate: Authenticate, request: web.Request) -> bool | str:
+    """Return what `authenticate` returns. Raise TypeError if it is no name that PostgreSQL can store."""
+    user = await authenticate(request)
+    if not isinstance(user, bool | str | None) or (isinstance(user, str) and NOT_STORED.search(user)):
+        raise TypeError(f"authenticate returned {user!r}: it has to be the name of a user, True or False")
+    return user or False
 
 
 def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
@@ -134,7 +147,7 @@ async def still_allowed(authenticate: Authenticate, request: web.Request) -> boo
     answers: list[bool | str] = []
 
     async def ask(request: web.Request) -> web.StreamResponse:
-        answers.append(await authenticate(request))
+        answers.append(await _user(authenticate, request))
         return web.Response()
 
     try:
