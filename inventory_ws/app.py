@@ -20,7 +20,7 @@ from .products.listing import LIST_CACHE
 from .web import handlers, page
 from .web.page import TITLE_AND_CURRENCY
 from .web.reading import MAX_BODY
-from .web.security import Authenticate, security, still_allowed
+from .web.security import Authenticate, cors, security, still_allowed
 from .web.websocket import websocket
 
 PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
@@ -76,6 +76,8 @@ def create_app(
     app.cleanup_ctx.append(migrated_database(pruned))
     app.cleanup_ctx.append(_live)
     app.on_shutdown.append(_close)
+    if origins:
+        app.on_response_prepare.append(cors(origins))
     files = "|".join(map(re.escape, page.file_names()))
     app.add_routes(
         [

@@ -1,10 +1,12 @@
 """In hosts as people build them: beside the companions of aiohttp, behind their middlewares, and with their users."""
 
 import asyncio
+import io
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp_cors
 import aiohttp_security
 import aiohttp_session
 import pytest
@@ -55,8 +57,9 @@ async def lives_in(client: TestClient) -> None:
             assert resp.status == 200, await resp.text()
         async with client.get(f"{UNDER}/api/productos") as resp:
             assert len((await resp.json())["data"]) == 3
+        async with client.get(one) as resp:
             etag = resp.headers["ETag"]
-        async with client.get(f"{UNDER}/api/productos", headers={"If-None-Match": etag}) as resp:
+        async with client.get(one, headers={"If-None-Match": etag}) as resp:
             assert resp.status == 304
         async with client.get(UNDER, allow_redirects=False) as resp:
             assert resp.status == 308
@@ -227,3 +230,86 @@ async def test_user_that_is_no_name_is_refused_at_the_first_request(
         async with client.get("/") as resp:
             await error(resp, 500)
         assert f"authenticate returned {user!r}: it has to be the name of a user" in caplog.text
+
+
+@host
+def plain(app: web.Application, inventory: web.Application) -> None:
+    app.add_subapp(UNDER, inventory)
+
+
+@host
+def whose_middleware_reads_every_body(app: web.Application, inventory: web.Application) -> None:
+    @web.middleware
+    async def audit(request: web.Request, handler: Any) -> web.StreamResponse:
+        await request.read()
+        return await handler(request)
+
+    app.middlewares.append(audit)
+    app.add_subapp(UNDER, inventory)
+
+
+@host
+def whose_middleware_compresses_every_answer(app: web.Application, inventory: web.Application) -> None:
+    @web.middleware
+    async def compressed(request: web.Request, handler: Any) -> web.StreamResponse:
+        response = await handler(request)
+        if not response.prepared:
+            response.enable_compression()
+        return response
+
+    app.middlewares.append(compressed)
+    app.add_subapp(UNDER, inventory)
+
+
+@pytest.mark.parametrize("build", HOSTS.values(), ids=HOSTS)
+async def test_inventory_lives_in_the_host(
+    dsn: str, aiohttp_client: Callable, caplog: pytest.LogCaptureFixture, build: Host
+) -> None:
+    app = web.Application()
+    app.add_routes([web.get("/", hello)])
+    build(app, inventory_ws.create_app(dsn=dsn))
+    client = await aiohttp_client(app)
+    await lives_in(client)
+    await client.close()
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_refusal_of_a_large_body_tells_the_limit_that_the_host_has_set(
+    dsn: str, aiohttp_client: Callable
+) -> None:
+    app = web.Application(client_max_size=2048)
+    app.add_subapp(UNDER, inventory_ws.create_app(dsn=dsn))
+    client = await aiohttp_client(app)
+    async with client.post(f"{UNDER}/api/productos", json={**PRODUCT, "descripcion": "x" * 3000}) as resp:
+        assert (await error(resp, 413))["message"] == "El cuerpo pasa de 2 KiB"
+    file = {"data": f"nombre;precio;descripcion\nMate;2;{'x' * 3000}\n", "headers": {"Content-Type": "text/csv"}}
+    async with client.post(f"{UNDER}/api/productos", **file) as resp:
+        assert resp.status == 200, await resp.text()
+    file["data"] = io.BytesIO(file["data"].encode() * 2000)
+    async with client.post(f"{UNDER}/api/productos", **file) as resp:
+        assert (await error(resp, 413))["message"] == "El cuerpo pasa de 5 MiB"
+
+
+SHOP = "https://shop.example"
+
+
+async def test_cors_of_the_host_and_of_the_inventory_agree(dsn: str, aiohttp_client: Callable) -> None:
+    """aiohttp_cors sets its headers when an answer is sent, and fails if they are there already."""
+    app = web.Application()
+    app.add_subapp(UNDER, inventory_ws.create_app(dsn=dsn, origins={SHOP}))
+    allowed = aiohttp_cors.ResourceOptions(expose_headers="*", allow_headers="*", allow_methods="*")
+    cors = aiohttp_cors.setup(app, defaults={SHOP: allowed})
+    for route in list(app.router.routes()):
+        cors.add(route)
+    client = await aiohttp_client(app)
+    preflight = {"Origin": SHOP, "Access-Control-Request-Method": "POST"}
+    async with client.options(f"{UNDER}/api/productos", headers=preflight) as resp:
+        assert resp.status in (200, 204), await resp.text()
+        assert resp.headers.getall("Access-Control-Allow-Origin") == [SHOP]
+    async with client.post(f"{UNDER}/api/productos", json=PRODUCT, headers={"Origin": SHOP}) as resp:
+        assert resp.status == 201, await resp.text()
+        assert resp.headers.getall("Access-Control-Allow-Origin") == [SHOP]
+        assert "Location" in resp.headers["Access-Control-Expose-Headers"]
+    await error(
+        await client.post(f"{UNDER}/api/productos", json=PRODUCT, headers={"Origin": "https://evil.example"}), 403
+    )

@@ -72,14 +72,23 @@ def security(
             response = error_response(exc, request)
         if not response.prepared:  # a WebSocket's response was sent at the handshake
             response.headers.update(HEADERS)
-            if origins:
-                response.headers.add(hdrs.VARY, hdrs.ORIGIN)
-            if origin in origins:
-                response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-                response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
+            if isinstance(response, web.Response) and response.body is None:
+                response.body = b""  # a middleware that compresses every answer would break on None
         return response
 
     return guard
+
+
+def cors(origins: Collection[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Return what adds the headers of CORS when a response is sent: those that the host application has set by then stay."""
+
+    async def allow(request: web.Request, response: web.StreamResponse) -> None:
+        response.headers.add(hdrs.VARY, hdrs.ORIGIN)
+        if (origin := request.headers.get(hdrs.ORIGIN, "")) in origins:
+            response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
+            response.headers.setdefault(hdrs.ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
+
+    return allow
 
 
 def _check_host_and_origin(
