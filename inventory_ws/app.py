@@ -121,10 +121,10 @@ class Snapshot(NamedTuple):
 async def snapshot(app: web.Application) -> Snapshot:
     """Return all products: the state to start from, at first and after Lost. Wait until the service has started.
 
-    `app` is what `create_app` returned. Raise Unavailable.
+    `app` is what `create_app` returned. Raise Unavailable, also after the end, and RuntimeError if it does not start in time.
     """
     log = log_of(app)
-    await log.live.wait()
+    await log.started()
     # Read before the rows: a change in between may be in both, but is not missing from both.
     position = log.head, log.epoch
     rows = (await listing.list_products(app[DATABASE], listing.ListQuery(), (), {})).json

@@ -7,8 +7,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -153,8 +153,8 @@ async def test_wrong_setup_raises_an_error_with_a_remedy(dsn: str) -> None:
 async def heard(app: web.Application, number: int, **position: object) -> list[inventory_ws.Event]:
     """The next so many events."""
     events = []
-    async with asyncio.timeout(10), aclosing(inventory_ws.watch(app, **position)) as watching:
-        async for event in watching:
+    async with asyncio.timeout(10):
+        async for event in inventory_ws.watch(app, **position):
             events.append(event)
             if len(events) == number:
                 break
@@ -218,6 +218,70 @@ async def test_watch_waits_for_the_start_and_for_postgresql(dsn: str, psql: Call
     psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'inventory_ws'")
     psql("INSERT INTO productos (nombre, precio) VALUES ('Cable', 1)")
     assert [event.id for event in await listening] == [1, 2]
+
+
+@pytest.mark.parametrize("wait", [inventory_ws.snapshot, lambda inventory: heard(inventory, 1)])
+async def test_waiting_before_the_start_raises_an_error_with_a_remedy(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, wait: Callable
+) -> None:
+    """A host's own cleanup contexts start before those of the applications in it."""
+    monkeypatch.setattr("inventory_ws.live.log.START_TIMEOUT", 0.05)
+    inventory = inventory_ws.create_app(dsn=dsn)
+
+    async def context(_: web.Application) -> AsyncIterator[None]:
+        async with asyncio.timeout(5):
+            await wait(inventory)
+        yield
+
+    host = hosting({"/inventario": inventory})
+    host.cleanup_ctx.append(context)
+    with pytest.raises(RuntimeError, match="has not started.* on_startup that is appended after add_subapp"):
+        await web.AppRunner(host).setup()
+
+
+async def test_next_event_may_be_awaited_with_a_time_limit_again_and_again(client: TestClient) -> None:
+    """The usual loop of a handler of server-sent events."""
+    events = inventory_ws.watch(client.app)
+    for number in (1, 2):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(events), 0.05)
+        await create(client)
+        assert (await asyncio.wait_for(anext(events), 10)).id == number
+    both = [asyncio.create_task(anext(events)) for _ in range(2)]
+    await create(client)
+    await create(client)
+    assert sorted([(await asyncio.wait_for(one, 10)).id for one in both]) == [3, 4]
+
+
+async def test_watch_ends_when_the_application_shuts_down(dsn: str) -> None:
+    """Handlers and jobs that iterate would hold up the end of the host for two minutes."""
+    inventory, ended = inventory_ws.create_app(dsn=dsn), asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        async for event in inventory_ws.watch(inventory):
+            await response.write(event.type.encode())
+        ended.set()
+        return response
+
+    host = hosting({"/inventario": inventory})
+    host.add_routes([web.get("/stream", stream)])
+    runner = web.AppRunner(host)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with aiohttp.ClientSession(url) as session, session.get("/stream") as resp, asyncio.timeout(10):
+        async with session.post("/inventario/api/productos", json=PRODUCT) as created:
+            assert created.status == 201
+        assert await resp.content.readexactly(15) == b"PRODUCT_CREATED"
+        await runner.cleanup()
+        assert ended.is_set()
+    assert await heard(inventory, 1) == []
+    with pytest.raises(inventory_ws.Unavailable):
+        await asyncio.wait_for(inventory_ws.snapshot(inventory), 10)
+    with pytest.raises(inventory_ws.Unavailable, match="has ended"):
+        await web.AppRunner(host).setup()
 
 
 @pytest.fixture
