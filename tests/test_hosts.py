@@ -3,20 +3,26 @@
 import asyncio
 import io
 import json
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from typing import Any
 
 import aiohttp_cors
 import aiohttp_security
 import aiohttp_session
+import psycopg2
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 from aiohttp_session.cookie_storage import EncryptedCookieStorage
+from psycopg2.extensions import make_dsn
 
 import inventory_ws
 
 from .conftest import PRODUCT, error, receive
+from .test_embedding import HERE
 
 pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web.NotAppKeyWarning")  # of companions
 
@@ -313,3 +319,32 @@ async def test_cors_of_the_host_and_of_the_inventory_agree(dsn: str, aiohttp_cli
     await error(
         await client.post(f"{UNDER}/api/productos", json=PRODUCT, headers={"Origin": "https://evil.example"}), 403
     )
+
+
+async def test_search_path_of_the_dsn_is_the_schema_of_the_inventory(empty_dsn: str, aiohttp_client: Callable) -> None:
+    with closing(psycopg2.connect(empty_dsn)) as conn, conn, conn.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA shop")
+    dsn = make_dsn(empty_dsn, options="-csearch_path=shop")
+    app = web.Application()
+    app.add_routes([web.get("/", hello)])
+    plain(app, inventory_ws.create_app(dsn=dsn))
+    await lives_in(await aiohttp_client(app))
+    with closing(psycopg2.connect(empty_dsn)) as conn, conn, conn.cursor() as cursor:
+        cursor.execute("SELECT count(*), to_regclass('public.productos') FROM shop.productos")
+        assert cursor.fetchall() == [(2, None)]
+
+
+def test_names_of_prepared_statements_are_the_same_in_every_process() -> None:
+    """Tools that trace statements group by them."""
+    code = "from inventory_ws.pg.connection import _statement; print(_statement('SELECT 1')[0])"
+    names = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**HERE, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(names) == 1
