@@ -10,8 +10,12 @@ from contextlib import closing
 from typing import Any
 
 import aiohttp_cors
+import aiohttp_middlewares
+import aiohttp_remotes
 import aiohttp_security
 import aiohttp_session
+import aiohttp_sse
+import aiojobs.aiohttp
 import psycopg2
 import pytest
 from aiohttp import web
@@ -265,6 +269,45 @@ def whose_middleware_compresses_every_answer(app: web.Application, inventory: we
 
     app.middlewares.append(compressed)
     app.add_subapp(UNDER, inventory)
+
+
+@host
+def with_remotes(app: web.Application, inventory: web.Application) -> None:
+    app.middlewares.append(aiohttp_remotes.XForwardedRelaxed().middleware)
+    app.add_subapp(UNDER, inventory)
+
+
+@host
+def with_middlewares(app: web.Application, inventory: web.Application) -> None:
+    errors = aiohttp_middlewares.error_middleware()
+    app.middlewares.extend([aiohttp_middlewares.cors_middleware(allow_all=True), errors])
+    app.add_subapp(UNDER, inventory)
+
+
+@host
+def with_sse(app: web.Application, inventory: web.Application) -> None:
+    async def stream(request: web.Request) -> web.StreamResponse:
+        async with aiohttp_sse.sse_response(request) as response:
+            async for event in inventory_ws.watch(inventory):
+                await response.send(event.type)
+        return response
+
+    app.add_routes([web.get("/stream", stream)])
+    app.add_subapp(UNDER, inventory)
+
+
+@host
+def with_a_job(app: web.Application, inventory: web.Application) -> None:
+    async def count() -> None:
+        async for event in inventory_ws.watch(inventory):
+            assert event.id
+
+    async def start(app: web.Application) -> None:
+        await aiojobs.aiohttp.get_scheduler_from_app(app).spawn(count())
+
+    aiojobs.aiohttp.setup(app)
+    app.add_subapp(UNDER, inventory)
+    app.on_startup.append(start)
 
 
 @pytest.mark.parametrize("build", HOSTS.values(), ids=HOSTS)
