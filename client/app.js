@@ -1,6 +1,6 @@
 import { cardList } from './cards.js';
 import { attachChanges, editInPlace, recreate, step } from './changes.js';
-import { attach, createRefused, followKey, keptKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
+import { attach, createRefused, followKey, keptKey, login, openDelete, openEdit, tellDialogs } from './dialogs.js';
 import { attachFiles, exportRows } from './files.js';
 import { attachHistory, past } from './history.js';
 import { Inventario } from './inventario.js';
@@ -201,7 +201,8 @@ let lostAt = '';
 let announced = 'conectando';
 
 inventory.addEventListener('estado', ({ detail }) => {
-  const { state, seconds, reason, unauthorized } = detail;
+  const { state, seconds, unauthorized } = detail;
+  const reason = unauthorized && login !== undefined ? 'hay que iniciar sesión' : detail.reason;
   const connected = state === 'conectado';
   const words = { conectando: 'Conectando…', conectado: 'Conectado', reconectando: `Reconectando en ${seconds} s`, detenido: `Detenido: ${reason}` }[state];
   $('connectionStatus').textContent = words;
@@ -210,7 +211,7 @@ inventory.addEventListener('estado', ({ detail }) => {
   if (connected) lostAt = '';
   else if (state !== 'conectando' && !lostAt) {
     lostAt = clock.format();
-    log(unauthorized ? 'Hace falta una clave de acceso' : 'Conexión perdida', 'error');
+    log(unauthorized ? `Detenido: ${reason}` : 'Conexión perdida', 'error');
   }
   document.body.classList.toggle('stale', lostAt !== '');
   $('offline').hidden = !lostAt;

@@ -8,8 +8,10 @@ from aiohttp import hdrs, web
 
 from .websocket import websocket
 
-TITLE_AND_CURRENCY = web.AppKey("TITLE_AND_CURRENCY", tuple[str, str])
-"""The title of the page and the currency of its prices (ISO 4217); empty texts leave the page as it is."""
+TITLE = web.AppKey("TITLE", str)
+"""The title of the page; an empty text leaves the page as it is."""
+PAGE_DATA = web.AppKey("PAGE_DATA", dict[str, str])
+"""The data attributes of the page: `currency` (ISO 4217), and `login`, the address where users sign in."""
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -32,12 +34,13 @@ async def index(request: web.Request) -> web.StreamResponse:
     # Without the final slash, the page's relative links would miss the prefix of a host application.
     if not request.path.endswith("/"):
         return web.Response(status=308, headers={hdrs.LOCATION: f"{request.rel_url.raw_path}/"})
-    title, currency = request.app[TITLE_AND_CURRENCY]
-    if not (title or currency):
+    title, data = request.app[TITLE], request.app[PAGE_DATA]
+    if not (title or data):
         return _file("index.html")
     page = (client_folder() / "index.html").read_text("utf-8")
     page = page.replace(">Inventario<", f">{escape(title or 'Inventario')}<")
-    page = page.replace('lang="es"', f'lang="es" data-currency="{currency}"', 1)
+    attributes = "".join(f' data-{name}="{escape(value)}"' for name, value in data.items())
+    page = page.replace('lang="es"', f'lang="es"{attributes}', 1)
     return web.Response(text=page, content_type="text/html", headers={hdrs.CACHE_CONTROL: "no-cache"})
 
 
