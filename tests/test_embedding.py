@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from shutil import which
 
 import aiohttp
 import pytest
@@ -424,3 +426,17 @@ def test_programs_of_the_readme_pass_mypy_strict(programs: dict[str, Path]) -> N
     checked = subprocess.run([*command, str(wrong)], capture_output=True, text=True, check=False, env=HERE)
     assert 'Unexpected keyword argument "dns"' in checked.stdout
     assert 'Argument 1 to "watch" has incompatible type' in checked.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(which("node") is None and "REQUIRE_ALL" not in os.environ, reason="pyright would download Node.js")
+def test_programs_of_the_readme_pass_pyright(programs: dict[str, Path]) -> None:
+    folder = programs["plain"].parent
+    (folder / "pyrightconfig.json").write_text(json.dumps({"extraPaths": [str(ROOT)]}))
+    env = {**HERE, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--project", str(folder)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    (folder / "wrong.py").write_text("import inventory_ws\n\ninventory_ws.create_app(dns='typo')\n")
+    checked = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert 'No parameter named "dns"' in checked.stdout
