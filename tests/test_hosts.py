@@ -27,6 +27,7 @@ import inventory_ws
 
 from .conftest import PRODUCT, error, receive
 from .test_embedding import HERE
+from .test_main import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web.NotAppKeyWarning")  # of companions
 
@@ -391,3 +392,12 @@ def test_names_of_prepared_statements_are_the_same_in_every_process() -> None:
         for seed in ("1", "2")
     }
     assert len(names) == 1
+
+
+@pytest.mark.slow
+def test_tests_of_the_example_host_pass(dsn: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "guia" / "tienda")]
+    env = {**HERE, "DATABASE_URL": dsn}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
