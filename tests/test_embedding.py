@@ -417,7 +417,7 @@ async def test_program_of_the_readme_runs_in_app_runner(
 
 @pytest.mark.slow
 def test_programs_of_the_readme_pass_mypy_strict(programs: dict[str, Path]) -> None:
-    files = [path for path in programs.values() if path.suffix]
+    files = [path for path in programs.values() if path.suffix] + [ROOT / "guia" / "tienda" / "tienda.py"]
     wrong = files[0].with_name("wrong.py")
     wrong.write_text("import inventory_ws\n\ninventory_ws.create_app(dns='typo')\ninventory_ws.watch(inventory_ws)\n")
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={wrong.parent}/mypy"]
@@ -432,6 +432,7 @@ def test_programs_of_the_readme_pass_mypy_strict(programs: dict[str, Path]) -> N
 @pytest.mark.skipif(which("node") is None and "REQUIRE_ALL" not in os.environ, reason="pyright would download Node.js")
 def test_programs_of_the_readme_pass_pyright(programs: dict[str, Path]) -> None:
     folder = programs["plain"].parent
+    (folder / "tienda.py").symlink_to(ROOT / "guia" / "tienda" / "tienda.py")
     (folder / "pyrightconfig.json").write_text(json.dumps({"extraPaths": [str(ROOT)]}))
     env = {**HERE, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
     command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--project", str(folder)]

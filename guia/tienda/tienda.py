@@ -52,7 +52,7 @@ async def enter(request: web.Request) -> web.Response:
 
 
 async def leave(request: web.Request) -> web.Response:
-    request.app[SESSIONS].pop((await get_session(request)).get("number"), None)
+    request.app[SESSIONS].pop((await get_session(request)).get("number", ""), None)
     raise web.HTTPSeeOther("/")
 
 
