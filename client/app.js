@@ -1,6 +1,6 @@
 import { cards } from './cards.js';
 import { bringBack, editInPlace, step } from './changes.js';
-import { followKey, openDelete, openEdit, tellDialogs } from './dialogs.js';
+import { followKey, login, openDelete, openEdit, tellDialogs } from './dialogs.js';
 import { exportRows } from './files.js';
 import { past } from './history.js';
 import './keys.js';
@@ -174,7 +174,8 @@ let lostAt = '';
 let announced = 'conectando';
 
 inventory.addEventListener('estado', ({ detail }) => {
-  const { state, seconds, reason, unauthorized } = detail;
+  const { state, seconds, unauthorized } = detail;
+  const reason = unauthorized && login !== undefined ? 'hay que iniciar sesión' : detail.reason;
   const connected = state === 'conectado';
   const words = { conectando: 'Conectando…', conectado: 'Conectado', reconectando: `Reconectando en ${seconds} s`, detenido: `Detenido: ${reason}` }[state];
   $('connectionStatus').textContent = words;
@@ -183,7 +184,7 @@ inventory.addEventListener('estado', ({ detail }) => {
   if (connected) lostAt = '';
   else if (state !== 'conectando' && !lostAt) {
     lostAt = clock.format();
-    log(unauthorized ? 'Hace falta una clave de acceso' : 'Conexión perdida', 'error');
+    log(unauthorized ? `Detenido: ${reason}` : 'Conexión perdida', 'error');
   }
   document.body.classList.toggle('stale', lostAt !== '');
   $('offline').hidden = !lostAt;

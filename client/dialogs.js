@@ -238,7 +238,17 @@ export function tellDialogs(id, row) {
   }
 }
 
-// ---- the access key
+// ---- the access key, or signing in where a host application has users
+
+export const { login } = document.documentElement.dataset; // the address where they sign in; empty: unknown; undefined: there are none
+
+$('login').hidden = !login;
+$('login').addEventListener('click', () => {
+  const url = new URL(login, location);
+  url.searchParams.set('next', location.pathname + location.search);
+  location.assign(url);
+});
+$('retryLogin').addEventListener('click', () => inventory.connect());
 
 function checkingKey(yes) {
   $('enterKey').disabled = yes;
@@ -247,7 +257,10 @@ function checkingKey(yes) {
 
 /** Asks for the access key, and shows whether a connection with it succeeds. */
 export function followKey({ state, unauthorized }) {
-  if (unauthorized) {
+  if (login !== undefined) {
+    if (!unauthorized) $('loginDialog').close();
+    else if (!$('loginDialog').open) $('loginDialog').showModal();
+  } else if (unauthorized) {
     say('keyError', inventory.token ? 'Esa clave no es válida. Escríbela otra vez.' : '');
     useKey('');
     checkingKey(false);

@@ -18,9 +18,9 @@ from .pg.schema import migrated_database
 from .products import listing
 from .products.listing import LIST_CACHE
 from .web import handlers, page
-from .web.page import TITLE_AND_CURRENCY
+from .web.page import PAGE_DATA, TITLE
 from .web.reading import MAX_BODY
-from .web.security import Authenticate, security, still_allowed
+from .web.security import Authenticate, bearer, cors, security, still_allowed
 from .web.websocket import complete_extension, websocket
 
 PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
@@ -34,6 +34,7 @@ def create_app(
     origins: Collection[str] = (),
     authenticate: Authenticate | None = None,
     authenticate_every: float = 60.0,
+    login: str | None = None,
     max_sockets: int = 10_000,
     compress: bool = False,
     title: str | None = None,
@@ -51,6 +52,7 @@ def create_app(
     - `origins`: other origins whose pages may use the service (`https://shop.example`; `null` for a page from a file).
     - `authenticate`: returns whether a request is allowed, or the name of its user (`security.bearer(token)` for one shared
       token). Each open socket is checked again every `authenticate_every` seconds. None allows everybody.
+    - `login`: the address where users sign in. The page links to it, with its own address as `?next=`.
     - `max_sockets`: further sockets get 503. `compress`: permessage-deflate for clients that offer it.
     - `title`: of the page. `currency`: of its prices, as a code of ISO 4217 (`EUR`). None: `$`.
     - `keep_days`: older events are deleted from the log. `keep_events`: all but this number of newest events are deleted.
@@ -69,8 +71,13 @@ def create_app(
     app[LOG] = hub.log
     app[SOCKETS] = hub.sockets
     app[LIST_CACHE] = {}
-    app[TITLE_AND_CURRENCY] = title or "", currency or ""
+    app[TITLE] = title or ""
+    app[PAGE_DATA] = {"currency": currency} if currency else {}
     if authenticate:
+        if (
+            login is not None or getattr(authenticate, "__module__", None) != bearer.__module__
+        ):  # it has no token to ask for
+            app[PAGE_DATA]["login"] = login or ""
         hub.add_work(partial(hub.check_logins, partial(still_allowed, authenticate), authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
         hub.add_work(partial(eventlog.prune, db, keep_days, keep_events))
@@ -80,6 +87,8 @@ def create_app(
     app.on_shutdown.append(_close)
     if compress:
         app.on_response_prepare.append(complete_extension)
+    if origins:
+        app.on_response_prepare.append(cors(origins))
     files = "|".join(map(re.escape, page.file_names()))
     app.add_routes(
         [
@@ -124,10 +133,10 @@ class Snapshot(NamedTuple):
 async def snapshot(app: web.Application) -> Snapshot:
     """Return all products: the state to start from, at first and after Lost. Wait until the service has started.
 
-    `app` is what `create_app` returned. Raise Unavailable.
+    `app` is what `create_app` returned. Raise Unavailable, also after the end, and RuntimeError if it does not start in time.
     """
     log = log_of(app)
-    await log.live.wait()
+    await log.started()
     # Read before the rows: a change in between may be in both, but is not missing from both.
     position = log.head, log.epoch
     rows = (await listing.list_products(app[DATABASE], listing.ListQuery(), (), {})).json

@@ -2,14 +2,16 @@
 
 import asyncio
 import importlib
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from shutil import which
 
 import aiohttp
 import pytest
@@ -155,8 +157,8 @@ async def test_wrong_setup_raises_an_error_with_a_remedy(dsn: str) -> None:
 async def heard(app: web.Application, number: int, **position: object) -> list[inventory_ws.Event]:
     """The next so many events."""
     events = []
-    async with asyncio.timeout(10), aclosing(inventory_ws.watch(app, **position)) as watching:
-        async for event in watching:
+    async with asyncio.timeout(10):
+        async for event in inventory_ws.watch(app, **position):
             events.append(event)
             if len(events) == number:
                 break
@@ -220,6 +222,70 @@ async def test_watch_waits_for_the_start_and_for_postgresql(dsn: str, psql: Call
     psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'inventory_ws'")
     psql("INSERT INTO productos (nombre, precio) VALUES ('Cable', 1)")
     assert [event.id for event in await listening] == [1, 2]
+
+
+@pytest.mark.parametrize("wait", [inventory_ws.snapshot, lambda inventory: heard(inventory, 1)])
+async def test_waiting_before_the_start_raises_an_error_with_a_remedy(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, wait: Callable
+) -> None:
+    """A host's own cleanup contexts start before those of the applications in it."""
+    monkeypatch.setattr("inventory_ws.live.log.START_TIMEOUT", 0.05)
+    inventory = inventory_ws.create_app(dsn=dsn)
+
+    async def context(_: web.Application) -> AsyncIterator[None]:
+        async with asyncio.timeout(5):
+            await wait(inventory)
+        yield
+
+    host = hosting({"/inventario": inventory})
+    host.cleanup_ctx.append(context)
+    with pytest.raises(RuntimeError, match="has not started.* on_startup that is appended after add_subapp"):
+        await web.AppRunner(host).setup()
+
+
+async def test_next_event_may_be_awaited_with_a_time_limit_again_and_again(client: TestClient) -> None:
+    """The usual loop of a handler of server-sent events."""
+    events = inventory_ws.watch(client.app)
+    for number in (1, 2):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(events), 0.05)
+        await create(client)
+        assert (await asyncio.wait_for(anext(events), 10)).id == number
+    both = [asyncio.create_task(anext(events)) for _ in range(2)]
+    await create(client)
+    await create(client)
+    assert sorted([(await asyncio.wait_for(one, 10)).id for one in both]) == [3, 4]
+
+
+async def test_watch_ends_when_the_application_shuts_down(dsn: str) -> None:
+    """Handlers and jobs that iterate would hold up the end of the host for two minutes."""
+    inventory, ended = inventory_ws.create_app(dsn=dsn), asyncio.Event()
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        async for event in inventory_ws.watch(inventory):
+            await response.write(event.type.encode())
+        ended.set()
+        return response
+
+    host = hosting({"/inventario": inventory})
+    host.add_routes([web.get("/stream", stream)])
+    runner = web.AppRunner(host)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with aiohttp.ClientSession(url) as session, session.get("/stream") as resp, asyncio.timeout(10):
+        async with session.post("/inventario/api/productos", json=PRODUCT) as created:
+            assert created.status == 201
+        assert await resp.content.readexactly(15) == b"PRODUCT_CREATED"
+        await runner.cleanup()
+        assert ended.is_set()
+    assert await heard(inventory, 1) == []
+    with pytest.raises(inventory_ws.Unavailable):
+        await asyncio.wait_for(inventory_ws.snapshot(inventory), 10)
+    with pytest.raises(inventory_ws.Unavailable, match="has ended"):
+        await web.AppRunner(host).setup()
 
 
 @pytest.fixture
@@ -353,7 +419,7 @@ async def test_program_of_the_readme_runs_in_app_runner(
 
 @pytest.mark.slow
 def test_programs_of_the_readme_pass_mypy_strict(programs: dict[str, Path]) -> None:
-    files = [path for path in programs.values() if path.suffix]
+    files = [path for path in programs.values() if path.suffix] + [ROOT / "guia" / "tienda" / "tienda.py"]
     wrong = files[0].with_name("wrong.py")
     wrong.write_text("import inventory_ws\n\ninventory_ws.create_app(dns='typo')\ninventory_ws.watch(inventory_ws)\n")
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={wrong.parent}/mypy"]
@@ -362,3 +428,18 @@ def test_programs_of_the_readme_pass_mypy_strict(programs: dict[str, Path]) -> N
     checked = subprocess.run([*command, str(wrong)], capture_output=True, text=True, check=False, env=HERE)
     assert 'Unexpected keyword argument "dns"' in checked.stdout
     assert 'Argument 1 to "watch" has incompatible type' in checked.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(which("node") is None and "REQUIRE_ALL" not in os.environ, reason="pyright would download Node.js")
+def test_programs_of_the_readme_pass_pyright(programs: dict[str, Path]) -> None:
+    folder = programs["plain"].parent
+    (folder / "tienda.py").symlink_to(ROOT / "guia" / "tienda" / "tienda.py")
+    (folder / "pyrightconfig.json").write_text(json.dumps({"extraPaths": [str(ROOT)]}))
+    env = {**HERE, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--project", str(folder)]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    (folder / "wrong.py").write_text("import inventory_ws\n\ninventory_ws.create_app(dns='typo')\n")
+    checked = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert 'No parameter named "dns"' in checked.stdout

@@ -395,6 +395,39 @@ async def test_token_is_requested_once_and_kept_for_the_tab(visit: Visit, dsn: s
     assert await page.evaluate("JSON.stringify(localStorage)") == "{}"
 
 
+async def test_page_of_a_host_with_users_leads_to_their_login_and_back(
+    visit: Visit, dsn: str, aiohttp_server: Callable
+) -> None:
+    users: set[str] = set()
+
+    async def signed_in(request: web.Request) -> bool:
+        return "ana" in users
+
+    async def enter(request: web.Request) -> web.Response:
+        users.add("ana")
+        raise web.HTTPFound(request.query["next"])
+
+    host = web.Application()
+    host.add_routes([web.get("/entrar", enter)])
+    host.add_subapp("/a/", create_app(dsn=dsn, authenticate=signed_in, login="/entrar?por=web", authenticate_every=0.1))
+    host.add_subapp("/b/", create_app(dsn=dsn, authenticate=signed_in))
+    server: TestServer = await aiohttp_server(host)
+    page = await visit(str(server.make_url("/b/")))
+    await expect(page.get_by_role("dialog")).to_contain_text("Hay que iniciar sesión")
+    await expect(page.locator("#connectionStatus")).to_have_text("Detenido: hay que iniciar sesión")
+    await expect(page.get_by_role("button", name="Iniciar sesión")).to_be_hidden()
+    users.add("ana")
+    await page.get_by_role("button", name="Reintentar").click()
+    await connected(page)
+    await expect(page.locator("#loginDialog")).to_be_hidden()
+    await page.goto(str(server.make_url("/a/?q=mate")))
+    await connected(page)
+    users.clear()  # its socket is closed by the next check
+    await page.get_by_role("button", name="Iniciar sesión").click()
+    await connected(page)
+    await expect(page).to_have_url(str(server.make_url("/a/?q=mate")))
+
+
 async def test_many_events_are_drawn_in_few_frames(visit: Visit, client: TestClient, psql: Callable) -> None:
     page = await visit()
     await connected(page)

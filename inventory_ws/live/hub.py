@@ -13,10 +13,9 @@ from ..pg.database import Database
 from ..pg.errors import Unavailable
 from .feed import Feed
 from .frames import EventBatch
-from .log import Log, Lost
+from .log import START_TIMEOUT, Log, Lost
 from .stream import Stream
 
-START_TIMEOUT = 30.0  # seconds until the feed has to be live
 FANOUT_BATCH = 50  # sockets written to before the event loop runs other tasks
 HANDSHAKES = 32  # at most in one loop iteration
 CLOSE_GRACE = 1.0  # seconds for a client to answer the close frame
@@ -89,8 +88,9 @@ class Hub:
             self.close()
 
     def close(self) -> None:
-        """Refuse further sockets, and close all with 1001, which tells clients to reconnect."""
+        """Refuse further sockets, close all with 1001, which tells clients to reconnect, and end `watch()`."""
         self.closing = True
+        self.log.end()
         for stream in list(self.sockets):
             self.disconnect(stream, WSCloseCode.GOING_AWAY)
 

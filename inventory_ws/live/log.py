@@ -14,6 +14,7 @@ from ..pg.errors import Unavailable
 from . import eventlog
 from .frames import FramedEvent
 
+START_TIMEOUT = 30.0  # seconds until the feed has to follow the log
 RECENT = 1000  # events kept in memory for clients that resume soon
 READERS = 4  # concurrent reads of the past from the database; the rest of the pool stays free for requests
 READING_TIMEOUT = 2.0  # seconds in which the feed has to come to the end of the log
@@ -34,14 +35,16 @@ class Log:
     """The log up to `head`. The feed moves it; streams and `watch()` read from it.
 
     `head`: the last published event. `epoch`: the history that positions count in. `floor`: events at or below it are gone.
-    `live`: set while the head follows the end of the log. `moved`: set when the head or the epoch moves, or the feed answers, then
-    replaced. `bell`: set to have the feed read now. `asked`, `answered`: the numbers of the requests to read up to the end. `faults`: what keeps changes from the log. `replaying`: held while a stream writes a part of the past, so that many of
-    them block nobody.
+    `live`: set while the head follows the end of the log. `moved`: set when the head or the epoch moves, or the feed answers,
+    then replaced. `ended`: nothing moves any more. `bell`: set to have the feed read now. `asked`, `answered`: the numbers of
+    the requests to read up to the end. `faults`: what keeps changes from the log. `replaying`: held while a stream writes a
+    part of the past, so that many of them block nobody.
     """
 
     def __init__(self, db: Database) -> None:
         self.head = self.floor = self.asked = self.answered = 0
         self.epoch = ""
+        self.ended = False
         self.live = asyncio.Event()
         self.moved = asyncio.Event()
         self.bell = asyncio.Event()
@@ -78,6 +81,23 @@ class Log:
         self.head = head
         self.moved.set()
         self.moved = asyncio.Event()
+
+    async def started(self) -> None:
+        """Wait until the log has an epoch, or has ended. Raise RuntimeError if the service does not start in time."""
+        try:
+            async with asyncio.timeout(None if self.epoch else START_TIMEOUT):
+                while not (self.epoch or self.ended):
+                    await self.moved.wait()
+        except TimeoutError:
+            raise RuntimeError(
+                "the inventory has not started: what its host awaits before it starts cannot wait for it. "
+                "Use a task, or an on_startup that is appended after add_subapp()"
+            ) from None
+
+    def end(self) -> None:
+        """End every iteration of `watch()`."""
+        self.ended = True
+        self._move(self.head)
 
     def begins_with_head(self, rows: list[eventlog.LogEntry]) -> bool:
         """Return whether the rows begin with the head, in the words in which it was published. After a start or a reset, which

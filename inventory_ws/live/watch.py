@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -36,14 +37,12 @@ class Event(NamedTuple):
 def watch(app: web.Application, *, last_event_id: int | None = None, epoch: str | None = None) -> AsyncIterator[Event]:
     """Iterate over all changes from now on, or after `last_event_id` of `epoch`: in order, without gaps or duplicates.
 
-    The iteration starts when the service has started, waits while PostgreSQL is unavailable, and never ends by itself.
-    `app` is what `create_app` returned. Raise Lost if the log does not hold the events after the position: they were
-    pruned, the table was truncated, or the database was replaced. Start again from `snapshot()` then.
+    The iteration starts when the service has started, waits while PostgreSQL is unavailable, and ends when the application
+    shuts down. Its `__anext__` may be cancelled, as by a time limit, and awaited again. `app` is what `create_app` returned.
+    Raise RuntimeError if the service does not start in time, and Lost if the log does not hold the events after the position:
+    they were pruned, the table was truncated, or the database was replaced. Start again from `snapshot()` then.
     """
-    log = log_of(app)
-    if last_event_id is None and log.live.is_set():  # from now on, and not from the first step of the iteration
-        last_event_id, epoch = log.head, log.epoch
-    return _events(log, last_event_id, epoch)
+    return _Events(log_of(app), last_event_id, epoch)
 
 
 def log_of(app: web.Application) -> Log:
@@ -53,23 +52,46 @@ def log_of(app: web.Application) -> Log:
     return app[LOG]
 
 
-async def _events(log: Log, position: int | None, epoch: str | None) -> AsyncIterator[Event]:
-    await log.live.wait()
-    position, epoch = log.head if position is None else position, epoch or log.epoch
-    while True:
+class _Events(AsyncIterator[Event]):
+    """No generator, which a cancelled `__anext__` would end."""
+
+    def __init__(self, log: Log, position: int | None, epoch: str | None) -> None:
+        self._log = log
+        self._position = position
+        self._epoch = epoch
+        self._read: deque[Event] = deque()  # the events up to the position that are not returned yet
+        self._turn = asyncio.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._log.epoch and self._position is None:  # from now on, and not from the first step of the iteration
+            self._position, self._epoch = self._log.head, self._log.epoch
+
+    async def __anext__(self) -> Event:
+        async with self._turn:
+            await self._log.started()
+            self._begin()
+            while not (self._log.ended or self._read):
+                try:
+                    await self._read_on(self._position or 0, self._epoch)
+                except Unavailable:
+                    await asyncio.sleep(RETRY_PAUSE)
+            if self._log.ended:
+                raise StopAsyncIteration
+            return self._read.popleft()
+
+    async def _read_on(self, position: int, epoch: str | None) -> None:
+        """Read the next events, or wait for some. Raise Lost or Unavailable."""
+        log = self._log
         moved = log.moved  # before the comparison: a later move of the head sets this asyncio.Event
-        try:
-            await log.check(position, epoch)
-            epoch = log.epoch  # the position is valid in this epoch too
-            if position >= log.head:
-                await moved.wait()
-                continue
-            past = log.recent(position, WATCH_BATCH)
-            events, position = past if past is not None else await log.past(position, WATCH_BATCH)
-        except Unavailable:
-            await asyncio.sleep(RETRY_PAUSE)
-        else:
-            for event in events:
-                told = json.loads(event.payload, parse_float=Decimal)
-                why = told.get("antes"), told.get("actor"), told.get("motivo")
-                yield Event(event.id, told["type"], told["data"], told["timestamp"], epoch, *why)
+        await log.check(position, epoch)
+        self._epoch = epoch = log.epoch  # the position is valid in this epoch too
+        if position >= log.head:
+            await moved.wait()
+            return
+        past = log.recent(position, WATCH_BATCH)
+        events, self._position = past if past is not None else await log.past(position, WATCH_BATCH)
+        for event in events:
+            told = json.loads(event.payload, parse_float=Decimal)
+            why = told.get("antes"), told.get("actor"), told.get("motivo")
+            self._read.append(Event(event.id, told["type"], told["data"], told["timestamp"], epoch, *why))

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from functools import cache
+from hashlib import blake2b
 
 import psycopg2
 
@@ -36,7 +37,7 @@ def _statement(sql: str) -> tuple[str, str, str]:
     """
     names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", sql)))
     numbered = re.sub(r"%\((\w+)\)s", lambda name: f"${names.index(name[1]) + 1}", sql)
-    prepared = f"s{abs(hash(sql))}"
+    prepared = f"s{blake2b(sql.encode(), digest_size=8).hexdigest()}"  # in every process the same, for tracing
     given = f"({', '.join(f'%({name})s' for name in names)})" if names else ""
     return prepared, f"PREPARE {prepared} AS {numbered}", f"EXECUTE {prepared}{given}"
 

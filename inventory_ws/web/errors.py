@@ -18,7 +18,6 @@ STATUS_MESSAGES = {
     400: "Petición mal formada",
     404: "Ruta no encontrada",
     405: "Método no permitido",
-    413: "El cuerpo pasa de 64 KiB, o el archivo de 5 MiB",
     422: "Esa Idempotency-Key ya es de otra petición",
     500: "Error interno",
     503: "La base de datos no responde; inténtelo de nuevo",

@@ -97,7 +97,8 @@ async def get_product(request: web.Request) -> web.Response:
 async def create_product(request: web.Request) -> web.Response:
     """POST /api/productos"""
     if request.content_type == "text/csv":
-        return await _import(request.clone(client_max_size=MAX_FILE))
+        # A body that a middleware of the host application has read cannot be cloned.
+        return await _import(request.clone(client_max_size=MAX_FILE) if request.can_read_body else request)
     new = await read_model(request, NewProduct)
     product = await request.app[HUB].change(repository.create_product, new, await read_cause(request))
     if product is None:

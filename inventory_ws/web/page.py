@@ -12,8 +12,10 @@ from aiohttp import hdrs, web
 from .reading import read_tags, wants_gzip
 from .websocket import websocket
 
-TITLE_AND_CURRENCY = web.AppKey("TITLE_AND_CURRENCY", tuple[str, str])
-"""The title of the page and the currency of its prices (ISO 4217); empty texts leave the page as it is."""
+TITLE = web.AppKey("TITLE", str)
+"""The title of the page; an empty text leaves the page as it is."""
+PAGE_DATA = web.AppKey("PAGE_DATA", dict[str, str])
+"""The data attributes of the page: `currency` (ISO 4217), and `login`, the address where users sign in."""
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -36,21 +38,20 @@ async def index(request: web.Request) -> web.StreamResponse:
     # Without the final slash, the page's relative links would miss the prefix of a host application.
     if not request.path.endswith("/"):
         return web.Response(status=308, headers={hdrs.LOCATION: f"./{request.rel_url.raw_name}/"})
-    title, currency = request.app[TITLE_AND_CURRENCY]
-    return _file(request, "index.html", title, currency)
+    return _file(request, "index.html", request.app[TITLE], request.app[PAGE_DATA])
 
 
 async def client_file(request: web.Request) -> web.Response:
     """GET /app.js and the other files of client/; GET /docs is docs.html"""
-    return _file(request, request.match_info.get("file", "docs.html"))
+    return _file(request, request.match_info.get("file", "docs.html"), "", {})
 
 
-def _file(request: web.Request, name: str, title: str = "", currency: str = "") -> web.Response:
+def _file(request: web.Request, name: str, title: str, data: dict[str, str]) -> web.Response:
     body = (client_folder() / name).read_bytes()
     if title:
         body = body.replace(b">Inventario<", f">{escape(title)}<".encode())
-    if currency:
-        body = body.replace(b'lang="es"', f'lang="es" data-currency="{currency}"'.encode(), 1)
+    attributes = "".join(f' data-{key}="{escape(value)}"' for key, value in data.items())
+    body = body.replace(b'lang="es"', f'lang="es"{attributes}'.encode(), 1)
     etag, compressed = _compressed(body)
     headers = {hdrs.ETAG: f'W/"{etag}"'}
     if etag in read_tags(request.if_none_match):

@@ -42,18 +42,26 @@ async def read_model(request: web.Request, model: type[Model]) -> Model:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """Return the body. Raise Failure if it is too slow, HTTPRequestEntityTooLarge, or the error of a broken connection."""
+    """Return the body. Raise Failure if it is too slow or too large, or the error of a broken connection."""
     limit, seconds = (MAX_FILE, FILE_TIMEOUT) if request.content_type == "text/csv" else (MAX_BODY, BODY_TIMEOUT)
-    if (size := request.content_length or 0) > limit:
-        raise web.HTTPRequestEntityTooLarge(limit, size)
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
     try:
         async with asyncio.timeout(None if request.content.is_eof() else seconds):
             data = await request.read()
     except TimeoutError:
         raise Failure(408, "El cuerpo tarda demasiado", headers={hdrs.CONNECTION: "close"}) from None
+    except web.HTTPRequestEntityTooLarge:
+        raise _too_large(request.client_max_size) from None  # the host application's limit may be lower
     if len(data) > limit:
-        raise web.HTTPRequestEntityTooLarge(limit, len(data))
+        raise _too_large(limit)
     return data
+
+
+def _too_large(limit: int) -> Failure:
+    return Failure(
+        413, f"El cuerpo pasa de {limit >> 20} MiB" if limit >> 20 else f"El cuerpo pasa de {limit >> 10} KiB"
+    )
 
 
 async def read_cause(request: web.Request, reason: str = "") -> Cause:

@@ -13,14 +13,16 @@ from aiohttp.typedefs import Handler, Middleware
 
 from .errors import Failure, error_response
 
-Authenticate = Callable[[web.Request], Awaitable[bool | str]]
-"""A function that returns True or the name of the user if a request is allowed, else False or an empty text."""
+Authenticate = Callable[[web.Request], Awaitable[bool | str | None]]
+"""A function that returns True or the name of the user if a request is allowed, else False, None or an empty text. It may
+raise HTTPUnauthorized or HTTPForbidden instead."""
 
 ACTOR = web.RequestKey("ACTOR", str)
 UNAUTHENTICATED = web.RequestKey("UNAUTHENTICATED", bool)
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+?)\.?)(?::[0-9]*)?")  # [::1]:3000, localhost.:3000
+NOT_STORED = re.compile("[\0\ud800-\udfff]")  # surrogates: a name from a header that is not UTF-8
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -73,12 +75,22 @@ def security(
             response = error_response(exc, request)
         if not response.prepared:  # a WebSocket's response was sent at the handshake
             response.headers.update(HEADERS)
-            if origin in origins:
-                response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-                response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = EXPOSED
+            if isinstance(response, web.Response) and response.body is None:
+                response.body = b""  # a middleware that compresses every answer would break on None
         return response
 
     return guard
+
+
+def cors(origins: Collection[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Return what adds the headers of CORS when a response is sent: those that the host application has set by then stay."""
+
+    async def allow(request: web.Request, response: web.StreamResponse) -> None:
+        if (origin := request.headers.get(hdrs.ORIGIN, "")) in origins:
+            response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
+            response.headers.setdefault(hdrs.ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
+
+    return allow
 
 
 def _check_host_and_origin(
@@ -96,14 +108,25 @@ def _check_host_and_origin(
 
 async def _identify(request: web.Request, authenticate: Authenticate, open_to_all: Collection[Handler]) -> None:
     """Store the name of the user under ACTOR. Raise Failure if the request is not allowed."""
-    user = await authenticate(request)
-    if isinstance(user, str):
-        request[ACTOR] = user
-    if not user:
-        request[UNAUTHENTICATED] = True
-        if request.match_info.handler not in open_to_all:
+    try:
+        user = await _user(authenticate, request)
+        if isinstance(user, str):
+            request[ACTOR] = user
+        if not user:
             headers = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="inventario"'}
             raise Failure(401, "Hace falta una clave de acceso", headers=headers)
+    except (Failure, web.HTTPUnauthorized, web.HTTPForbidden):
+        request[UNAUTHENTICATED] = True
+        if request.match_info.handler not in open_to_all:
+            raise
+
+
+async def _user(authenticate: Authenticate, request: web.Request) -> bool | str:
+    """Return what `authenticate` returns. Raise TypeError if it is no name that PostgreSQL can store."""
+    user = await authenticate(request)
+    if not isinstance(user, bool | str | None) or (isinstance(user, str) and NOT_STORED.search(user)):
+        raise TypeError(f"authenticate returned {user!r}: it has to be the name of a user, True or False")
+    return user or False
 
 
 def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
@@ -135,7 +158,7 @@ async def still_allowed(authenticate: Authenticate, request: web.Request) -> boo
     answers: list[bool | str] = []
 
     async def ask(request: web.Request) -> web.StreamResponse:
-        answers.append(await authenticate(request))
+        answers.append(await _user(authenticate, request))
         return web.Response()
 
     try:
