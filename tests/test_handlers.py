@@ -483,6 +483,6 @@ async def test_page_is_compressed_for_who_accepts_it(dsn: str, aiohttp_client: C
             for accepted in ("gzip, deflate, br", "identity"):
                 resp = await client.get(path, headers={"Accept-Encoding": accepted})
                 assert resp.headers.get("Content-Encoding") == ("gzip" if "gzip" in accepted else None)
-                assert (resp.headers["Vary"], resp.headers["Cache-Control"]) == ("Accept-Encoding", "no-cache")
+                assert "Accept-Encoding" in resp.headers["Vary"]
                 texts[accepted] = await resp.text()
             assert len(set(texts.values())) == 1, path

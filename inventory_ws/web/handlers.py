@@ -16,31 +16,13 @@ from ..pg.errors import Unavailable
 from ..pg.lanes import Lane
 from ..products import csvfile, importing, listing, repository
 from ..products.exact_json import encode
-from ..products.importing import Imported, MissingProducts
-from ..products.listing import LIST_CACHE, ListQuery, Products
+from ..products.importing import MissingProducts
+from ..products.listing import LIST_CACHE, ListQuery
 from ..products.models import INT4_MAX, NewProduct, ProductChange, StockMove
 from ..products.repository import Product
+from .answers import json_response, list_response, result_response
 from .errors import INVALID, REFUSALS, Failure
-from .reading import (
-    MAX_FILE,
-    read_body,
-    read_cause,
-    read_id,
-    read_model,
-    read_tags,
-    read_versions,
-    wants_csv,
-    wants_gzip,
-)
-
-JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
-CSV = {
-    hdrs.CONTENT_TYPE: "text/csv; charset=utf-8; header=present",
-    hdrs.CONTENT_DISPOSITION: 'attachment; filename="productos.csv"',
-}
-
-START = b'{"success":true,"data":'
-COMPRESS_FROM = 1024  # bytes; what is shorter fits into one packet as it is
+from .reading import MAX_FILE, read_body, read_cause, read_id, read_model, read_tags, read_versions, wants_csv
 
 # A commit that waits for its synchronous standby holds back the changes after it.
 HEALTHY = """
@@ -65,7 +47,7 @@ async def list_products(request: web.Request) -> web.Response:
     products = await listing.list_products(request.app[DATABASE], query, known, request.app[LIST_CACHE])
     if products.etag in known:
         return web.Response(status=304, headers={hdrs.ETAG: f'W/"{products.etag}"'})
-    response = await _list_response(request, query, products, position, epoch)
+    response = await list_response(request, query, products, position, epoch)
     if not wants_csv(request):
         response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
     return response
@@ -81,7 +63,7 @@ async def _list_past(request: web.Request, query: ListQuery, position: int) -> w
         products = None
     if products is None:
         raise Failure(400, INVALID, errors=[{"field": "at", "message": "no está en el registro"}])
-    return await _list_response(request, query, products, position, epoch)
+    return await list_response(request, query, products, position, epoch)
 
 
 async def get_product(request: web.Request) -> web.Response:
@@ -91,7 +73,7 @@ async def get_product(request: web.Request) -> web.Response:
         raise Failure(404, "Producto no encontrado")
     if product.version in read_tags(request.if_none_match):
         return web.Response(status=304, headers={hdrs.ETAG: f'"{product.version}"'})
-    return _response(product)
+    return result_response(product)
 
 
 async def create_product(request: web.Request) -> web.Response:
@@ -103,7 +85,7 @@ async def create_product(request: web.Request) -> web.Response:
     product = await request.app[HUB].change(repository.create_product, new, await read_cause(request))
     if product is None:
         raise Failure(400, INVALID, errors=PREVENTED)
-    response = _response(product, "Producto creado exitosamente", status=201)
+    response = result_response(product, "Producto creado exitosamente", status=201)
     response.headers[hdrs.LOCATION] = f"productos/{product.id}"  # relative: the path may be another in front of a proxy
     return response
 
@@ -119,7 +101,7 @@ async def _import(request: web.Request) -> web.Response:
         raise Failure(
             400, NOT_IMPORTED, errors=[csvfile.fault(row, "id", "no existe") for row in exc.args[0]]
         ) from None
-    return _response(done, "Importación completada")
+    return result_response(done, "Importación completada")
 
 
 async def update_product(request: web.Request) -> web.Response:
@@ -132,7 +114,7 @@ async def update_product(request: web.Request) -> web.Response:
     )
     if product is None:
         raise await _refusal(request, 412, "Alguien cambió este producto antes", _has_version(request))
-    return _response(product, "Producto actualizado exitosamente")
+    return result_response(product, "Producto actualizado exitosamente")
 
 
 async def delete_product(request: web.Request) -> web.Response:
@@ -142,7 +124,7 @@ async def delete_product(request: web.Request) -> web.Response:
     )
     if product is None:
         raise await _refusal(request, 412, "Alguien cambió este producto antes", _has_version(request))
-    return _response(product, "Producto eliminado exitosamente")
+    return result_response(product, "Producto eliminado exitosamente")
 
 
 async def restore_product(request: web.Request) -> web.Response:
@@ -152,7 +134,7 @@ async def restore_product(request: web.Request) -> web.Response:
     if product is None:
         missing = "El registro no guarda cómo era este producto, o la base de datos no lo permite"
         raise await _refusal(request, 409, "El producto no está eliminado", lambda _: False, missing)
-    return _response(product, "Producto restaurado exitosamente")
+    return result_response(product, "Producto restaurado exitosamente")
 
 
 async def move_stock(request: web.Request) -> web.Response:
@@ -166,7 +148,7 @@ async def move_stock(request: web.Request) -> web.Response:
         raise await _refusal(
             request, 409, reason, lambda current: 0 <= json.loads(current.json)["stock"] + move.delta <= INT4_MAX
         )
-    return _response(product, "Existencias actualizadas exitosamente")
+    return result_response(product, "Existencias actualizadas exitosamente")
 
 
 async def list_events(request: web.Request) -> web.Response:
@@ -183,7 +165,7 @@ async def list_events(request: web.Request) -> web.Response:
         product_id=query.producto,
         newest=query.before is not None,
     )
-    return _json_response(f'{{"success":true,"data":[{",".join(event.message for event in events)}]}}')
+    return json_response(f'{{"success":true,"data":[{",".join(event.message for event in events)}]}}')
 
 
 async def health(request: web.Request) -> web.Response:
@@ -199,7 +181,7 @@ async def health(request: web.Request) -> web.Response:
     if not (database and following) or log.faults:
         data |= {"reason": "; ".join(log.faults)} if log.faults else {}
         raise Failure(503, "El servicio no atiende", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
-    return _json_response(f'{{"success":true,"data":{encode(data)}}}')
+    return json_response(f'{{"success":true,"data":{encode(data)}}}')
 
 
 async def _refusal(
@@ -221,42 +203,5 @@ async def _refusal(
 
 def _has_version(request: web.Request) -> Callable[[Product], bool]:
     """Return whether a product has a version of If-Match."""
-    versions, tags = read_versions(request), [tag.value for tag in request.if_match or ()]
+    versions, tags = read_versions(request), read_tags(request.if_match)
     return lambda product: versions is None or product.version in tags
-
-
-async def _list_response(
-    request: web.Request, query: ListQuery, products: Products, position: int, epoch: str
-) -> web.Response:
-    """Return the products as JSON or CSV, with the position of the log that they contain, and a link to what follows."""
-    compress = len(products.json) > COMPRESS_FROM and wants_gzip(request)
-    if wants_csv(request):
-        body = await asyncio.to_thread(csvfile.render, products.json)
-        response = web.Response(body=body, headers=CSV, zlib_executor_size=COMPRESS_FROM)
-        if compress:
-            response.enable_compression(web.ContentCoding.gzip)
-    else:
-        end = f',"last_event_id":{position},"epoch":"{epoch}"}}'.encode()
-        body = await products.gzipped(START, end) if compress else START + products.json + end
-        response = _json_response(body)
-        if compress:
-            response.headers[hdrs.CONTENT_ENCODING] = "gzip"
-    if products.length == query.limit:
-        following = {"before" if query.before else "after": products.last_id}
-        response.headers[hdrs.LINK] = f'<?{request.rel_url.update_query(following).raw_query_string}>; rel="next"'
-    return response
-
-
-def _response(done: Product | Imported, message: str | None = None, *, status: int = 200) -> web.Response:
-    """Return what was read or done: the product with its version, or the result of an import."""
-    says = f'"message":"{message}",' if message else ""
-    response = _json_response(f'{{"success":true,{says}"data":{done.json}}}', status)
-    if isinstance(done, Product):
-        response.headers[hdrs.ETAG] = f'"{done.version}"'
-    if done.replayed:
-        response.headers["Idempotency-Replayed"] = "true"
-    return response
-
-
-def _json_response(body: str | bytes, status: int = 200) -> web.Response:
-    return web.Response(body=body.encode() if isinstance(body, str) else body, status=status, headers=JSON)

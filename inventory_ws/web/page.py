@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiohttp import hdrs, web
 
+from .answers import GZIP, Gzipped
 from .reading import read_tags, wants_gzip
 from .websocket import websocket
 
@@ -53,14 +54,12 @@ def _file(request: web.Request, name: str, title: str, data: dict[str, str]) -> 
     attributes = "".join(f' data-{key}="{escape(value)}"' for key, value in data.items())
     body = body.replace(b'lang="es"', f'lang="es"{attributes}'.encode(), 1)
     etag, compressed = _compressed(body)
-    headers = {hdrs.ETAG: f'W/"{etag}"'}
+    headers = {hdrs.ETAG: f'W/"{etag}"', hdrs.CONTENT_TYPE: mimetypes.guess_type(name)[0] or "application/octet-stream"}
     if etag in read_tags(request.if_none_match):
         return web.Response(status=304, headers=headers)
     if wants_gzip(request):
-        body = compressed
-        headers[hdrs.CONTENT_ENCODING] = "gzip"
-    kind, _ = mimetypes.guess_type(name)
-    return web.Response(body=body, headers=headers, content_type=kind or "application/octet-stream")
+        return Gzipped(body=compressed, headers=headers | GZIP)
+    return web.Response(body=body, headers=headers)
 
 
 @lru_cache(maxsize=64)
