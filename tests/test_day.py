@@ -30,7 +30,7 @@ async def test_new_rows_are_told_while_the_mouse_lies_on_the_table(visit: Visit,
     assert await names(page) == ["Teclado"]
     await expect(page.locator("#showNew")).to_have_text("1 nuevo · mostrar")
     await expect(page.locator("#showNew")).to_be_visible()
-    await page.locator("#showNew").click()
+    await page.locator("#showNew").press("Enter")  # a mouse on its way there leaves the table, which shows them too
     await expect(page.locator(".product-row .name")).to_have_text(["Ratón", "Teclado"])
     await expect(page.locator("#showNew")).to_be_hidden()
 

@@ -42,10 +42,11 @@ def serve(aiohttp_client: Callable[..., Awaitable[TestClient]]) -> Serve:
 @pytest.fixture(scope="module")
 def empty(folder: Path) -> Iterator[Path]:
     """The data of a cluster with an empty database, to be put into others."""
-    with Cluster(folder / "empty") as cluster:
+    place = folder / f"empty{next(NUMBERS)}"  # another one for each module that imports this
+    with Cluster(place) as cluster:
         cluster.create()
         cluster.stop()
-        yield folder / "empty" / "cluster"
+        yield place / "cluster"
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ async def visit(browser: Browser, client: TestClient) -> AsyncIterator[Visit]:
         fault
         for fault in faults
         if not re.search(
-            "status of (4(00|01|09|12)|503)|ERR_CONNECTION|ERR_INTERNET|before receiving a handshake|inline event handler|Forward Cache",
+            "status of (4(00|01|09|12)|503)|response code: 503|ERR_CONNECTION|ERR_INTERNET|before receiving a handshake|inline event handler|Forward Cache",
             fault,
         )
     ] == []

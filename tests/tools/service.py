@@ -138,10 +138,15 @@ class Service:
         return (int(words[11]) + int(words[12])) / TICKS, int(words[12]) / TICKS
 
     async def connections(self) -> int:
-        """Its open sockets of any kind, one connection of ours with them."""
+        """Its open sockets, one connection of ours with them, without those of Unix: more or fewer of them are to PostgreSQL."""
         await self.health()
+        return await asyncio.to_thread(self._count_connections)
+
+    def _count_connections(self) -> int:
         folder = f"/proc/{self.pid}/fd"
-        return sum(os.readlink(f"{folder}/{fd}").startswith("socket:") for fd in os.listdir(folder))
+        local = {f"socket:[{line.split()[6]}]" for line in Path("/proc/net/unix").read_text().splitlines()}
+        opened = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
+        return sum(name.startswith("socket:") and name not in local for name in opened)
 
     async def get(self, path: str) -> Any:
         async with self.session.get(self.url + path) as resp:
