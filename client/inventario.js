@@ -13,6 +13,7 @@ const both = (a, b) => (a === null ? b : b === null ? a : new Set([...a].filter(
  * The products of the service at `base`, kept current. No DOM.
  *
  * `products` is a Map from id to row. `newestFirst`: the newest are loaded before the rest. `token` is the access key, '' if the service needs none.
+ * `user`: in whose name changes are made; those in another name are refused.
  * `create`, `update`, `delete`, `restore` and `moveStock` make a change once, and return when its outcome is known. While the network,
  * the service or its database is unavailable, they retry with the same Idempotency-Key: `key`, where a change is made again that
  * may have been made before this page was loaded. They throw a ServiceError if the change is refused. A service without positions has no keys either: it gets each request once, and an outcome may stay unknown.
@@ -365,6 +366,7 @@ export class Inventario extends EventTarget {
     if (key && !this.#keyless) headers['Idempotency-Key'] = key;
     const { token } = this;
     if (token) headers.Authorization = `Bearer ${bytes(token)}`;
+    if (this.user && key) headers['X-Actor'] = encodeURIComponent(this.user);
     const { answerWithin, doubtAfter } = this.times;
     const repeats = key && !this.#keyless && !file; // a dead connection ends it, because it is sent again
     const signal = repeats ? AbortSignal.any([AbortSignal.timeout(answerWithin), this.#line.signal]) : AbortSignal.timeout(answerWithin * (file ? 8 : 1));

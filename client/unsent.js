@@ -16,10 +16,16 @@ const ownerOf = (token) => (token ? String([...token].reduce((sum, char) => (sum
 
 /** The queue of this inventory. */
 export const queue = new Queue(`inventario ${inventory.api.pathname}`, send, { versionOf: (id) => inventory.products.get(id)?.updated_at ?? '' });
-queue.owner = ownerOf(inventory.token);
+const { user = '', login } = document.documentElement.dataset; // where a host application has users
+const owner = () => ownerOf(inventory.token) || user;
+queue.owner = owner();
+inventory.user = user;
 queue.addEventListener('cola', drawLine);
 queue.addEventListener('resultado', ({ detail }) => tell(detail));
-inventory.addEventListener('vuelve', () => queue.start(ownerOf(inventory.token)));
+inventory.addEventListener('vuelve', () => queue.start(owner()));
+inventory.addEventListener('mensaje', ({ detail: { message: { type, actor = '' } } }) => {
+  if (login !== undefined && type === 'CONNECTION_ESTABLISHED' && actor !== user) location.reload(); // somebody else has signed in
+});
 inventory.addEventListener('estado', drawLine);
 inventory.addEventListener('evento', ({ detail: { message: { data, antes } } }) => antes?.stock !== undefined && queue.land(data.id, data.stock - antes.stock, data.updated_at));
 holdNotices(() => importing.now || queue.changes.some(({ sent }) => sent));

@@ -30,6 +30,13 @@ async def client(dsn: str, aiohttp_client: Callable[..., Awaitable[TestClient]])
     return await aiohttp_client(create_app(dsn=dsn, authenticate=named))
 
 
+async def test_change_in_the_name_of_somebody_else_is_refused(client: TestClient) -> None:
+    for actor, status in (("ana", 401), ("Mar%C3%ADa", 201), ("", 401)):
+        resp = await client.post("/api/productos", json=PRODUCT, headers={"X-Who": "María", "X-Actor": actor})
+        assert resp.status == status, actor
+    assert (await client.post("/api/productos", json=PRODUCT, headers={"X-Actor": "ana"})).status == 401
+
+
 async def last(client: TestClient, number: int) -> dict[str, Any]:
     await settled(client, number)
     return (await (await client.get(f"/api/eventos?after={number - 1}")).json())["data"][-1]

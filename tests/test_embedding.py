@@ -129,6 +129,21 @@ async def test_exception_of_authenticate_has_the_error_body_and_the_security_hea
     assert header in resp.headers.items()
 
 
+async def test_host_says_in_its_own_words_what_a_user_may_not(dsn: str, aiohttp_client: Callable) -> None:
+    async def looking(request: web.Request) -> str:
+        if request.method == "POST":
+            raise web.HTTPForbidden(text="Solo puedes mirar")
+        if request.method == "DELETE":
+            raise web.HTTPForbidden
+        return "ana"
+
+    client = await aiohttp_client(inventory_ws.create_app(dsn=dsn, authenticate=looking))
+    assert (await error(await client.post("/api/productos", json=PRODUCT), 403))["message"] == "Solo puedes mirar"
+    assert (await error(await client.delete("/api/productos/1"), 403))["message"] == "No está permitido"
+    async with client.ws_connect("/ws") as ws:
+        assert (await ws.receive_json(timeout=5))["actor"] == "ana"
+
+
 async def test_pool_size_is_the_number_of_connections_that_changes_take(
     dsn: str, aiohttp_client: Callable, psql: Callable
 ) -> None:

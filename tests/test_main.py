@@ -246,6 +246,21 @@ def test_service_ends_with_status_0_on_sigterm_and_ctrl_c(service: Callable) -> 
         assert "Traceback" not in err
 
 
+async def test_further_signals_do_not_break_off_the_end(service: Callable) -> None:
+    one = service()
+    async with aiohttp.ClientSession() as session:
+        ws = await session.ws_connect(one.url)  # it does not answer the close frame: the service waits for it
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            one.process.send_signal(number)
+            await asyncio.sleep(0.2)
+        while (message := await ws.receive(timeout=5)).type is aiohttp.WSMsgType.TEXT:
+            pass
+        assert message.data == 1001
+    status, err = await asyncio.to_thread(one.stop)
+    assert status == 0, err
+    assert "Traceback" not in err
+
+
 # On a machine with one network, whatever this one has.
 IN_A_ROOM = """
 import sys

@@ -428,6 +428,40 @@ async def test_page_of_a_host_with_users_leads_to_their_login_and_back(
     await expect(page).to_have_url(str(server.make_url("/a/?q=mate")))
 
 
+async def test_what_a_user_has_not_sent_waits_for_that_user(
+    visit: Visit, dsn: str, psql: Callable, aiohttp_server: Callable
+) -> None:
+    psql("INSERT INTO productos (nombre, precio, stock) VALUES ('Teclado', 1, 10)")
+    names = {"now": "ana"}
+
+    async def signed_in(request: web.Request) -> str:
+        return names["now"]
+
+    host = web.Application()
+    host.add_subapp("/a/", create_app(dsn=dsn, authenticate=signed_in, login="/entrar"))
+    server: TestServer = await aiohttp_server(host)
+    page = await visit(str(server.make_url("/a/")))
+    await connected(page)
+    await page.context.set_offline(True)
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await expect(page.locator("#unsent")).to_be_visible()
+    names["now"] = "eva"  # who signs in in another tab
+    await page.context.set_offline(False)
+    async with page.expect_event("load"):
+        await page.get_by_role("button", name="Reintentar").click()
+    await connected(page)
+    await expect(page.locator("#unsent")).to_be_hidden()
+    await page.get_by_role("button", name="+1 unidad de Teclado").click()
+    await expect(card(page, "Teclado")).to_contain_text("11 unidades")
+    await expect(page.locator(".toast.success")).to_have_count(1)
+    names["now"] = "ana"
+    await page.reload()
+    await expect(card(page, "Teclado")).to_contain_text("10 unidades")
+    await expect(page.locator(".toast.success")).to_contain_text("1 cambio de antes, enviado")
+    rows = psql("SELECT mensaje ->> 'actor', mensaje #>> '{data,stock}' FROM eventos ORDER BY id")
+    assert rows == [(None, "10"), ("eva", "11"), ("ana", "10")]
+
+
 async def test_many_events_are_drawn_in_few_frames(visit: Visit, client: TestClient, psql: Callable) -> None:
     page = await visit()
     await connected(page)

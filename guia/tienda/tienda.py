@@ -18,16 +18,19 @@ USERS = {"ana": "secreta", "luis": "otra"}  # los tuyos están en tu base de dat
 SESSIONS = web.AppKey("SESSIONS", dict[str, str])  # el usuario de cada sesión abierta
 INVENTORY = web.AppKey("INVENTORY", web.Application)
 
-LOGIN = """<!doctype html><html lang="es"><title>Entrar</title><form method="post">
+LOGIN = """<!doctype html><html lang="es"><title>Entrar</title><p>{}</p><form method="post">
 <input name="user" placeholder="Nombre"> <input name="password" type="password"> <button>Entrar</button></form>"""
 SHOP = """<!doctype html><html lang="es"><title>La tienda</title><h1>Se acaba</h1><ul id="low"></ul>
 <p><a href="inventario/">Inventario</a><form method="post" action="salir"><button>Salir</button></form><script>
-new EventSource('avisos').onmessage = ({ data }) => low.replaceChildren(...JSON.parse(data).map(([name, stock]) =>
-  Object.assign(document.createElement('li'), { textContent: `${name}: ${stock}` })));</script>"""
+const told = new EventSource('avisos');
+told.onmessage = ({ data }) => low.replaceChildren(...JSON.parse(data).map(([name, stock]) =>
+  Object.assign(document.createElement('li'), { textContent: `${name}: ${stock}` })));
+told.onerror = () => told.readyState === EventSource.CLOSED && location.reload(); // la sesión ha terminado
+</script>"""
 
 
-def page(text: str) -> web.Response:
-    return web.Response(text=text, content_type="text/html")
+def page(text: str, status: int = 200) -> web.Response:
+    return web.Response(text=text, content_type="text/html", status=status)
 
 
 async def user(request: web.Request) -> str | None:
@@ -37,14 +40,14 @@ async def user(request: web.Request) -> str | None:
 
 
 async def show_shop(request: web.Request) -> web.Response:
-    return page(SHOP) if await user(request) else page(LOGIN)
+    return page(SHOP) if await user(request) else page(LOGIN.format(""))
 
 
 async def enter(request: web.Request) -> web.Response:
     form = await request.post()
     name, password = str(form.get("user")), str(form.get("password"))
     if name not in USERS or not secrets.compare_digest(USERS[name].encode(), password.encode()):
-        return page(LOGIN)
+        return page(LOGIN.format("No son ese nombre y esa contraseña."), status=401)
     number = (await new_session(request))["number"] = secrets.token_hex()
     request.app[SESSIONS][number] = name
     back = request.query.get("next", "/")

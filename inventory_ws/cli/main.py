@@ -1,6 +1,7 @@
 """The program: from the flags to `web.run_app`, and the exit status."""
 
 import argparse
+import asyncio
 import gc
 import io
 import logging
@@ -101,6 +102,11 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
         with suppress(OSError):  # a closed pipe or a full disk
             print(f"{welcome}Para parar: Ctrl+C", flush=True)
 
+    async def shut_down(_: web.Application) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):  # a second one would make aiohttp break off
+            asyncio.get_running_loop().add_signal_handler(number, lambda: None)
+
+    app.on_shutdown.insert(0, shut_down)
     try:
         web.run_app(
             app,

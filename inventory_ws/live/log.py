@@ -114,7 +114,7 @@ class Log:
         """Raise Lost if a stream cannot resume after `position` of `epoch` (None: the current one), or Unavailable."""
         last = await self._last_valid(position, epoch)
         if not self.floor <= position <= last:
-            raise Lost
+            raise Lost(f"the log does not hold the events after {position}")
 
     async def _last_valid(self, position: int, epoch: str | None) -> int:
         """Return the last valid position of an epoch as far as `position` needs it; -1 if the epoch is unknown."""
@@ -168,7 +168,7 @@ class Log:
                 await self.reached(self.ask())
             return Past([], position)
         if floor > position:
-            raise Lost
+            raise Lost(f"the log does not hold the events after {position}")
         return _past([FramedEvent(event) for event in rows], limit, max(head, position))
 
 

@@ -16,6 +16,8 @@ from ..products.repository import KeyReused
 INVALID = "Datos inválidos"
 STATUS_MESSAGES = {
     400: "Petición mal formada",
+    401: "Hay que identificarse",
+    403: "No está permitido",
     404: "Ruta no encontrada",
     405: "Método no permitido",
     422: "Esa Idempotency-Key ya es de otra petición",
@@ -79,8 +81,12 @@ def error_response(exc: Exception, request: web.Request) -> web.Response:
             raise exc
         case web.HTTPException():
             headers = {name: exc.headers[name] for name in KEPT if name in exc.headers}
-            hint = _without_slash(request) if exc.status == 404 else ""
-            failure = Failure(exc.status, STATUS_MESSAGES.get(exc.status, exc.reason) + hint, headers=headers)
+            message = STATUS_MESSAGES.get(exc.status, exc.reason)
+            if exc.status == 404:
+                message += _without_slash(request)
+            elif exc.status in (401, 403) and exc.text != f"{exc.status}: {exc.reason}":  # in the words of the host
+                message = exc.text or message
+            failure = Failure(exc.status, message, headers=headers)
         case Rejected() if faults := _refused(exc):
             failure = Failure(400, INVALID, errors=faults)
         case _:

@@ -11,12 +11,13 @@ from aiohttp import hdrs, web
 
 from .answers import GZIP, Gzipped
 from .reading import read_tags, wants_gzip
+from .security import ACTOR
 from .websocket import websocket
 
 TITLE = web.AppKey("TITLE", str)
 """The title of the page; an empty text leaves the page as it is."""
 PAGE_DATA = web.AppKey("PAGE_DATA", dict[str, str])
-"""The data attributes of the page: `currency` (ISO 4217), and `login`, the address where users sign in."""
+"""The data attributes of the page: `currency` (ISO 4217), and `login`, the address where users sign in. The page has its `user` beside them."""
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -39,7 +40,8 @@ async def index(request: web.Request) -> web.StreamResponse:
     # Without the final slash, the page's relative links would miss the prefix of a host application.
     if not request.path.endswith("/"):
         return web.Response(status=308, headers={hdrs.LOCATION: f"./{request.rel_url.raw_name}/"})
-    return _file(request, "index.html", request.app[TITLE], request.app[PAGE_DATA])
+    user = {"user": request[ACTOR]} if ACTOR in request else {}
+    return _file(request, "index.html", request.app[TITLE], request.app[PAGE_DATA] | user)
 
 
 async def client_file(request: web.Request) -> web.Response:

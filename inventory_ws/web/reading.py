@@ -6,13 +6,14 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TypeVar
+from urllib.parse import quote, unquote
 
 from aiohttp import ETag, hdrs, web
 from pydantic import BaseModel
 
 from ..products.exact_json import decode
 from ..products.repository import Cause, Versions
-from .errors import Failure
+from .errors import STATUS_MESSAGES, Failure
 from .security import ACTOR
 
 MAX_BODY = 64 * 1024  # bytes
@@ -67,6 +68,9 @@ def _too_large(limit: int) -> Failure:
 async def read_cause(request: web.Request, reason: str = "") -> Cause:
     """Return the actor, the reason, and the Idempotency-Key with the fingerprint of the request. Raise Failure."""
     actor = request.get(ACTOR, "")
+    # Of a page on which somebody else has signed in since.
+    if unquote(request.headers.get("X-Actor", quote(actor))) != actor:
+        raise Failure(401, STATUS_MESSAGES[401])
     if "Idempotency-Key" not in request.headers:
         return Cause(actor, reason)
     # Several headers together contain a blank, which the check below refuses.

@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from .errors import Failure, error_response
+from .errors import STATUS_MESSAGES, Failure, error_response
 
 Authenticate = Callable[[web.Request], Awaitable[bool | str | None]]
 """A function that returns True or the name of the user if a request is allowed, else False, None or an empty text. It may
@@ -114,7 +114,7 @@ async def _identify(request: web.Request, authenticate: Authenticate, open_to_al
             request[ACTOR] = user
         if not user:
             headers = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="inventario"'}
-            raise Failure(401, "Hace falta una clave de acceso", headers=headers)
+            raise Failure(401, STATUS_MESSAGES[401], headers=headers)
     except (Failure, web.HTTPUnauthorized, web.HTTPForbidden):
         request[UNAUTHENTICATED] = True
         if request.match_info.handler not in open_to_all:

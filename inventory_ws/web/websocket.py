@@ -14,7 +14,7 @@ from ..live.log import Log, Lost
 from ..live.stream import EVERYTHING, MAX_BUFFER, Stream, Subscription
 from ..pg.errors import Unavailable
 from .errors import STATUS_MESSAGES, Failure
-from .security import UNAUTHENTICATED
+from .security import ACTOR, UNAUTHENTICATED
 
 PROTOCOL = "inventario.v1"
 HEARTBEAT = 20.0  # seconds between pings: proxies cut after 30 of silence; a peer has half of this time to answer
@@ -110,8 +110,9 @@ def _begin(stream: Stream, hub: Hub, resume: tuple[int, str] | None) -> None:
     recovered = resume is not None and resume[1] == hub.log.epoch  # the epoch may have changed since the check
     if resume and recovered:
         stream.cursor = resume[0]
+    user = {"actor": actor} if (actor := stream.request.get(ACTOR)) else {}
     # No await from here to join(): the client gets every event above the cursor in this message, and none twice.
-    told = {"last_event_id": stream.cursor, "epoch": hub.log.epoch, "recovered": recovered}
+    told = {"last_event_id": stream.cursor, "epoch": hub.log.epoch, "recovered": recovered} | user
     stream.send(message_frame("CONNECTION_ESTABLISHED", message="Conectado al servidor WebSocket", **told))
     hub.join(stream)
 
