@@ -3,14 +3,18 @@
 import asyncio
 from contextlib import closing
 
+from inventory_ws.live.feed import CHANNEL
+from inventory_ws.pg.connection import _statement
+
 from ..tools.service import PATIENCE, Figure, database, inventory, writer
 from .accounts import kept
 
 LOOK = 6.0 * PATIENCE  # seconds until the feed looks by itself
-# A cut leaves the pool alone: the feed's connection is the last that was opened.
-CUT = """
+# A cut leaves the pool alone: the last that the feed's connection does is to wake the other instances.
+CUT = f"""
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE datname = current_database() AND application_name = 'inventory_ws' ORDER BY backend_start DESC LIMIT 1
+WHERE datname = current_database() AND application_name = 'inventory_ws'
+    AND query = '{_statement(f"SELECT pg_notify('{CHANNEL}', '')")[2]}'
 """
 
 
@@ -22,6 +26,9 @@ async def check_cut(server: str, times: int = 50) -> list[Figure]:
                 await asyncio.sleep(0.4)
                 with conn.cursor() as cursor:
                     cursor.execute(CUT)
+                    while not cursor.rowcount:
+                        await asyncio.sleep(0.01)
+                        cursor.execute(CUT)
             figures = await accounts.balance(dsn, within=PATIENCE, answers=PATIENCE)
             told = service.log.read_text().count("the feed lost PostgreSQL")
     return [Figure("cuts of which the feed has told", str(times), str(told), told == times), *figures]
