@@ -10,7 +10,10 @@ from contextlib import closing
 from typing import Any
 
 import aiohttp_cors
+import aiohttp_debugtoolbar
 import aiohttp_middlewares
+import aiohttp_prometheus_exporter.handler
+import aiohttp_prometheus_exporter.middleware
 import aiohttp_remotes
 import aiohttp_security
 import aiohttp_session
@@ -309,6 +312,19 @@ def with_a_job(app: web.Application, inventory: web.Application) -> None:
     aiojobs.aiohttp.setup(app)
     app.add_subapp(UNDER, inventory)
     app.on_startup.append(start)
+
+
+@host
+def with_a_debug_toolbar(app: web.Application, inventory: web.Application) -> None:
+    aiohttp_debugtoolbar.setup(app)
+    app.add_subapp(UNDER, inventory)
+
+
+@host
+def with_metrics(app: web.Application, inventory: web.Application) -> None:
+    app.middlewares.append(aiohttp_prometheus_exporter.middleware.prometheus_middleware_factory())
+    app.add_routes([web.get("/metrics", aiohttp_prometheus_exporter.handler.metrics())])
+    app.add_subapp(UNDER, inventory)
 
 
 @pytest.mark.parametrize("build", HOSTS.values(), ids=HOSTS)
