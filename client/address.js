@@ -49,7 +49,7 @@ new MutationObserver(sync).observe(document.body, { attributes: true, attributeF
 
 // ---- what has been typed is not thrown away without a question
 
-const isTouched = (form) => [...form.elements].some((field) => 'defaultValue' in field && field.value !== (field.initial ?? ''));
+const isTouched = (form) => [...form.elements].some((field) => 'defaultValue' in field && field.value !== field.defaultValue);
 
 /** Whether the dialog may be closed: at once, or because the person says so. */
 function mayClose(dialog) {

@@ -1,4 +1,4 @@
-import { $, say, stamp } from './notices.js';
+import { $, element, fold, say } from './notices.js';
 import { inventory } from './page.js';
 import { keep } from './view.js';
 import { plural, whole } from './words.js';
@@ -26,33 +26,26 @@ function payload(data) {
   return { bytes: bytes.length, begins: utf8.decode(bytes.slice(0, SHOWN)) };
 }
 
-/** Indents JSON. Parsing and serializing it again would turn 64.90 into 64.9. */
+/** Indents JSON. Its numbers stay as they came, 64.90, where the browser knows how they did. */
 function pretty({ bytes, begins }) {
   if (bytes > SHOWN) return `${begins}\n… (${figure(bytes, 'B')})`;
-  if (begins[0] !== '{') return begins;
-  let margin = '\n';
-  return begins.replace(/"(?:\\.|[^"\\])*"|[{[]\s*[\]}]|[{}[\],:]\s*/g, (token) => {
-    if (/^("|[{[]\s*[\]}])/.test(token)) return token;
-    if (token[0] === ':') return ': ';
-    if (token[0] === ',') return `,${margin}`;
-    margin = '{['.includes(token[0]) ? `${margin}  ` : margin.slice(0, -2);
-    return '{['.includes(token[0]) ? token[0] + margin : margin + token[0];
-  });
+  const asItCame = (key, value, { source } = {}) => (typeof value === 'number' && source ? JSON.rawJSON(source) : value);
+  try {
+    return JSON.stringify(JSON.parse(begins, asItCame), null, 2);
+  } catch {
+    return begins; // CSV, or an error page of a proxy
+  }
 }
 
 // ---- rows
 
 const waiting = new Set(); // entries to draw, or to draw again
 
-function schedule(entry) {
+/** Appends a row, {way, kind, more, status, bytes, ms, tell}, or draws it again; `tell` returns the text of its details. */
+function record(entry) {
   if (!waiting.size) requestAnimationFrame(draw);
   waiting.add(entry);
   if (waiting.size > LIMIT) waiting.delete(waiting.values().next().value); // a hidden tab draws nothing
-}
-
-/** Appends a row, {way, kind, more, status, bytes, ms, tell}; `tell` returns the text of its details. */
-function record(entry) {
-  schedule(entry);
   return entry;
 }
 
@@ -60,7 +53,7 @@ function draw() {
   const list = $('cableRows');
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 8;
   for (const entry of waiting) {
-    entry.item ??= row(entry);
+    if (!entry.item) list.append(entry.item = row(entry));
     fill(entry);
   }
   waiting.clear();
@@ -68,17 +61,14 @@ function draw() {
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
-function row(entry) {
-  const item = stamp('wireTemplate');
-  const details = item.firstElementChild;
-  item.dataset.way = entry.way;
-  item.querySelector('.way').textContent = entry.way;
-  item.querySelector('.way').ariaLabel = WAYS[entry.way];
-  item.querySelector('b').textContent = entry.kind;
-  item.querySelector('.more').textContent = entry.more;
-  if (entry.tell) details.ontoggle = () => { item.querySelector('pre').textContent = details.open ? entry.tell() : ''; };
-  else details.replaceWith(...details.querySelector('summary').childNodes);
-  $('cableRows').append(item);
+function row({ way, kind, more, tell }) {
+  const cells = [
+    element('span', { className: 'way', role: 'img', ariaLabel: WAYS[way] }, way),
+    element('span', { className: 'what' }, element('b', {}, kind), ' ', element('span', { className: 'more' }, more)),
+    ...['status', 'bytes', 'ms'].map((className) => element('span', { className })),
+  ];
+  const item = element('li', {}, ...fold(cells, tell));
+  item.dataset.way = way;
   return item;
 }
 
@@ -103,7 +93,7 @@ function request(method, url, { headers = {}, body = '' } = {}) {
     const { bytes, begins } = payload(answer ?? '');
     parts.push([`← ${status}`, head, { bytes, begins }]);
     Object.assign(entry, { status, bytes: answer ? bytes : undefined, ms: figure(performance.now() - began, 'ms') });
-    if (entry.item || waiting.has(entry)) schedule(entry);
+    if (entry.item || waiting.has(entry)) record(entry);
   };
 }
 

@@ -1,5 +1,5 @@
 import { ServiceError } from './net.js';
-import { $, addOwn, holdNotices, importing, say, toast } from './notices.js';
+import { $, addOwn, element, holdNotices, importing, say, toast } from './notices.js';
 import { inventory } from './page.js';
 import { Queue } from './queue.js';
 import { keep, kept } from './view.js';
@@ -126,5 +126,5 @@ function drawLine() {
   if (hidden) return;
   const today = new Date(since).toDateString() === new Date().toDateString();
   say('unsentText', `${whole.format(changes.length)} sin enviar · desde ${(today ? until : untilDay).format(since)}`);
-  $('unsentList').replaceChildren(...changes.map((change) => Object.assign(document.createElement('li'), { textContent: inWords(change) })));
+  $('unsentList').replaceChildren(...changes.map((change) => element('li', {}, inWords(change))));
 }
