@@ -160,7 +160,6 @@ export class Inventario extends EventTarget {
       this.connect();
     }
     else if (type === 'PONG') this.#moveOn(message);
-    if (type === 'PONG') this.#deaths = 0;
     if (!PRODUCT_EVENT.test(type)) return;
     if (this.#early) this.#early.push(message);
     else this.#apply(message);
@@ -182,16 +181,12 @@ export class Inventario extends EventTarget {
     const socket = this.#socket;
     this.#early ??= [];
     if (this.newestFirst && this.#current && !this.products.size) this.#loadNewest(socket);
-    let answer;
-    try {
-      answer = await this.list();
-    } catch (error) {
-      if (socket !== this.#socket) return;
-      if (error.status === 403) return this.stop(error.message);
-      // A socket without a list is useless: reconnect, so that both share one backoff.
-      return this.#retry(error.retryAfter * 1000);
-    }
+    const answer = await this.list().catch((error) => ({ error }));
     if (socket !== this.#socket) return; // there is a newer connection
+    const { error } = answer;
+    if (error?.status === 403) return this.stop(error.message);
+    // A socket without a list is useless: reconnect, so that both share one backoff.
+    if (error) return this.#retry(error.retryAfter * 1000);
     if ((answer.epoch ?? null) !== this.#current) return this.#retry(); // an epoch began between the two
     const before = this.products;
     this.products = byId(answer);
@@ -262,6 +257,7 @@ export class Inventario extends EventTarget {
 
   /** Advances to the position of the socket, which also counts the events that the subscription excludes. */
   #moveOn({ last_event_id: position, epoch = this.#current }) {
+    this.#deaths = 0;
     this.#current = epoch;
     if (this.#early) return; // the list will contain its position
     this.epoch = epoch;
@@ -321,10 +317,7 @@ export class Inventario extends EventTarget {
   }
 
   #drop() {
-    clearTimeout(this.#retryTimer);
-    clearTimeout(this.#deadline);
-    clearTimeout(this.#calmTimer);
-    clearInterval(this.#pingTimer);
+    for (const timer of [this.#retryTimer, this.#deadline, this.#calmTimer, this.#pingTimer]) clearTimeout(timer); // or an interval
     this.#caughtUp();
     this.#asking = false;
     const socket = this.#socket;
