@@ -32,17 +32,13 @@ function sync() {
 }
 
 addEventListener('popstate', () => {
-  if (!going) while (opened().length > depth() && closeTop());
+  for (const dialog of going ? [] : opened().slice(depth()).reverse()) {
+    if (importing.now || !mayClose(dialog)) break;
+    dialog.close();
+  }
   going = false;
   sync();
 });
-
-function closeTop() {
-  const top = opened().at(-1);
-  if (importing.now || !mayClose(top)) return false;
-  top.close();
-  return true;
-}
 
 history.replaceState({ depth: 0 }, '');
 new MutationObserver(sync).observe(document.body, { attributes: true, attributeFilter: ['open'], subtree: true });

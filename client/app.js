@@ -70,6 +70,7 @@ drawWith(() => {
   const products = past() ?? withPending(inventory.products);
   const { total, rows } = select(products);
   shown = rows;
+  document.body.classList.toggle('past', past() !== null);
   cards.draw(isTable() ? [] : rows);
   $('productTable').hidden = !isTable() || !rows.length;
   if (isTable()) drawTable(rows, products);

@@ -18,12 +18,11 @@ let countDown;
 let counting;
 
 const figure = (number, unit) => `${whole.format(Math.round(number))} ${unit}`;
-const utf8 = new TextDecoder();
 
 /** The size of a payload and its beginning. */
 function payload(data) {
   const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : new Uint8Array(data);
-  return { bytes: bytes.length, begins: utf8.decode(bytes.slice(0, SHOWN)) };
+  return { bytes: bytes.length, begins: new TextDecoder().decode(bytes.slice(0, SHOWN)) };
 }
 
 /** Indents JSON. Its numbers stay as they came, 64.90, where the browser knows how they did. */
@@ -174,28 +173,23 @@ function connect(url, protocols) {
 
 // ---- without a network
 
-function showSeconds() {
+function setSeconds(left) {
+  secondsLeft = left;
   $('goOffline').ariaPressed = String(secondsLeft > 0);
   $('goOffline').textContent = `Sin red ${secondsLeft || OFFLINE} s`;
 }
 
 function goOffline() {
-  secondsLeft = OFFLINE;
-  showSeconds();
+  setSeconds(OFFLINE);
   say('cableCount', 'sin red');
-  countDown = setInterval(() => {
-    secondsLeft -= 1;
-    if (secondsLeft) showSeconds();
-    else goOnline();
-  }, 1000);
+  countDown = setInterval(() => (secondsLeft > 1 ? setSeconds(secondsLeft - 1) : goOnline()), 1000);
   // The event of a broken connection; the page then closes the socket itself.
   inventory.socket?.dispatchEvent(new CloseEvent('close', { code: 1006 }));
 }
 
 function goOnline() {
   clearInterval(countDown);
-  secondsLeft = 0;
-  showSeconds();
+  setSeconds(0);
   dispatchEvent(new Event('online')); // as a browser does
   count();
 }

@@ -62,11 +62,10 @@ $('createForm').addEventListener('submit', async (event) => {
 
 let submitted = ''; // the name of the last product
 
-const textsOf = (form) => Object.fromEntries(Object.keys(FIELDS).map((field) => [field, form.elements[field].value]));
-
 /** Gives the values of a product that was not created back to the form; at once if nothing else has been typed there since. */
 function createRefused(values, error) {
   const form = $('createForm');
+  const typed = () => Object.fromEntries(new FormData(form));
   const isBlank = (texts) => Object.values(texts).every((text) => !text.trim());
   const fill = (texts, errors) => {
     $('createPanel').open = true;
@@ -74,11 +73,11 @@ function createRefused(values, error) {
     showErrors(form, errors);
   };
   const back = () => {
-    const other = textsOf(form);
+    const other = typed();
     fill(Object.fromEntries(Object.keys(FIELDS).map((field) => [field, typedAs(field, values)])), error);
     if (!isBlank(other)) toast(`Lo que escribías: «${short(other.nombre)}»`, { stays: true, action: ['Volver a ello', () => fill(other, {})] });
   };
-  if (submitted === values.nombre && isBlank(textsOf(form))) return back();
+  if (submitted === values.nombre && isBlank(typed())) return back();
   toast(`«${short(values.nombre)}» no se ha creado: ${reasonOf(error)}`, { kind: 'error', stays: true, action: ['Volver a escribirlo', back] });
 }
 

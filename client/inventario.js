@@ -5,9 +5,9 @@ const UNKNOWN = [0, 502, 503, 504]; // after these statuses a change may have be
 const ROOM_LIMIT = 300; // ids of ten digits in a frame of 4 KiB and in a URL
 
 // A subscription is a Set of product ids, or null for all products.
-const covers = (a, b) => a === null || (b !== null && [...b].every((id) => a.has(id)));
+const covers = (a, b) => a === null || (b !== null && b.isSubsetOf(a));
 const same = (a, b) => covers(a, b) && covers(b, a);
-const both = (a, b) => (a === null ? b : b === null ? a : new Set([...a].filter((id) => b.has(id))));
+const both = (a, b) => (a === null ? b : b === null ? a : a.intersection(b));
 
 /**
  * The products of the service at `base`, kept current. No DOM.
@@ -42,7 +42,7 @@ export class Inventario extends EventTarget {
   #resuming = false;
   #early = null; // events that arrive before the list or, when resuming, before the welcome
   #catchUp = null; // {changes, until} while missed events arrive
-  #socket = null;
+  socket = null; // the current WebSocket
   #retryTimer;
   #pingTimer;
   #deadline;
@@ -75,7 +75,6 @@ export class Inventario extends EventTarget {
   /** The current products, or those after the event `at`. */
   list = (at) => this.#request('GET', at === undefined ? '' : `?at=${at}`);
   events = (after, limit) => this.#request('GET', `?after=${after}&limit=${limit}`, { from: this.log });
-  get = (id) => this.#request('GET', `/${id}`);
   create = (product, key) => this.#change('POST', '', { body: product, key });
   /** `version`: the `updated_at` of the row that was edited. 412 if it has changed since. */
   update = (id, changes, version, key) => this.#change('PATCH', `/${id}`, { body: changes, version, key });
@@ -106,11 +105,6 @@ export class Inventario extends EventTarget {
     return covers(this.#heard, this.#wanted);
   }
 
-  /** The current WebSocket; null while there is none. */
-  get socket() {
-    return this.#socket;
-  }
-
   /** Connects; also if it has stopped or is waiting to reconnect. */
   connect() {
     this.#drop();
@@ -124,7 +118,7 @@ export class Inventario extends EventTarget {
       url.searchParams.set('epoch', this.epoch);
     }
     if (this.#asked) url.searchParams.set('productos', [...this.#asked].join());
-    const socket = (this.#socket = this.net.open(url, this.token ? ['inventario.v1', `bearer.${base64url(this.token)}`] : []));
+    const socket = (this.socket = this.net.open(url, this.token ? ['inventario.v1', `bearer.${base64url(this.token)}`] : []));
     this.#deadline = setTimeout(() => this.#retry(), this.times.patience);
     socket.onopen = () => {
       this.#pingTimer = setInterval(() => this.#ping(), this.times.pingEvery);
@@ -145,13 +139,8 @@ export class Inventario extends EventTarget {
   }
 
   #receive(text) {
-    let message;
-    try {
-      message = JSON.parse(text);
-    } catch {
-      return;
-    }
-    const { type } = message ?? {};
+    const message = JSON.parse(text);
+    const { type } = message;
     if (type === 'CONNECTION_ESTABLISHED' || type === 'ERROR') this.#emit('mensaje', { message });
     if (type === 'CONNECTION_ESTABLISHED') this.#begin(message);
     else if (type === 'SUBSCRIBED') this.#subscribed();
@@ -178,11 +167,11 @@ export class Inventario extends EventTarget {
 
   /** Loads the list, while the socket receives all events after `position`. */
   async #load(position) {
-    const socket = this.#socket;
+    const socket = this.socket;
     this.#early ??= [];
     if (this.newestFirst && this.#current && !this.products.size) this.#loadNewest(socket);
     const answer = await this.list().catch((error) => ({ error }));
-    if (socket !== this.#socket) return; // there is a newer connection
+    if (socket !== this.socket) return; // there is a newer connection
     const { error } = answer;
     if (error?.status === 403) return this.stop(error.message);
     // A socket without a list is useless: reconnect, so that both share one backoff.
@@ -202,7 +191,7 @@ export class Inventario extends EventTarget {
   /** Loads the first screen, which does not wait for the rest. */
   async #loadNewest(socket) {
     const answer = await this.#request('GET', `?before=${Number.MAX_SAFE_INTEGER}&limit=60`).catch(() => null); // the list will tell
-    if (!answer || socket !== this.#socket || this.products.size) return;
+    if (!answer || socket !== this.socket || this.products.size) return;
     this.products = byId(answer);
     this.#emit('primeros', {});
   }
@@ -279,7 +268,7 @@ export class Inventario extends EventTarget {
   }
 
   #send(message) {
-    this.#socket.send(JSON.stringify(message));
+    this.socket.send(JSON.stringify(message));
   }
 
   #ping(patience = this.times.patience) {
@@ -296,7 +285,7 @@ export class Inventario extends EventTarget {
   }
 
   #wake(thawed = false) {
-    const { readyState } = this.#socket ?? {};
+    const { readyState } = this.socket ?? {};
     if (this.state === 'conectado') this.#emit('vuelve'); // what waits is tried at once
     // The close event of a CLOSING or CLOSED socket may never come. In the back/forward cache, no socket stays open.
     if (this.state === 'reconectando' || readyState > (thawed ? 0 : 1)) this.connect();
@@ -320,8 +309,8 @@ export class Inventario extends EventTarget {
     for (const timer of [this.#retryTimer, this.#deadline, this.#calmTimer, this.#pingTimer]) clearTimeout(timer); // or an interval
     this.#caughtUp();
     this.#asking = false;
-    const socket = this.#socket;
-    this.#socket = null;
+    const socket = this.socket;
+    this.socket = null;
     if (!socket) return;
     // On a dead connection close() takes a minute or more: do not wait for its event.
     socket.onopen = socket.onmessage = socket.onclose = null;

@@ -3,7 +3,7 @@ import { isEditing } from './changes.js';
 import { $ } from './notices.js';
 import { schedule } from './page.js';
 import { choices, order, sortBy, touch } from './view.js';
-import { moment, plural, short, shown, signed } from './words.js';
+import { hour, moment, plural, short, shown, signed } from './words.js';
 
 const table = $('productTable');
 const HELD = 3_000; // ms
@@ -79,7 +79,6 @@ table.tHead.addEventListener('click', ({ target }) => {
   if (head) sortBy(head.dataset.sort);
 });
 
-const today = new Intl.DateTimeFormat('es', { hour: '2-digit', minute: '2-digit' });
 const earlier = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short' });
 
 function update({ part }, row) {
@@ -89,7 +88,7 @@ function update({ part }, row) {
   part.description.title = row.descripcion ?? '';
   part.price.querySelector('.value').textContent = shown('precio', row);
   part.units.querySelector('.value').textContent = shown('stock', row);
-  part.when.textContent = (time.toDateString() === new Date().toDateString() ? today : earlier).format(time);
+  part.when.textContent = (time.toDateString() === new Date().toDateString() ? hour : earlier).format(time);
   part.when.title = moment.format(time);
   part.pending.title = part.pending.textContent;
   if (row.pending) part.pending.textContent = `${signed.format(row.pending)} ↑`;

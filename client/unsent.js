@@ -3,13 +3,12 @@ import { $, addOwn, element, holdNotices, importing, say, toast } from './notice
 import { inventory } from './page.js';
 import { Queue } from './queue.js';
 import { keep, kept } from './view.js';
-import { FIELDS, pick, plural, short, shown, signed, whole } from './words.js';
+import { FIELDS, hour, pick, plural, short, shown, signed, whole } from './words.js';
 
 // What was changed here and has not been answered: how it is sent, and what is told of it.
 
 const QUIETLY = 2_000; // ms in which nothing is said of a change that waits
-const until = new Intl.DateTimeFormat('es', { hour: '2-digit', minute: '2-digit' });
-const untilDay = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
+const day = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
 
 /** Which of its owners an access key belongs to; it says too little of the key to find it. */
 const ownerOf = (token) => (token ? String([...token].reduce((sum, char) => (sum * 31 + char.codePointAt(0)) % 65_521, 7)) : '');
@@ -125,6 +124,6 @@ function drawLine() {
   $('unsent').hidden = hidden;
   if (hidden) return;
   const today = new Date(since).toDateString() === new Date().toDateString();
-  say('unsentText', `${whole.format(changes.length)} sin enviar · desde ${(today ? until : untilDay).format(since)}`);
+  say('unsentText', `${whole.format(changes.length)} sin enviar · desde ${(today ? hour : day).format(since)}`);
   $('unsentList').replaceChildren(...changes.map((change) => element('li', {}, inWords(change))));
 }
