@@ -165,12 +165,10 @@ let lostAt = '';
 inventory.addEventListener('estado', ({ detail }) => {
   const { state, seconds, unauthorized } = detail;
   const reason = unauthorized && login !== undefined ? 'hay que iniciar sesión' : detail.reason;
-  const connected = state === 'conectado';
   const words = { conectando: 'Conectando…', conectado: 'Conectado', reconectando: `Reconectando en ${seconds} s`, detenido: `Detenido: ${reason}` }[state];
   $('connectionStatus').textContent = words;
-  $('connectionStatus').className = `connection-status ${connected ? 'connected' : 'disconnected'}`;
   $('connectionStatus').dataset.state = state;
-  if (connected) lostAt = '';
+  if (state === 'conectado') lostAt = '';
   else if (state !== 'conectando' && !lostAt) {
     lostAt = clock.format();
     log(unauthorized ? `Detenido: ${reason}` : 'Conexión perdida', 'error');

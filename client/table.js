@@ -51,9 +51,8 @@ function tellNew(number) {
   clearTimeout(holdTimer);
   const left = heldSince + HELD - performance.now();
   $('showNew').hidden = !number || left > 0;
-  if (!number) return;
   $('showNew').textContent = `${plural(number, 'nuevo', 'nuevos')} · mostrar`;
-  if (left > 0) holdTimer = setTimeout(() => { $('showNew').hidden = false; }, left);
+  if (number && left > 0) holdTimer = setTimeout(() => { $('showNew').hidden = false; }, left);
 }
 
 table.addEventListener('pointermove', () => { heldSince = performance.now(); });

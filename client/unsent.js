@@ -40,9 +40,7 @@ async function send({ kind, id, nombre, epoch, values, version, delta, motivo, k
 }
 
 /** Changes fields of a product; `base` is the row that was edited. */
-export const update = (base, values, options) => add('update', base, {
-  values, version: base.updated_at, base: Object.fromEntries(Object.keys(values).map((field) => [field, base[field]])),
-}, options);
+export const update = (base, values, options) => add('update', base, { values, version: base.updated_at, base: pick(base, Object.keys(values)) }, options);
 export const create = (values, options) => add('create', { nombre: values.nombre }, { values }, options);
 export const remove = (row, options) => add('delete', row, { version: row.updated_at, base: pick(row, Object.keys(FIELDS)) }, options);
 export const restore = (row, options) => add('restore', row, {}, options);
