@@ -31,7 +31,7 @@ addEventListener('keydown', (event) => {
   if (event.altKey || event.defaultPrevented || document.querySelector('dialog[open]')) return;
   if (target.closest?.('input:not([type=checkbox]), textarea, select')) return;
   if (control && key === 'f') return toast('Ctrl+F busca en lo que se ve; «Buscar productos» (/), en todos.', { key: 'find' });
-  if (control && key === 'z') undoLast();
+  if (control && key === 'z' && !event.shiftKey) undoLast();
   else if (control) return;
   else if (key === '?') $('help').click();
   else if ($('useKeys').checked && Object.hasOwn(ACTS, key)) ACTS[key]();
