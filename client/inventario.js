@@ -29,6 +29,8 @@ const both = (a, b) => (a === null ? b : b === null ? a : a.intersection(b));
 export class Inventario extends EventTarget {
   products = new Map();
   newestFirst = false;
+  token = '';
+  times = { pingEvery: 20_000, patience: 10_000, firstDelay: 1_000, maxDelay: 30_000, goodAfter: 5_000, answerWithin: 15_000, doubtAfter: 2_000 }; // ms
   // The position: `products` contains all events up to it of the products in #heard. It is valid in `epoch`, which is null
   // before the first list and if the service has no positions.
   lastEventId = 0;
@@ -48,7 +50,7 @@ export class Inventario extends EventTarget {
   #deadline;
   #calmTimer;
   #quietTimer;
-  #ceiling;
+  #ceiling = this.times.firstDelay;
   #keyless = false;
   #deaths = 0; // connections that gave no PONG in time, since the last that did
   #line = new AbortController(); // of the requests that go over the same line as the socket
@@ -58,15 +60,12 @@ export class Inventario extends EventTarget {
     open: (url, protocols) => new WebSocket(url, protocols),
   };
 
-  constructor(base, { token = '', pingEvery = 20_000, patience = 10_000, firstDelay = 1_000, maxDelay = 30_000, goodAfter = 5_000, answerWithin = 15_000, doubtAfter = 2_000 } = {}) {
+  constructor(base) {
     super();
-    this.token = token;
-    this.times = { pingEvery, patience, firstDelay, maxDelay, goodAfter, answerWithin, doubtAfter };
     this.api = new URL('api/productos', base);
     this.log = new URL('api/eventos', base);
     this.socketUrl = new URL('ws', base);
     this.socketUrl.protocol = this.socketUrl.protocol.replace('http', 'ws');
-    this.#ceiling = firstDelay;
     globalThis.addEventListener?.('online', () => this.#wake());
     globalThis.addEventListener?.('pageshow', ({ persisted }) => persisted && this.#wake(true));
     globalThis.document?.addEventListener('visibilitychange', () => document.hidden || this.#wake());
