@@ -32,24 +32,20 @@ function sync() {
 }
 
 addEventListener('popstate', () => {
-  if (!going) while (opened().length > depth() && closeTop());
+  for (const dialog of going ? [] : opened().slice(depth()).reverse()) {
+    if (importing.now || !mayClose(dialog)) break;
+    dialog.close();
+  }
   going = false;
   sync();
 });
-
-function closeTop() {
-  const top = opened().at(-1);
-  if (importing.now || !mayClose(top)) return false;
-  top.close();
-  return true;
-}
 
 history.replaceState({ depth: 0 }, '');
 new MutationObserver(sync).observe(document.body, { attributes: true, attributeFilter: ['open'], subtree: true });
 
 // ---- what has been typed is not thrown away without a question
 
-const isTouched = (form) => [...form.elements].some((field) => 'defaultValue' in field && field.value !== (field.initial ?? ''));
+const isTouched = (form) => [...form.elements].some((field) => 'defaultValue' in field && field.value !== field.defaultValue);
 
 /** Whether the dialog may be closed: at once, or because the person says so. */
 function mayClose(dialog) {

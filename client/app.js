@@ -14,8 +14,6 @@ import { queue, withMoves, withPending } from './unsent.js';
 import { follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
-const arriving = (id) => { cards.arriving.add(id); rowBlocks.arriving.add(id); };
-
 // ---- what can be done with a product of the list
 
 const ACTIONS = {
@@ -72,6 +70,7 @@ drawWith(() => {
   const products = past() ?? withPending(inventory.products);
   const { total, rows } = select(products);
   shown = rows;
+  document.body.classList.toggle('past', past() !== null);
   cards.draw(isTable() ? [] : rows);
   $('productTable').hidden = !isTable() || !rows.length;
   if (isTable()) drawTable(rows, products);
@@ -92,30 +91,21 @@ const worthOf = (rows) => rows.reduce((sum, row) => sum + Math.round(row.precio 
 attachPaper(() => (loaded ? shown : []), worthOf);
 
 function drawCounts(total, rows) {
-  const none = isOnlyFollowed() && !total; // none of the followed products exists
   say('productCount', loaded ? whole.format(total) : '…');
   say('matchCount', isFiltered() ? ` · ${plural(rows.length, 'coincide', 'coinciden')}` : '');
   say('worth', loaded && rows.length ? `· ${price(worthOf(rows))}` : '');
-  if (none) {
-    say('emptyTitle', 'Todavía no sigues ningún producto');
-    say('emptyText', 'Pulsa la estrella de un producto para seguirlo: aquí verás solo los que elijas.');
-  } else if (past() && !total) {
-    say('emptyTitle', 'Entonces no había productos');
-    say('emptyText', 'Es lo que cuenta el registro de ese momento.');
-  } else {
-    say('emptyTitle', total ? 'Nada coincide' : 'Todavía no hay productos');
-    say('emptyText', total ? whyEmpty() : 'Crea el primero, o importa un archivo: aparecerá aquí y en todas las pantallas abiertas.');
-  }
+  const [title, text] = total ? ['Nada coincide', whyEmpty()]
+    : isOnlyFollowed() ? ['Todavía no sigues ningún producto', 'Pulsa la estrella de un producto para seguirlo: aquí verás solo los que elijas.']
+      : past() ? ['Entonces no había productos', 'Es lo que cuenta el registro de ese momento.']
+        : ['Todavía no hay productos', 'Crea el primero, o importa un archivo: aparecerá aquí y en todas las pantallas abiertas.'];
+  say('emptyTitle', title);
+  say('emptyText', text);
   $('empty').hidden = !loaded || rows.length > 0;
-  $('showAll').hidden = !none && !total;
+  $('showAll').hidden = !total && !isOnlyFollowed();
   $('export').disabled = !loaded || !rows.length;
   $('loading').hidden = loaded || rows.length > 0 || inventory.state === 'detenido';
   $('productList').ariaBusy = String(!loaded);
-  drawHint();
-}
-
-// Products that are not subscribed may have changed: the page says so.
-function drawHint() {
+  // Products that are not subscribed may have changed: the page says so.
   const catchingUp = loaded && inventory.state === 'conectado' && !inventory.covered;
   say('followHint', catchingUp ? 'Poniendo la lista al día…'
     : inventory.limited ? 'Mientras este filtro esté puesto no llega nada de los demás productos, ni de los nuevos.'
@@ -148,7 +138,7 @@ inventory.addEventListener('evento', ({ detail: { message, before, applied, miss
   log(words.log, type.slice('PRODUCT_'.length).toLowerCase(), message);
   schedule();
   if (!applied) return;
-  if (!before) arriving(data.id);
+  if (!before) for (const list of [cards, rowBlocks]) list.arriving.add(data.id);
   if (missed) missedKeys.push(changeKey(message));
   else if (isShown(data.id)) {
     const action = type === 'PRODUCT_DELETED' && before ? bringBack(before, 'Restaurar') : null;
@@ -171,17 +161,14 @@ inventory.addEventListener('mensaje', ({ detail: { message } }) => {
 });
 
 let lostAt = '';
-let announced = 'conectando';
 
 inventory.addEventListener('estado', ({ detail }) => {
   const { state, seconds, unauthorized } = detail;
   const reason = unauthorized && login !== undefined ? 'hay que iniciar sesión' : detail.reason;
-  const connected = state === 'conectado';
   const words = { conectando: 'Conectando…', conectado: 'Conectado', reconectando: `Reconectando en ${seconds} s`, detenido: `Detenido: ${reason}` }[state];
   $('connectionStatus').textContent = words;
-  $('connectionStatus').className = `connection-status ${connected ? 'connected' : 'disconnected'}`;
   $('connectionStatus').dataset.state = state;
-  if (connected) lostAt = '';
+  if (state === 'conectado') lostAt = '';
   else if (state !== 'conectando' && !lostAt) {
     lostAt = clock.format();
     log(unauthorized ? `Detenido: ${reason}` : 'Conexión perdida', 'error');
@@ -197,9 +184,7 @@ inventory.addEventListener('estado', ({ detail }) => {
   followKey(detail);
   schedule();
   // The countdown is only shown; screen readers announce the state when it changes.
-  if (state === announced || state === 'conectando') return;
-  announced = state;
-  $('stateAnnouncer').textContent = state === 'reconectando' ? 'Sin conexión. Se intenta reconectar.' : words;
+  if (state !== 'conectando') say('stateAnnouncer', state === 'reconectando' ? 'Sin conexión. Se intenta reconectar.' : words);
 });
 
 $('reconnect').onclick = () => inventory.connect();

@@ -1,23 +1,51 @@
-import { $ } from './notices.js';
+import { $, stamp } from './notices.js';
 import { inventory, schedule } from './page.js';
 import { isFollowed } from './view.js';
+import { FIELDS, differing, signed } from './words.js';
 
 const SIZE = 60; // rows of a block: full lines of 1 to 6 columns of cards
 const STEP = 60; // new rows per animation frame; more would make scrolling stutter
 
+/** The parts of a node by their actions or first classes. */
+const partsOf = (node) => Object.fromEntries([...node.querySelectorAll('[data-action], [class]')].map((part) => [part.dataset.action ?? part.classList[0], part]));
+
+/** Shows what cards and lines of the table have in common. */
+function show({ node, part, row: before, followed }, row) {
+  const changed = before ? differing(before, row) : Object.keys(FIELDS);
+  if (changed.includes('nombre') || followed !== isFollowed(row.id)) nameActions(part, row);
+  node.classList.toggle('sold-out', row.stock === 0);
+  part.pending.textContent = row.pending ? `${signed.format(row.pending)} por enviar` : '';
+  if (!before || !changed.length) return;
+  node.classList.remove('arriving');
+  node.classList.add('flash');
+  if (changed.includes('precio')) part.price.classList.add('flash');
+  if (changed.includes('stock')) part.units.classList.add('flash');
+}
+
+function nameActions(part, row) {
+  part.name.textContent = part.name.title = row.nombre;
+  part.take.ariaLabel = `−1 unidad de ${row.nombre}`;
+  part.add.ariaLabel = `+1 unidad de ${row.nombre}`;
+  part.edit.ariaLabel = part.edit.title = `Editar ${row.nombre}`;
+  part.delete.ariaLabel = part.delete.title = `Eliminar ${row.nombre}`;
+  part.events.ariaLabel = part.events.title = `Historia de ${row.nombre}`;
+  part.follow.ariaLabel = part.follow.title = `${isFollowed(row.id) ? 'Dejar de seguir' : 'Seguir'} ${row.nombre}`;
+  part.follow.ariaPressed = String(isFollowed(row.id));
+}
+
 /**
  * A long list, divided into blocks. Only blocks near the screen have nodes; the others keep their height.
  *
- * `list`: the element of the blocks; `tag`: the element name of a block. `make(row)` returns a view, {node}. `update(view, row)`
- * shows the row in it; it is also called if only isFollowed() has changed. `place(view, index)` sets its place in the list.
+ * `list`: the element of the blocks; `tag`: the element name of a block; `template`: the id of the template of a row. `update(view, row)`
+ * shows in a view, {node, part}, what this list shows of the row. `place(view, index)` sets its place in the list.
  */
 export class Blocks {
-  #views = new Map(); // id -> {node, row, followed} of each row on the page
+  #views = new Map(); // id -> view of each row on the page
   #blocks = [];
   #nearby;
 
-  constructor(list, tag, { make, update, place = () => {} }) {
-    Object.assign(this, { list, tag, make, update, place });
+  constructor(list, tag, template, { update, place = () => {} }) {
+    Object.assign(this, { list, tag, template, update, place });
     this.arriving = new Set(); // ids that slide in
     const paper = matchMedia('print'); // on which paper.js writes: the list keeps its nodes and its place
     this.#nearby = new IntersectionObserver((seen) => {
@@ -56,13 +84,16 @@ export class Blocks {
         let view = this.#views.get(row.id);
         if (!view && ++fresh > STEP) continue;
         if (!view) {
-          view = { ...this.make(row), row: null, followed: null };
+          const node = stamp(this.template);
+          node.dataset.id = row.id;
+          node.classList.toggle('arriving', this.arriving.has(row.id));
+          block.insertBefore(node, next);
+          view = { node, part: partsOf(node), row: null, followed: null };
           this.#views.set(row.id, view);
-          view.node.classList.toggle('arriving', this.arriving.has(row.id));
-          block.insertBefore(view.node, next);
         } else if (view.node === next) next = next.nextElementSibling;
         else move(view.node, block, next);
         if (view.row !== row || view.followed !== isFollowed(row.id)) {
+          show(view, row);
           this.update(view, row);
           Object.assign(view, { row, followed: isFollowed(row.id) });
         }

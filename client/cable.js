@@ -1,4 +1,4 @@
-import { $, say, stamp } from './notices.js';
+import { $, element, fold, say } from './notices.js';
 import { inventory } from './page.js';
 import { keep } from './view.js';
 import { plural, whole } from './words.js';
@@ -18,41 +18,33 @@ let countDown;
 let counting;
 
 const figure = (number, unit) => `${whole.format(Math.round(number))} ${unit}`;
-const utf8 = new TextDecoder();
 
 /** The size of a payload and its beginning. */
 function payload(data) {
   const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : new Uint8Array(data);
-  return { bytes: bytes.length, begins: utf8.decode(bytes.slice(0, SHOWN)) };
+  return { bytes: bytes.length, begins: new TextDecoder().decode(bytes.slice(0, SHOWN)) };
 }
 
-/** Indents JSON. Parsing and serializing it again would turn 64.90 into 64.9. */
+/** Indents JSON. Its numbers stay as they came, 64.90, where the browser knows how they did. */
 function pretty({ bytes, begins }) {
   if (bytes > SHOWN) return `${begins}\n… (${figure(bytes, 'B')})`;
-  if (begins[0] !== '{') return begins;
-  let margin = '\n';
-  return begins.replace(/"(?:\\.|[^"\\])*"|[{[]\s*[\]}]|[{}[\],:]\s*/g, (token) => {
-    if (/^("|[{[]\s*[\]}])/.test(token)) return token;
-    if (token[0] === ':') return ': ';
-    if (token[0] === ',') return `,${margin}`;
-    margin = '{['.includes(token[0]) ? `${margin}  ` : margin.slice(0, -2);
-    return '{['.includes(token[0]) ? token[0] + margin : margin + token[0];
-  });
+  const asItCame = (key, value, { source } = {}) => (typeof value === 'number' && source ? JSON.rawJSON(source) : value);
+  try {
+    return JSON.stringify(JSON.parse(begins, asItCame), null, 2);
+  } catch {
+    return begins; // CSV, or an error page of a proxy
+  }
 }
 
 // ---- rows
 
 const waiting = new Set(); // entries to draw, or to draw again
 
-function schedule(entry) {
+/** Appends a row, {way, kind, more, status, bytes, ms, tell}, or draws it again; `tell` returns the text of its details. */
+function record(entry) {
   if (!waiting.size) requestAnimationFrame(draw);
   waiting.add(entry);
   if (waiting.size > LIMIT) waiting.delete(waiting.values().next().value); // a hidden tab draws nothing
-}
-
-/** Appends a row, {way, kind, more, status, bytes, ms, tell}; `tell` returns the text of its details. */
-function record(entry) {
-  schedule(entry);
   return entry;
 }
 
@@ -60,7 +52,7 @@ function draw() {
   const list = $('cableRows');
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 8;
   for (const entry of waiting) {
-    entry.item ??= row(entry);
+    if (!entry.item) list.append(entry.item = row(entry));
     fill(entry);
   }
   waiting.clear();
@@ -68,17 +60,14 @@ function draw() {
   if (atEnd) list.scrollTop = list.scrollHeight;
 }
 
-function row(entry) {
-  const item = stamp('wireTemplate');
-  const details = item.firstElementChild;
-  item.dataset.way = entry.way;
-  item.querySelector('.way').textContent = entry.way;
-  item.querySelector('.way').ariaLabel = WAYS[entry.way];
-  item.querySelector('b').textContent = entry.kind;
-  item.querySelector('.more').textContent = entry.more;
-  if (entry.tell) details.ontoggle = () => { item.querySelector('pre').textContent = details.open ? entry.tell() : ''; };
-  else details.replaceWith(...details.querySelector('summary').childNodes);
-  $('cableRows').append(item);
+function row({ way, kind, more, tell }) {
+  const cells = [
+    element('span', { className: 'way', role: 'img', ariaLabel: WAYS[way] }, way),
+    element('span', { className: 'what' }, element('b', {}, kind), ' ', element('span', { className: 'more' }, more)),
+    ...['status', 'bytes', 'ms'].map((className) => element('span', { className })),
+  ];
+  const item = element('li', {}, ...fold(cells, tell));
+  item.dataset.way = way;
   return item;
 }
 
@@ -103,7 +92,7 @@ function request(method, url, { headers = {}, body = '' } = {}) {
     const { bytes, begins } = payload(answer ?? '');
     parts.push([`← ${status}`, head, { bytes, begins }]);
     Object.assign(entry, { status, bytes: answer ? bytes : undefined, ms: figure(performance.now() - began, 'ms') });
-    if (entry.item || waiting.has(entry)) schedule(entry);
+    if (entry.item || waiting.has(entry)) record(entry);
   };
 }
 
@@ -184,28 +173,23 @@ function connect(url, protocols) {
 
 // ---- without a network
 
-function showSeconds() {
+function setSeconds(left) {
+  secondsLeft = left;
   $('goOffline').ariaPressed = String(secondsLeft > 0);
   $('goOffline').textContent = `Sin red ${secondsLeft || OFFLINE} s`;
 }
 
 function goOffline() {
-  secondsLeft = OFFLINE;
-  showSeconds();
+  setSeconds(OFFLINE);
   say('cableCount', 'sin red');
-  countDown = setInterval(() => {
-    secondsLeft -= 1;
-    if (secondsLeft) showSeconds();
-    else goOnline();
-  }, 1000);
+  countDown = setInterval(() => (secondsLeft > 1 ? setSeconds(secondsLeft - 1) : goOnline()), 1000);
   // The event of a broken connection; the page then closes the socket itself.
   inventory.socket?.dispatchEvent(new CloseEvent('close', { code: 1006 }));
 }
 
 function goOnline() {
   clearInterval(countDown);
-  secondsLeft = 0;
-  showSeconds();
+  setSeconds(0);
   dispatchEvent(new Event('online')); // as a browser does
   count();
 }

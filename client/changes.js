@@ -36,7 +36,7 @@ export function bringBack(row, label) {
 
 // ---- in place
 
-let editing = null; // {host, editor, field, base: the row it began from}
+let editing = null; // {host, editor, input, field, base: the row it began from, motivo}
 
 /** Whether something in `element` is being edited in place. */
 export const isEditing = (element) => editing !== null && element.contains(editing.editor);
@@ -45,20 +45,19 @@ export const isEditing = (element) => editing !== null && element.contains(editi
 export function editInPlace(host, row, field) {
   closeEditor();
   const editor = stamp('editorTemplate');
-  const input = editor.querySelector('input');
+  const [input] = editor.elements;
   input.value = typedAs(field, row);
   input.ariaLabel = field === 'stock' ? `Stock de ${row.nombre}: −12 sale, +40 entra, =37 es un recuento` : `Precio de ${row.nombre}`;
   input.inputMode = field === 'precio' ? 'decimal' : matchMedia('(pointer: coarse)').matches ? 'numeric' : 'text'; // the buttons are its signs
   editor.classList.toggle('of-price', field === 'precio');
   editor.addEventListener('pointerdown', (event) => event.target.closest('button') && event.preventDefault()); // the focus stays, and nothing is saved by its going
-  editor.addEventListener('click', ({ target }) => target.dataset.reason !== undefined && choose(target.dataset));
-  editing = { host, editor, field, base: row };
+  editor.onsubmit = submit;
   editor.onkeydown = keyed;
   input.oninput = hint;
   // Not when the window loses the focus, which leaves the field its own.
   editor.addEventListener('focusout', ({ relatedTarget }) => { if (editing?.editor === editor && !editor.contains(relatedTarget) && document.activeElement !== input && !input.readOnly) save(false); });
+  editing = { host, editor, input, field, base: row };
   host.append(editor);
-  host.classList.add('editing');
   input.select();
   hint();
 }
@@ -71,7 +70,6 @@ export function closeEditor(refocus = false) {
   if (!editing) return;
   const { host, editor } = editing;
   editing = null;
-  host.classList.remove('editing');
   editor.remove();
   if (refocus) homeOf(host)?.focus();
 }
@@ -79,35 +77,39 @@ export function closeEditor(refocus = false) {
 function note(text, wrong = false) {
   editing.editor.querySelector('.note').textContent = text;
   editing.editor.classList.toggle('wrong', wrong);
-  editing.editor.querySelector('input').ariaInvalid = wrong ? 'true' : null;
+  editing.input.ariaInvalid = wrong ? 'true' : null;
 }
 
-/** What was typed, as [change, its description]; null if it changes nothing. Throws a Problem. */
+/** What was typed, as {delta or values, called: its description}; null if it changes nothing. Throws a Problem. */
 function meant() {
-  const { editor, field, base } = editing;
-  const typed = editor.querySelector('input').value.trim();
+  const { input, field, base } = editing;
+  const typed = input.value.trim();
   if (field === 'precio') {
     const precio = PARSERS.precio(typed);
-    return precio === base.precio ? null : [{ precio }, ''];
+    return precio === base.precio ? null : { values: { precio } };
   }
   const { delta, count } = readStock(typed);
-  if (delta === undefined) return count === base.stock && !typed.startsWith('=') ? null : [{ stock: count }, `Recuento: hay ${whole.format(count)}`];
+  if (delta === undefined) return count === base.stock && !typed.startsWith('=') ? null : { values: { stock: count }, called: `Recuento: hay ${whole.format(count)}` };
   const left = withMoves(inventory.products.get(base.id))?.stock + delta;
   if (left < 0) throw new Problem(`Movimiento ${signed.format(delta)}: ${tooFew(left - delta)}.`);
-  return [{ delta }, `Movimiento ${signed.format(delta)}: quedarán ${whole.format(left)}`];
+  return { delta, called: `Movimiento ${signed.format(delta)}: quedarán ${whole.format(left)}` };
 }
 
-/** Saves the units that were typed as what they are: sold, delivered, broken, or counted. */
-function choose({ reason, sign = '' }) {
-  const input = editing.editor.querySelector('input');
-  if (reason) input.value = sign + input.value.replace(/^[-−+=]?\s*/, '');
-  editing.motivo = reason || undefined;
+/** Saves the units that were typed as what the button says: sold, delivered, broken, or counted. */
+function submit(event) {
+  event.preventDefault();
+  const { reason, sign } = event.submitter.dataset;
+  const { input } = editing;
+  if (reason) {
+    input.value = sign + input.value.replace(/^[-−+=]?\s*/, '');
+    editing.motivo = reason;
+  }
   save(true);
 }
 
 function hint() {
   try {
-    note(meant()?.[1] || (editing.field === 'stock' ? '−12 sale · +40 entra · =37 recuento' : ''));
+    note(meant()?.called ?? (editing.field === 'stock' ? '−12 sale · +40 entra · =37 recuento' : ''));
   } catch (problem) {
     note(problem.message);
   }
@@ -115,18 +117,15 @@ function hint() {
 
 function keyed(event) {
   event.stopPropagation();
-  if (event.key === 'Enter' && event.target.localName !== 'input') return;
-  if (event.key === 'Enter') save(true);
-  else if (event.key === 'Escape') closeEditor(true);
-  else return;
+  if (event.key !== 'Escape') return;
   event.preventDefault();
+  closeEditor(true);
 }
 
 /** Saves what was typed. With `refocus`, an invalid input is explained, and the focus returns to where it was. */
 async function save(refocus) {
   const mine = editing;
-  const input = mine.editor.querySelector('input');
-  const { base, field } = mine;
+  const { input, base, field } = mine;
   const typed = input.value.trim();
   let change;
   try {
@@ -137,12 +136,15 @@ async function save(refocus) {
     return closeEditor();
   }
   if (input.readOnly) return;
-  if (!change || change[0].delta) closeEditor(refocus);
+  if (!change?.values) closeEditor(refocus);
   if (!change) return;
-  if (change[0].delta) return moveTyped(mine, input.value, change[0].delta);
+  if (change.delta) return moveTyped(mine, change.delta);
   input.readOnly = true;
   try {
-    await put(base, change);
+    const answer = await update(base, change.values, { quiet: () => true });
+    const action = undoChange(base, answer, Object.keys(change.values));
+    if (change.called) toast(`${name(base)}: recuento ${shown('stock', answer.data)} (había ${shown('stock', base)})`, { kind: 'success', action });
+    else succeeded(answer, action);
     if (editing === mine) closeEditor(refocus);
   } catch (error) {
     const { status, data } = error;
@@ -155,21 +157,14 @@ async function save(refocus) {
 }
 
 /** Moves stock, which counts at once. If it is refused, the editor opens again, unless the person has gone on to something else. */
-async function moveTyped({ host, base, motivo }, typed, delta) {
+async function moveTyped({ host, input, base, motivo }, delta) {
   try {
     await move(base, delta, { motivo, quiet: () => true });
   } catch ({ status, data, message }) {
     const why = status === 409 && data ? tooFew(data.stock) : message;
     if (editing || document.activeElement !== homeOf(host)) return toast(`${name(base)}: ${signed.format(delta)} no se ha guardado: ${why}`, { kind: 'error', stays: true });
     editInPlace(host, withMoves(inventory.products.get(base.id)) ?? base, 'stock');
-    editing.editor.querySelector('input').value = typed;
+    editing.input.value = input.value;
     note(`${why}.`, true);
   }
-}
-
-async function put(base, [values, called]) {
-  const answer = await update(base, values, { quiet: () => true });
-  const text = called ? `${name(base)}: recuento ${shown('stock', answer.data)} (había ${shown('stock', base)})` : '';
-  if (text) toast(text, { kind: 'success', action: undoChange(base, answer, Object.keys(values)) });
-  else succeeded(answer, undoChange(base, answer, Object.keys(values)));
 }

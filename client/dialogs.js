@@ -1,6 +1,6 @@
 import { bringBack, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
-import { $, say, succeeded, toast, working } from './notices.js';
+import { $, element, say, succeeded, toast, working } from './notices.js';
 import { inventory, useKey } from './page.js';
 import { create, queue, reasonOf, remove, restore, update } from './unsent.js';
 import { showCreated } from './view.js';
@@ -62,11 +62,10 @@ $('createForm').addEventListener('submit', async (event) => {
 
 let submitted = ''; // the name of the last product
 
-const textsOf = (form) => Object.fromEntries(Object.keys(FIELDS).map((field) => [field, form.elements[field].value]));
-
 /** Gives the values of a product that was not created back to the form; at once if nothing else has been typed there since. */
 function createRefused(values, error) {
   const form = $('createForm');
+  const typed = () => Object.fromEntries(new FormData(form));
   const isBlank = (texts) => Object.values(texts).every((text) => !text.trim());
   const fill = (texts, errors) => {
     $('createPanel').open = true;
@@ -74,11 +73,11 @@ function createRefused(values, error) {
     showErrors(form, errors);
   };
   const back = () => {
-    const other = textsOf(form);
+    const other = typed();
     fill(Object.fromEntries(Object.keys(FIELDS).map((field) => [field, typedAs(field, values)])), error);
     if (!isBlank(other)) toast(`Lo que escribías: «${short(other.nombre)}»`, { stays: true, action: ['Volver a ello', () => fill(other, {})] });
   };
-  if (submitted === values.nombre && isBlank(textsOf(form))) return back();
+  if (submitted === values.nombre && isBlank(typed())) return back();
   toast(`«${short(values.nombre)}» no se ha creado: ${reasonOf(error)}`, { kind: 'error', stays: true, action: ['Volver a escribirlo', back] });
 }
 
@@ -88,7 +87,7 @@ queue.addEventListener('resultado', ({ detail: { change, error } }) => {
 
 // ---- dialogs
 
-let editing = null; // {base: the row it began from, initial: the fields as first shown, gone: deleted meanwhile}
+let editing = null; // {base: the row it began from, gone: deleted meanwhile}
 let conflict = null; // {values, theirs}
 let deleting = null; // the row as last seen in the dialog
 
@@ -104,12 +103,12 @@ function open(dialog, opener) {
 
 export function openEdit(base, opener) {
   const form = $('editForm');
-  editing = { base, initial: {}, gone: false };
+  editing = { base, gone: false };
   $('editTitle').textContent = `Editar «${short(base.nombre)}»`;
   for (const field of Object.keys(FIELDS)) {
     const input = form.elements[field];
     input.value = typedAs(field, base);
-    editing.initial[field] = input.initial = input.value; // read back: an input changes line ends
+    input.defaultValue = input.value; // read back: an input changes line ends
   }
   $('editNotice').textContent = '';
   $('saveEdit').textContent = 'Guardar cambios';
@@ -123,16 +122,15 @@ $('editForm').addEventListener('submit', async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
   const mine = editing;
-  const { base, initial, gone } = mine;
+  const { base, gone } = mine;
   const quiet = () => editing === mine && $('editDialog').open; // else the outcome is told by a notice
-  const touched = Object.keys(FIELDS).filter((field) => gone || form.elements[field].value !== initial[field]);
+  const touched = Object.keys(FIELDS).filter((field) => gone || form.elements[field].value !== form.elements[field].defaultValue);
   if (!touched.length) return $('editDialog').close();
   const values = readForm(form, touched);
   if (!values) return;
   const save = async () => update(gone ? (await restore(base, { quiet })).data : base, values, { quiet });
   try {
     const answer = await working($('saveEdit'), save);
-    if (!answer) return;
     if (quiet()) $('editDialog').close();
     succeeded(answer, gone ? null : undoChange(base, answer, touched));
   } catch (error) {
@@ -153,16 +151,8 @@ function showConflict(values, theirs) {
   conflict = { values, theirs };
   $('conflictText').textContent = `Mientras editabas «${short(editing.base.nombre)}» alguien cambió: ${named(changed)}. Guardar tu versión cambia solo: ${named(Object.keys(values))}.`;
   $('conflictRows').replaceChildren(...Object.keys(FIELDS).filter((field) => field in values || changed.includes(field)).map((field) => {
-    const [head, left, right] = ['th', 'td', 'td'].map((tag) => document.createElement(tag));
-    head.scope = 'row';
-    head.textContent = FIELDS[field];
-    left.textContent = shown(field, mine);
-    right.textContent = shown(field, theirs);
-    left.classList.toggle('changed', field in values);
-    right.classList.toggle('changed', changed.includes(field));
-    const line = document.createElement('tr');
-    line.append(head, left, right);
-    return line;
+    const cell = (row, isChanged) => element('td', { className: isChanged ? 'changed' : '' }, shown(field, row));
+    return element('tr', {}, element('th', { scope: 'row' }, FIELDS[field]), cell(mine, field in values), cell(theirs, changed.includes(field)));
   }));
   $('conflictError').textContent = '';
   if (!$('conflictDialog').open) $('conflictDialog').showModal();
@@ -179,7 +169,6 @@ $('overwrite').onclick = async () => {
   const { values, theirs } = conflict;
   try {
     const answer = await working($('overwrite'), () => update(theirs, values, { quiet: () => $('conflictDialog').open }));
-    if (!answer) return;
     closeBoth();
     succeeded(answer, undoChange(theirs, answer, Object.keys(values)));
   } catch (error) {
@@ -203,7 +192,6 @@ $('confirmDelete').onclick = async () => {
   const quiet = () => deleting === row && $('deleteDialog').open;
   try {
     const answer = await working($('confirmDelete'), () => remove(row, { quiet }));
-    if (!answer) return;
     if (quiet()) $('deleteDialog').close();
     succeeded(answer, bringBack(answer.data, 'Deshacer'));
   } catch (error) {
@@ -273,12 +261,8 @@ export function followKey({ state, unauthorized }) {
 $('keyForm').addEventListener('submit', (event) => {
   event.preventDefault();
   const key = $('accessKey').value.trim();
-  if (!key) {
-    say('keyError', 'Escribe la clave.');
-    return $('accessKey').focus();
-  }
-  if ($('enterKey').disabled) return;
-  say('keyError', '');
+  say('keyError', key ? '' : 'Escribe la clave.');
+  if (!key) return $('accessKey').focus();
   checkingKey(true);
   useKey(key);
   inventory.connect();

@@ -1,9 +1,5 @@
 const $ = (id) => document.getElementById(id);
 
-try {
-  document.documentElement.dataset.theme = localStorage.getItem('inventario-theme') ?? '';
-} catch { /* where storage is forbidden */ }
-
 function el(tag, props, ...children) {
   const node = Object.assign(document.createElement(tag), props);
   node.append(...children.flat().filter((child) => child !== ''));

@@ -1,6 +1,6 @@
 import { decode, guarded, parse, unguarded, write } from './csv.js';
 import { typedAs } from './fields.js';
-import { $, importing, say, stamp, toast, working } from './notices.js';
+import { $, element, importing, say, tableRow, toast, working } from './notices.js';
 import { inventory } from './page.js';
 import { FIELDS, folded, plural, short, whole } from './words.js';
 
@@ -8,7 +8,8 @@ import { FIELDS, folded, plural, short, whole } from './words.js';
 
 const LIMIT = 5 * 1024 * 1024; // bytes; this and ROWS are the limits of the service (requests.py, csvfile.py)
 const ROWS = 50_000;
-const COLUMNS = ['id', ...Object.keys(FIELDS)];
+const TITLES = { id: 'Número', ...FIELDS };
+const COLUMNS = Object.keys(TITLES);
 // Names of the columns in files of other programs. Their `id` is not an id of this inventory.
 const ALIASES = {
   id: ['id'],
@@ -20,13 +21,18 @@ const ALIASES = {
 
 let file = null; // {head, rows} of the file that was chosen
 
+$('importColumns').append(...COLUMNS.map((name) => {
+  const id = `import-${name}`;
+  return element('div', {}, element('label', { htmlFor: id }, TITLES[name]), element('select', { id }));
+}));
+
 // ---- export
 
 /** Saves the rows as a file that opens in a spreadsheet with Spanish settings (semicolons, decimal commas). */
 export function exportRows(rows) {
   const lines = rows.map((row) => [String(row.id), guarded(row.nombre), guarded(row.descripcion ?? ''), typedAs('precio', row), String(row.stock)]);
   const url = URL.createObjectURL(new Blob(['\ufeff', write([COLUMNS, ...lines], ';')], { type: 'text/csv' }));
-  const link = Object.assign(document.createElement('a'), { href: url, download: `inventario-${new Date().toISOString().slice(0, 10)}.csv` });
+  const link = element('a', { href: url, download: `inventario-${new Date().toISOString().slice(0, 10)}.csv` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
   toast(`${plural(rows.length, 'producto exportado', 'productos exportados')}: ${link.download}`, { kind: 'success' });
@@ -115,13 +121,12 @@ function preview() {
   const [names, rows] = mapped();
   const counts = { nuevos: 0, cambian: 0, iguales: 0, faltan: 0 };
   const at = names.indexOf('id');
-  for (const cells of rows) {
-    if (!cells.some(Boolean)) continue;
-    const product = at < 0 || !cells[at] ? undefined : inventory.products.get(Number(cells[at])) ?? null;
-    if (product === undefined) counts.nuevos += 1;
-    else if (product === null) counts.faltan += 1;
-    else counts[changesNothing(product, names, cells) ? 'iguales' : 'cambian'] += 1;
-  }
+  const kindOf = (cells) => {
+    if (at < 0 || !cells[at]) return 'nuevos';
+    const product = inventory.products.get(Number(cells[at]));
+    return !product ? 'faltan' : changesNothing(product, names, cells) ? 'iguales' : 'cambian';
+  };
+  for (const cells of rows) if (cells.some(Boolean)) counts[kindOf(cells)] += 1;
   const complete = at >= 0 ? names.length > 1 : names.includes('nombre') && names.includes('precio');
   const texts = [
     counts.nuevos && plural(counts.nuevos, 'nuevo', 'nuevos'),
@@ -132,14 +137,8 @@ function preview() {
   say('importSummary', complete ? texts.join(' · ') || 'El archivo no tiene productos.' : 'Elige la columna del nombre y la del precio.');
   $('confirmImport').disabled = !complete || counts.nuevos + counts.cambian === 0;
   $('confirmImport').textContent = `Importar ${whole.format(counts.nuevos + counts.cambian)}`;
-  const cell = (tag, text) => Object.assign(document.createElement(tag), { textContent: short(text, 60) });
-  const line = (tag, texts) => {
-    const row = document.createElement('tr');
-    row.append(...texts.map((text) => cell(tag, text)));
-    return row;
-  };
-  $('importHead').replaceChildren(line('th', ['Fila', ...names.map((name) => FIELDS[name] ?? 'Número')]));
-  $('importRows').replaceChildren(...rows.slice(0, 5).map((cells, n) => line('td', [String(n + 2), ...cells])));
+  $('importHead').replaceChildren(tableRow(['Fila', ...names.map((name) => TITLES[name])], 'th'));
+  $('importRows').replaceChildren(...rows.slice(0, 5).map((cells, n) => tableRow([n + 2, ...cells.map((cell) => short(cell, 60))])));
   $('importMore').textContent = rows.length > 5 ? `y ${plural(rows.length - 5, 'fila más', 'filas más')}` : '';
 }
 
@@ -168,21 +167,13 @@ $('confirmImport').onclick = async () => {
   } catch (error) {
     if (!$('importDialog').open) return toast(`No se ha importado nada: ${error.message}`, { kind: 'error' });
     say('importError', error.errors.length ? 'No se ha importado nada. Corrige el archivo y elígelo otra vez:' : error.message);
-    showFaults(error.errors);
+    const title = (field) => (names.includes(field) ? file.head[Number($(`import-${field}`).value)] : field);
+    const faults = error.errors.map(({ row = '', field, message }) => tableRow([row, title(field), message]));
+    $('importFaults').hidden = !faults.length;
+    $('importFaults').querySelector('tbody').replaceChildren(...faults);
   } finally {
     importing.until = performance.now() + 10_000;
     importing.now = cancel.disabled = false;
     $('importProgress').hidden = true;
   }
 };
-
-function showFaults(errors) {
-  const [names] = mapped();
-  const title = (field) => (names.includes(field) ? file.head[Number($(`import-${field}`).value)] : field);
-  $('importFaults').hidden = !errors.length;
-  $('importFaults').querySelector('tbody').replaceChildren(...errors.map(({ row = '', field, message }) => {
-    const line = stamp('faultTemplate');
-    [row, title(field), message].forEach((text, n) => { line.cells[n].textContent = text; });
-    return line;
-  }));
-}

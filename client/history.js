@@ -51,7 +51,6 @@ async function open() {
 function close() {
   $('history').hidden = true;
   $('historyToggle').ariaExpanded = 'false';
-  document.body.classList.remove('past');
   rows = wanted = null;
   schedule();
   $('historyToggle').focus();
@@ -79,7 +78,6 @@ async function load() {
       $('moment').setAttribute('aria-valuetext', text);
       say('momentText', text);
       say('historyError', '');
-      document.body.classList.add('past');
       limitSteps();
       schedule();
     } catch (error) {

@@ -5,9 +5,9 @@ const UNKNOWN = [0, 502, 503, 504]; // after these statuses a change may have be
 const ROOM_LIMIT = 300; // ids of ten digits in a frame of 4 KiB and in a URL
 
 // A subscription is a Set of product ids, or null for all products.
-const covers = (a, b) => a === null || (b !== null && [...b].every((id) => a.has(id)));
+const covers = (a, b) => a === null || (b !== null && b.isSubsetOf(a));
 const same = (a, b) => covers(a, b) && covers(b, a);
-const both = (a, b) => (a === null ? b : b === null ? a : new Set([...a].filter((id) => b.has(id))));
+const both = (a, b) => (a === null ? b : b === null ? a : a.intersection(b));
 
 /**
  * The products of the service at `base`, kept current. No DOM.
@@ -30,6 +30,8 @@ const both = (a, b) => (a === null ? b : b === null ? a : new Set([...a].filter(
 export class Inventario extends EventTarget {
   products = new Map();
   newestFirst = false;
+  token = '';
+  times = { pingEvery: 20_000, patience: 10_000, firstDelay: 1_000, maxDelay: 30_000, goodAfter: 5_000, answerWithin: 15_000, doubtAfter: 2_000 }; // ms
   // The position: `products` contains all events up to it of the products in #heard. It is valid in `epoch`, which is null
   // before the first list and if the service has no positions.
   lastEventId = 0;
@@ -43,13 +45,13 @@ export class Inventario extends EventTarget {
   #resuming = false;
   #early = null; // events that arrive before the list or, when resuming, before the welcome
   #catchUp = null; // {changes, until} while missed events arrive
-  #socket = null;
+  socket = null; // the current WebSocket
   #retryTimer;
   #pingTimer;
   #deadline;
   #calmTimer;
   #quietTimer;
-  #ceiling;
+  #ceiling = this.times.firstDelay;
   #keyless = false;
   #deaths = 0; // connections that gave no PONG in time, since the last that did
   #line = new AbortController(); // of the requests that go over the same line as the socket
@@ -59,15 +61,12 @@ export class Inventario extends EventTarget {
     open: (url, protocols) => new WebSocket(url, protocols),
   };
 
-  constructor(base, { token = '', pingEvery = 20_000, patience = 10_000, firstDelay = 1_000, maxDelay = 30_000, goodAfter = 5_000, answerWithin = 15_000, doubtAfter = 2_000 } = {}) {
+  constructor(base) {
     super();
-    this.token = token;
-    this.times = { pingEvery, patience, firstDelay, maxDelay, goodAfter, answerWithin, doubtAfter };
     this.api = new URL('api/productos', base);
     this.log = new URL('api/eventos', base);
     this.socketUrl = new URL('ws', base);
     this.socketUrl.protocol = this.socketUrl.protocol.replace('http', 'ws');
-    this.#ceiling = firstDelay;
     globalThis.addEventListener?.('online', () => this.#wake());
     globalThis.addEventListener?.('pageshow', ({ persisted }) => persisted && this.#wake(true));
     globalThis.document?.addEventListener('visibilitychange', () => document.hidden || this.#wake());
@@ -76,7 +75,6 @@ export class Inventario extends EventTarget {
   /** The current products, or those after the event `at`. */
   list = (at) => this.#request('GET', at === undefined ? '' : `?at=${at}`);
   events = (after, limit) => this.#request('GET', `?after=${after}&limit=${limit}`, { from: this.log });
-  get = (id) => this.#request('GET', `/${id}`);
   create = (product, key) => this.#change('POST', '', { body: product, key });
   /** `version`: the `updated_at` of the row that was edited. 412 if it has changed since. */
   update = (id, changes, version, key) => this.#change('PATCH', `/${id}`, { body: changes, version, key });
@@ -107,11 +105,6 @@ export class Inventario extends EventTarget {
     return covers(this.#heard, this.#wanted);
   }
 
-  /** The current WebSocket; null while there is none. */
-  get socket() {
-    return this.#socket;
-  }
-
   /** Connects; also if it has stopped or is waiting to reconnect. */
   connect() {
     this.#drop();
@@ -125,7 +118,7 @@ export class Inventario extends EventTarget {
       url.searchParams.set('epoch', this.epoch);
     }
     if (this.#asked) url.searchParams.set('productos', [...this.#asked].join());
-    const socket = (this.#socket = this.net.open(url, this.token ? ['inventario.v1', `bearer.${base64url(this.token)}`] : []));
+    const socket = (this.socket = this.net.open(url, this.token ? ['inventario.v1', `bearer.${base64url(this.token)}`] : []));
     this.#deadline = setTimeout(() => this.#retry(), this.times.patience);
     socket.onopen = () => {
       this.#pingTimer = setInterval(() => this.#ping(), this.times.pingEvery);
@@ -146,13 +139,8 @@ export class Inventario extends EventTarget {
   }
 
   #receive(text) {
-    let message;
-    try {
-      message = JSON.parse(text);
-    } catch {
-      return;
-    }
-    const { type } = message ?? {};
+    const message = JSON.parse(text);
+    const { type } = message;
     if (type === 'CONNECTION_ESTABLISHED' || type === 'ERROR') this.#emit('mensaje', { message });
     if (type === 'CONNECTION_ESTABLISHED') this.#begin(message);
     else if (type === 'SUBSCRIBED') this.#subscribed();
@@ -161,7 +149,6 @@ export class Inventario extends EventTarget {
       this.connect();
     }
     else if (type === 'PONG') this.#moveOn(message);
-    if (type === 'PONG') this.#deaths = 0;
     if (!PRODUCT_EVENT.test(type)) return;
     if (this.#early) this.#early.push(message);
     else this.#apply(message);
@@ -180,19 +167,15 @@ export class Inventario extends EventTarget {
 
   /** Loads the list, while the socket receives all events after `position`. */
   async #load(position) {
-    const socket = this.#socket;
+    const socket = this.socket;
     this.#early ??= [];
     if (this.newestFirst && this.#current && !this.products.size) this.#loadNewest(socket);
-    let answer;
-    try {
-      answer = await this.list();
-    } catch (error) {
-      if (socket !== this.#socket) return;
-      if (error.status === 403) return this.stop(error.message);
-      // A socket without a list is useless: reconnect, so that both share one backoff.
-      return this.#retry(error.retryAfter * 1000);
-    }
-    if (socket !== this.#socket) return; // there is a newer connection
+    const answer = await this.list().catch((error) => ({ error }));
+    if (socket !== this.socket) return; // there is a newer connection
+    const { error } = answer;
+    if (error?.status === 403) return this.stop(error.message);
+    // A socket without a list is useless: reconnect, so that both share one backoff.
+    if (error) return this.#retry(error.retryAfter * 1000);
     if ((answer.epoch ?? null) !== this.#current) return this.#retry(); // an epoch began between the two
     const before = this.products;
     this.products = byId(answer);
@@ -208,7 +191,7 @@ export class Inventario extends EventTarget {
   /** Loads the first screen, which does not wait for the rest. */
   async #loadNewest(socket) {
     const answer = await this.#request('GET', `?before=${Number.MAX_SAFE_INTEGER}&limit=60`).catch(() => null); // the list will tell
-    if (!answer || socket !== this.#socket || this.products.size) return;
+    if (!answer || socket !== this.socket || this.products.size) return;
     this.products = byId(answer);
     this.#emit('primeros', {});
   }
@@ -263,6 +246,7 @@ export class Inventario extends EventTarget {
 
   /** Advances to the position of the socket, which also counts the events that the subscription excludes. */
   #moveOn({ last_event_id: position, epoch = this.#current }) {
+    this.#deaths = 0;
     this.#current = epoch;
     if (this.#early) return; // the list will contain its position
     this.epoch = epoch;
@@ -284,7 +268,7 @@ export class Inventario extends EventTarget {
   }
 
   #send(message) {
-    this.#socket.send(JSON.stringify(message));
+    this.socket.send(JSON.stringify(message));
   }
 
   #ping(patience = this.times.patience) {
@@ -301,7 +285,7 @@ export class Inventario extends EventTarget {
   }
 
   #wake(thawed = false) {
-    const { readyState } = this.#socket ?? {};
+    const { readyState } = this.socket ?? {};
     if (this.state === 'conectado') this.#emit('vuelve'); // what waits is tried at once
     // The close event of a CLOSING or CLOSED socket may never come. In the back/forward cache, no socket stays open.
     if (this.state === 'reconectando' || readyState > (thawed ? 0 : 1)) this.connect();
@@ -322,14 +306,11 @@ export class Inventario extends EventTarget {
   }
 
   #drop() {
-    clearTimeout(this.#retryTimer);
-    clearTimeout(this.#deadline);
-    clearTimeout(this.#calmTimer);
-    clearInterval(this.#pingTimer);
+    for (const timer of [this.#retryTimer, this.#deadline, this.#calmTimer, this.#pingTimer]) clearTimeout(timer); // or an interval
     this.#caughtUp();
     this.#asking = false;
-    const socket = this.#socket;
-    this.#socket = null;
+    const socket = this.socket;
+    this.socket = null;
     if (!socket) return;
     // On a dead connection close() takes a minute or more: do not wait for its event.
     socket.onopen = socket.onmessage = socket.onclose = null;

@@ -4,7 +4,6 @@ import { isTable, keep, kept, useTable } from './view.js';
 // The keyboard. Shortcuts of one character can be switched off, for people who use voice control.
 
 const name = 'inventario-atajos';
-const undo = () => undoLast() || toast('No queda nada que deshacer.', { key: 'undo' });
 const ACTS = {
   '/': () => {
     $('search').focus();
@@ -18,7 +17,7 @@ const ACTS = {
   t: () => useTable(!isTable()),
   i: () => $('import').click(),
   e: () => $('export').click(),
-  u: undo,
+  u: undoLast,
 };
 
 $('useKeys').checked = kept(name, true);
@@ -28,12 +27,12 @@ $('help').onclick = () => $('helpDialog').showModal();
 
 addEventListener('keydown', (event) => {
   const { key, target } = event;
-  const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && key === 'z';
-  const isFind = (event.ctrlKey || event.metaKey) && key === 'f';
-  if ((event.ctrlKey && !isUndo && !isFind) || event.altKey || (event.metaKey && !isUndo && !isFind) || event.defaultPrevented) return;
-  if (document.querySelector('dialog[open]') || target.closest?.('input:not([type=checkbox]), textarea, select')) return;
-  if (isFind) return toast('Ctrl+F busca en lo que se ve; «Buscar productos» (/), en todos.', { key: 'find' });
-  if (isUndo) undo();
+  const control = event.ctrlKey || event.metaKey;
+  if (event.altKey || event.defaultPrevented || document.querySelector('dialog[open]')) return;
+  if (target.closest?.('input:not([type=checkbox]), textarea, select')) return;
+  if (control && key === 'f') return toast('Ctrl+F busca en lo que se ve; «Buscar productos» (/), en todos.', { key: 'find' });
+  if (control && key === 'z' && !event.shiftKey) undoLast();
+  else if (control) return;
   else if (key === '?') $('help').click();
   else if ($('useKeys').checked && Object.hasOwn(ACTS, key)) ACTS[key]();
   else return;

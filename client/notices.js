@@ -6,6 +6,24 @@ const CALM = 5; // changes by others per second; above it they share one notice
 export const $ = (id) => document.getElementById(id);
 export const stamp = (template) => $(template).content.firstElementChild.cloneNode(true);
 
+/** A new element with these properties and contents. */
+export function element(tag, properties = {}, ...contents) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...contents);
+  return node;
+}
+
+/** What is headed by the nodes `head` and, while it is open, has the text that `tell()` returns; `head` alone without `tell`. */
+export function fold(head, tell, ...contents) {
+  if (!tell) return head;
+  const text = element('pre');
+  const ontoggle = ({ target }) => { text.textContent = target.open ? tell() : ''; };
+  return [element('details', { ontoggle }, element('summary', {}, ...head), ...contents, text)];
+}
+
+/** A row of a table. */
+export const tableRow = (texts, tag = 'td') => element('tr', {}, ...texts.map((text) => element(tag, {}, text)));
+
 /** Sets the text of a live region, unless it is the same, which would be announced again. */
 export function say(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
@@ -13,14 +31,13 @@ export function say(id, text) {
 
 // ---- notifications
 
-const undos = []; // what Ctrl+Z undoes, the last first
+const undos = new Set(); // the buttons that Ctrl+Z presses, the last first
 
-/** Undoes the last change of this page that has not been undone; false if there is none. */
+/** Undoes the last change of this page that has not been undone. */
 export function undoLast() {
-  const undo = undos.pop();
-  if (!undo) return false;
-  undo();
-  return true;
+  const button = [...undos].at(-1);
+  if (button) button.click();
+  else toast('No queda nada que deshacer.', { key: 'undo' });
 }
 
 const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
@@ -37,12 +54,12 @@ export function toast(text, { kind = 'info', key = '', action = null, stays = fa
   act.hidden = !action;
   if (action) {
     act.textContent = action[0];
-    const run = () => { item.remove(); action[1](); };
-    if (action[0] === 'Deshacer') undos.push(run);
     act.onclick = () => {
-      if (undos.includes(run)) undos.splice(undos.indexOf(run), 1);
-      run();
+      undos.delete(act);
+      item.remove();
+      action[1]();
     };
+    if (action[0] === 'Deshacer') undos.add(act);
   }
   let timer;
   const hold = () => clearTimeout(timer);
@@ -81,11 +98,10 @@ export const isOwn = (key) => own.delete(key);
 
 /** Shows a change, {text, product, key, action, imported}, unless it was made on this page. */
 export function notifyOfOther(entry) {
-  if (entry) others.waiting.push(entry);
-  others.timer ??= setTimeout(() => {
+  others.waiting.push(entry);
+  // The event often arrives before the answer of its request.
+  others.timer ??= setTimeout(() => whenKnown(() => {
     others.timer = null;
-    // The event often arrives before the answer of its request.
-    if (awaiting()) return notifyOfOther();
     if (importing.until > performance.now()) others.waiting = others.waiting.filter(({ imported }) => !imported);
     const entries = others.waiting.filter(({ key }) => !isOwn(key));
     const now = performance.now();
@@ -97,12 +113,11 @@ export function notifyOfOther(entry) {
       others.flood = (toastOf('flood') ? others.flood : 0) + entries.length;
       toast(plural(others.flood, 'cambio', 'cambios'), { key: 'flood' });
     }
-  }, others.times.length > CALM ? 900 : 150);
+  }), others.times.length > CALM ? 900 : 150);
 }
 
-/** Runs one request for a button, which is disabled meanwhile; returns null if it already was. */
+/** Runs a request for a button, which is disabled meanwhile. */
 export async function working(button, request) {
-  if (button.disabled) return null;
   const focused = document.activeElement === button;
   button.disabled = true;
   try {
@@ -116,27 +131,20 @@ export async function working(button, request) {
 // ---- the log
 
 const logQueue = [];
-let scheduled = false;
 
 export function log(text, kind, message = null) {
+  if (!logQueue.length) requestAnimationFrame(drawLog);
   logQueue.push({ text, kind, message, time: clock.format() });
   if (logQueue.length > LOG_LIMIT) logQueue.shift(); // a hidden tab draws nothing
-  if (!scheduled) requestAnimationFrame(drawLog);
-  scheduled = true;
 }
 
 function drawLog() {
-  scheduled = false;
   const list = $('eventsLog');
   for (const { text, kind, message, time } of logQueue.splice(0)) {
-    const item = stamp('eventTemplate');
-    item.classList.add(kind);
-    item.querySelector('.event-type').textContent = text;
-    item.querySelector('.event-timestamp').textContent = time;
-    item.querySelector('code').textContent = [message?.type, message?.id].filter(Boolean).join(' ');
-    if (message) item.firstElementChild.ontoggle = () => { item.querySelector('pre').textContent = JSON.stringify(message, null, 2); };
-    else item.replaceChildren(...item.querySelector('summary').childNodes);
-    list.prepend(item);
+    const head = [element('span', { className: 'event-type' }, text), element('time', { className: 'event-timestamp' }, time)];
+    const tell = message && (() => JSON.stringify(message, null, 2));
+    const name = element('code', {}, [message?.type, message?.id].filter(Boolean).join(' '));
+    list.prepend(element('li', { className: `event-item ${kind}` }, ...fold(head, tell, name)));
   }
   while (list.childElementCount > LOG_LIMIT) list.lastElementChild.remove();
 }

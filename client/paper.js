@@ -1,4 +1,4 @@
-import { $ } from './notices.js';
+import { $, element, tableRow } from './notices.js';
 import { choicesInWords } from './view.js';
 import { plural, price, shown } from './words.js';
 
@@ -10,15 +10,14 @@ const day = new Intl.DateTimeFormat('es', { dateStyle: 'long', timeStyle: 'short
 export function attachPaper(rows, worth) {
   const write = () => {
     const all = rows();
-    $('paperTitle').textContent = document.title;
-    $('paperAbout').textContent = [day.format(), ...choicesInWords(), plural(all.length, 'producto', 'productos'), price(worth(all))].join(' · ');
-    $('paperRows').replaceChildren(...all.map((row) => {
-      const line = document.createElement('tr');
-      for (const text of [row.id, row.nombre, row.descripcion ?? '', shown('precio', row), shown('stock', row), '']) line.insertCell().textContent = text;
-      return line;
-    }));
+    const about = [day.format(), ...choicesInWords(), plural(all.length, 'producto', 'productos'), price(worth(all))].join(' · ');
+    $('paper').replaceChildren(
+      element('caption', {}, element('strong', {}, document.title), element('span', { id: 'paperAbout' }, about)),
+      element('thead', {}, tableRow(['Nº', 'Nombre', 'Descripción', 'Precio', 'Stock', 'Contado'], 'th')),
+      element('tbody', {}, ...all.map((row) => tableRow([row.id, row.nombre, row.descripcion ?? '', shown('precio', row), shown('stock', row), '']))),
+    );
   };
   addEventListener('beforeprint', write);
   matchMedia('print').addEventListener('change', ({ matches }) => matches && write());
-  addEventListener('afterprint', () => $('paperRows').replaceChildren());
+  addEventListener('afterprint', () => $('paper').tBodies[0].replaceChildren());
 }

@@ -1,5 +1,5 @@
 import { undoChange } from './changes.js';
-import { $, say, stamp, succeeded, working } from './notices.js';
+import { $, element, say, succeeded, working } from './notices.js';
 import { inventory } from './page.js';
 import { move, restore, tooFew, update, withMoves } from './unsent.js';
 import { FIELDS, differing, moment, pick, short, shown, signed, whole } from './words.js';
@@ -64,27 +64,19 @@ function draw() {
 
 function entry(event, n) {
   const { type, timestamp, data, antes, actor, motivo } = event;
-  const item = stamp('changeTemplate');
-  item.querySelector('time').textContent = moment.format(new Date(timestamp));
-  item.querySelector('time').dateTime = timestamp;
   const reason = antes && 'stock' in antes ? '' : motivo; // of a movement it is said there
-  item.querySelector('.who').textContent = [actor, reason].filter(Boolean).map((text) => short(text)).join(' · ');
+  const who = [actor, reason].filter(Boolean).map((text) => short(text)).join(' · ');
   const was = before(n);
   const lines = type === 'PRODUCT_CREATED' ? [line(`Creado: «${short(data.nombre)}», ${shown('precio', data)}, stock ${shown('stock', data)}`)]
     : type === 'PRODUCT_DELETED' ? [deleted(event, n)]
       : was ? differing(was, data).map((field) => (field === 'stock' ? moved(event, was) : changed(field, was, data))) : [line('Actualizado')];
-  item.querySelector('ul').replaceChildren(...lines);
-  return item;
+  const head = element('p', {}, element('time', { dateTime: timestamp }, moment.format(new Date(timestamp))), ' ', element('span', {}, who));
+  return element('li', {}, head, element('ul', {}, ...lines));
 }
 
-function line(text, label, name, act) {
-  const item = document.createElement('li');
-  item.append(Object.assign(document.createElement('span'), { textContent: text }));
-  if (!label) return item;
-  const button = Object.assign(document.createElement('button'), { type: 'button', textContent: label, ariaLabel: name });
-  button.onclick = () => act(button);
-  item.append(button);
-  return item;
+function line(text, label, ariaLabel, act) {
+  const onclick = ({ currentTarget }) => act(currentTarget);
+  return element('li', {}, element('span', {}, text), ...(label ? [element('button', { type: 'button', ariaLabel, onclick }, label)] : []));
 }
 
 /** A changed field, and a button that restores its former value unless it is the current one. */

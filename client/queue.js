@@ -8,45 +8,44 @@ const done = (request) => new Promise((resolve, reject) => {
   request.onerror = () => reject(request.error);
 });
 
-/** The changes in the browser's storage (IndexedDB: a browser that is killed forgets the localStorage of the last seconds). */
-class Stored {
-  #database;
+/** The changes after a step that writes the change `put`, and removes the one with the number `remove`. */
+const after = (changes, { put, remove }) => changes.filter(({ n }) => n !== remove && n !== put?.n).concat(put ?? []).sort((a, b) => a.n - b.n);
 
-  constructor(name) {
-    this.name = name;
-  }
+// A storage is a function that, in one transaction, reads all changes in order and makes the step that `task` returns for them;
+// it returns [the changes after it, `put`].
 
-  async #open() {
-    const opening = indexedDB.open(this.name, 1);
+/** The storage of the browser (IndexedDB: a browser that is killed forgets the localStorage of the last seconds). */
+function stored(name) {
+  const open = async () => {
+    const opening = indexedDB.open(name, 1);
     opening.onupgradeneeded = () => opening.result.createObjectStore(STORE, { keyPath: 'n' });
     return done(opening);
-  }
-
-  /** In one transaction, reads all changes in order and writes what `task` returns of them, {put, remove}; returns `put`. */
-  async step(task) {
-    const transaction = (await (this.#database ??= this.#open())).transaction(STORE, 'readwrite', { durability: 'strict' });
+  };
+  let database;
+  return async (task) => {
+    const transaction = (await (database ??= open())).transaction(STORE, 'readwrite', { durability: 'strict' });
     const written = new Promise((resolve, reject) => { transaction.oncomplete = resolve; transaction.onabort = () => reject(transaction.error); });
     const store = transaction.objectStore(STORE);
-    const { put, remove } = task(await done(store.getAll()));
-    if (put) store.put(put);
-    if (remove) store.delete(remove);
+    const all = await done(store.getAll());
+    const step = task(all);
+    if (step.put) store.put(step.put);
+    if (step.remove) store.delete(step.remove);
     await written;
-    return put;
-  }
+    return [after(all, step), step.put];
+  };
 }
 
-/** The same until the page is closed, for browsers that forbid the storage. */
-class Fleeting {
-  #changes = [];
-
-  async step(task) {
-    const { put, remove } = task(this.#changes.slice());
-    this.#changes = this.#changes.filter(({ n }) => n !== remove && n !== put?.n).concat(put ?? []).sort((a, b) => a.n - b.n);
-    return put;
-  }
+/** A storage until the page is closed, for browsers that forbid the other. */
+function fleeting() {
+  let changes = [];
+  return async (task) => {
+    const step = task(changes);
+    changes = after(changes, step);
+    return [changes, step.put];
+  };
 }
 
-const isSame = (a, b) => a === b || (a ?? null) === (b ?? null);
+const isSame = (a, b) => (a ?? null) === (b ?? null);
 
 /**
  * Changes in the order in which they were made, each with an Idempotency-Key. They are kept in the browser until their
@@ -63,7 +62,6 @@ const isSame = (a, b) => a === b || (a ?? null) === (b ?? null);
 export class Queue extends EventTarget {
   /** Whose changes are sent and shown: those of another owner stay in the storage until that owner comes back. */
   owner = '';
-  lasting = true; // whether they outlive the page
   #changes = []; // as they are in the storage
   #adding = new Set(); // those that are being written to it
   #waiting = new Map(); // key -> [{resolve, reject, quiet}] of changes that were added here
@@ -71,6 +69,8 @@ export class Queue extends EventTarget {
   #unseen = []; // {id, delta, version} of moves whose answer has come before the event
   #started = false;
   #running = false;
+  #fleeting = fleeting();
+  #storage;
   #channel;
 
   constructor(name, send, { versionOf = () => '', locks = globalThis.navigator?.locks } = {}) {
@@ -82,14 +82,20 @@ export class Queue extends EventTarget {
       this.#read();
     });
     globalThis.addEventListener?.('pageshow', ({ persisted }) => persisted && this.#read());
-    this.store = new Stored(name);
+    this.#storage = stored(name);
     this.#read();
   }
 
+  #isOurs = ({ owner }) => owner === '' || owner === this.owner;
+
   /** The changes of the owner that wait, in order. */
   get changes() {
-    const ours = ({ owner }) => owner === '' || owner === this.owner;
-    return [...this.#changes, ...this.#adding].filter(ours);
+    return [...this.#changes, ...this.#adding].filter(this.#isOurs);
+  }
+
+  /** Whether they outlive the page. */
+  get lasting() {
+    return this.#storage !== this.#fleeting;
   }
 
   /** The units by which moves will change the stock of a product from what the page knows. */
@@ -108,7 +114,7 @@ export class Queue extends EventTarget {
   start(owner = this.owner) {
     this.owner = owner;
     this.#started = true;
-    this.#tell();
+    this.#emit('cola');
     this.#run();
   }
 
@@ -116,15 +122,14 @@ export class Queue extends EventTarget {
   async add(change, { quiet = () => false } = {}) {
     const added = { ...change, key: newKey(), at: Date.now(), owner: this.owner };
     this.#adding.add(added);
-    this.#tell();
+    this.#emit('cola');
     const kept = await this.#step((all) => ({ put: this.#join(all, added) }));
     const outcome = new Promise((resolve, reject) => {
       this.#waiting.set(kept.key, [...this.#waiting.get(kept.key) ?? [], { resolve, reject, quiet }]);
     });
     this.#adding.delete(added);
-    this.#changes = [...this.#changes.filter(({ n }) => n !== kept.n), kept].sort((a, b) => a.n - b.n);
     this.#channel?.postMessage(null);
-    this.#tell();
+    this.#emit('cola');
     this.#run();
     return outcome;
   }
@@ -143,28 +148,21 @@ export class Queue extends EventTarget {
     return joins ? { ...last, delta: last.delta + added.delta } : { ...added, n: (all.at(-1)?.n ?? 0) + 1 };
   }
 
+  /** A step in the storage, in a new connection to it if that is gone, or without it. */
   async #step(task) {
-    for (const again of [() => new Stored(this.name), () => this.#forget()]) {
+    for (const storage of [this.#storage, stored(this.name), this.#fleeting]) {
+      this.#storage = storage;
       try {
-        return await this.store.step(task);
-      } catch {
-        this.store = again(); // the connection to the storage is gone; then the storage
-      }
+        const [changes, put] = await storage(task);
+        this.#changes = changes;
+        return put;
+      } catch { /* the next */ }
     }
-    return this.store.step(task);
-  }
-
-  #forget() {
-    this.lasting = false;
-    return new Fleeting();
   }
 
   async #read() {
-    await this.#step((all) => {
-      this.#changes = all;
-      return {};
-    });
-    this.#tell();
+    await this.#step(() => ({}));
+    this.#emit('cola');
     this.#run();
   }
 
@@ -182,12 +180,10 @@ export class Queue extends EventTarget {
 
   /** Sends the first change, which nothing joins any more; without locks, another page may send it too, with the same key. */
   async #sendFirst() {
-    const first = (all) => all.find(({ owner }) => owner === '' || owner === this.owner);
     let change = await this.#step((all) => {
-      const next = first(all);
+      const next = all.find(this.#isOurs);
       return { put: next && { ...next, sent: true, again: next.sent } };
     });
-    await this.#read();
     while (change && this.#started) {
       const outcome = { change, answer: null };
       try {
@@ -205,11 +201,10 @@ export class Queue extends EventTarget {
         }
         outcome.error = { status, message, errors, data };
       }
-      const { n } = change;
-      await this.#step(() => ({ remove: n }));
+      await this.#step(() => ({ remove: change.n }));
       this.#settle(outcome);
       this.#channel?.postMessage(outcome);
-      await this.#read();
+      this.#emit('cola');
       return;
     }
   }
@@ -226,10 +221,6 @@ export class Queue extends EventTarget {
     this.#landed.delete(key);
     for (const { resolve, reject } of waiting) error ? reject(error) : resolve(answer);
     this.#emit('resultado', { change, answer, error, mine: waiting.length > 0, quiet: waiting.some(({ quiet }) => quiet()) });
-  }
-
-  #tell() {
-    this.#emit('cola');
   }
 
   #emit(name, detail) {

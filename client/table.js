@@ -1,16 +1,15 @@
 import { Blocks } from './blocks.js';
-import { partsOf, updateView } from './cards.js';
 import { isEditing } from './changes.js';
-import { $, stamp } from './notices.js';
+import { $ } from './notices.js';
 import { schedule } from './page.js';
 import { choices, order, sortBy, touch } from './view.js';
-import { FIELDS, differing, moment, plural, short, shown, signed } from './words.js';
+import { hour, moment, plural, short, shown, signed } from './words.js';
 
-const PARTS = ['name', 'number', 'description', 'price', 'units', 'pending', 'when', 'take', 'add', 'edit', 'delete', 'events', 'follow'];
 const table = $('productTable');
 const HELD = 3_000; // ms
+const FIRST = 2; // the place of the first row: the header has the one before
 /** The products as a table. */
-export const blocks = new Blocks(table, 'tbody', { make, update, place });
+export const blocks = new Blocks(table, 'tbody', 'rowTemplate', { update, place });
 
 // ---- rows keep their places under the pointer, and while one of them is edited
 
@@ -52,9 +51,8 @@ function tellNew(number) {
   clearTimeout(holdTimer);
   const left = heldSince + HELD - performance.now();
   $('showNew').hidden = !number || left > 0;
-  if (!number) return;
   $('showNew').textContent = `${plural(number, 'nuevo', 'nuevos')} · mostrar`;
-  if (left > 0) holdTimer = setTimeout(() => { $('showNew').hidden = false; }, left);
+  if (number && left > 0) holdTimer = setTimeout(() => { $('showNew').hidden = false; }, left);
 }
 
 table.addEventListener('pointermove', () => { heldSince = performance.now(); });
@@ -80,35 +78,23 @@ table.tHead.addEventListener('click', ({ target }) => {
   if (head) sortBy(head.dataset.sort);
 });
 
-function make(row) {
-  const node = stamp('rowTemplate');
-  const part = partsOf(node, PARTS);
-  node.dataset.id = row.id;
-  part.number.textContent = row.id;
-  return { node, part };
-}
-
-const today = new Intl.DateTimeFormat('es', { hour: '2-digit', minute: '2-digit' });
 const earlier = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short' });
 
-function update(view, row) {
-  const { part, row: before } = view;
-  const changed = before ? differing(before, row) : Object.keys(FIELDS);
+function update({ part }, row) {
   const time = new Date(row.updated_at);
-  part.name.textContent = part.name.title = row.nombre;
+  part.number.textContent = row.id;
   part.description.textContent = short(row.descripcion ?? '', 200);
   part.description.title = row.descripcion ?? '';
   part.price.querySelector('.value').textContent = shown('precio', row);
   part.units.querySelector('.value').textContent = shown('stock', row);
-  part.when.textContent = (time.toDateString() === new Date().toDateString() ? today : earlier).format(time);
+  part.when.textContent = (time.toDateString() === new Date().toDateString() ? hour : earlier).format(time);
   part.when.title = moment.format(time);
-  updateView(view, row, changed);
   part.pending.title = part.pending.textContent;
   if (row.pending) part.pending.textContent = `${signed.format(row.pending)} ↑`;
 }
 
 function place({ node }, index) {
-  const place = String(index + 2); // the header is the first
+  const place = String(index + FIRST);
   if (node.ariaRowIndex !== place) node.ariaRowIndex = place;
 }
 
@@ -126,17 +112,8 @@ const controlsOf = (node) => [...node.querySelectorAll('button, [data-edit]')];
 
 table.addEventListener('focusin', ({ target }) => {
   const control = target.closest('tbody button, tbody [data-edit]');
-  if (!control || target.closest('.editor')) return;
-  makeStop(control);
+  if (control && !target.closest('.editor')) makeStop(control);
 });
-
-/** The next or the previous row, also in another block. */
-function neighbour(node, forward) {
-  const near = forward ? node.nextElementSibling : node.previousElementSibling;
-  if (near) return near;
-  const block = forward ? node.parentElement.nextElementSibling : node.parentElement.previousElementSibling;
-  return block?.tagName === 'TBODY' ? (forward ? block.firstElementChild : block.lastElementChild) : null;
-}
 
 table.addEventListener('keydown', (event) => {
   const { key, target } = event;
@@ -145,15 +122,11 @@ table.addEventListener('keydown', (event) => {
   const controls = controlsOf(row);
   const at = Math.max(0, controls.indexOf(target));
   const column = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: controls.length - 1 }[key];
-  const line = { ArrowUp: [false, 1], ArrowDown: [true, 1], PageUp: [false, 15], PageDown: [true, 15] }[key];
-  let next = controls[column];
-  if (line) {
-    let node = row;
-    for (let n = 0; n < line[1]; n++) node = neighbour(node, line[0]) ?? node;
-    next = controlsOf(node)[at];
-  }
-  if (column === undefined && !line) return;
+  const lines = { ArrowUp: -1, ArrowDown: 1, PageUp: -15, PageDown: 15 }[key];
+  if (column === undefined && !lines) return;
   event.preventDefault();
+  const place = Math.min(Math.max(FIRST, Number(row.ariaRowIndex) + lines), held.length + 1);
+  const next = lines ? controlsOf(table.querySelector(`[aria-rowindex="${place}"]`) ?? row)[at] : controls[column];
   next?.focus({ preventScroll: true });
   next?.closest('tr').scrollIntoView({ block: 'nearest' });
 });

@@ -1,15 +1,14 @@
 import { ServiceError } from './net.js';
-import { $, addOwn, holdNotices, importing, say, toast } from './notices.js';
+import { $, addOwn, element, holdNotices, importing, say, toast } from './notices.js';
 import { inventory } from './page.js';
 import { Queue } from './queue.js';
 import { keep, kept } from './view.js';
-import { FIELDS, pick, plural, short, shown, signed, whole } from './words.js';
+import { FIELDS, hour, pick, plural, short, shown, signed, whole } from './words.js';
 
 // What was changed here and has not been answered: how it is sent, and what is told of it.
 
 const QUIETLY = 2_000; // ms in which nothing is said of a change that waits
-const until = new Intl.DateTimeFormat('es', { hour: '2-digit', minute: '2-digit' });
-const untilDay = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
+const day = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
 
 /** Which of its owners an access key belongs to; it says too little of the key to find it. */
 const ownerOf = (token) => (token ? String([...token].reduce((sum, char) => (sum * 31 + char.codePointAt(0)) % 65_521, 7)) : '');
@@ -47,9 +46,7 @@ async function send({ kind, id, nombre, epoch, values, version, delta, motivo, k
 }
 
 /** Changes fields of a product; `base` is the row that was edited. */
-export const update = (base, values, options) => add('update', base, {
-  values, version: base.updated_at, base: Object.fromEntries(Object.keys(values).map((field) => [field, base[field]])),
-}, options);
+export const update = (base, values, options) => add('update', base, { values, version: base.updated_at, base: pick(base, Object.keys(values)) }, options);
 export const create = (values, options) => add('create', { nombre: values.nombre }, { values }, options);
 export const remove = (row, options) => add('delete', row, { version: row.updated_at, base: pick(row, Object.keys(FIELDS)) }, options);
 export const restore = (row, options) => add('restore', row, {}, options);
@@ -131,6 +128,6 @@ function drawLine() {
   $('unsent').hidden = hidden;
   if (hidden) return;
   const today = new Date(since).toDateString() === new Date().toDateString();
-  say('unsentText', `${whole.format(changes.length)} sin enviar · desde ${(today ? until : untilDay).format(since)}`);
-  $('unsentList').replaceChildren(...changes.map((change) => Object.assign(document.createElement('li'), { textContent: inWords(change) })));
+  say('unsentText', `${whole.format(changes.length)} sin enviar · desde ${(today ? hour : day).format(since)}`);
+  $('unsentList').replaceChildren(...changes.map((change) => element('li', {}, inWords(change))));
 }

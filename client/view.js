@@ -44,24 +44,24 @@ const chosen = {
 };
 let terms = [];
 let followed = readFollowed(); // ids; a deleted product may come back
-const only = { followed: false, soldOut: false, low: false };
+const filters = { onlyFollowed: false, soldOut: false, low: false }; // by the ids of their buttons
 /** The number of choices so far. The table holds its rows still under the pointer until the next choice. */
 export let choices = 0;
 
 function changed() {
-  inventory.only(only.followed ? followed : null);
+  inventory.only(filters.onlyFollowed ? followed : null);
   schedule();
 }
 
 function choose() {
   choices += 1;
   changed();
-  writeAddress({ buscar: $('search').value.trim(), agotados: only.soldOut, minimo: only.low, sigo: only.followed, vista: chosen.table && 'tabla' });
+  writeAddress({ buscar: $('search').value.trim(), agotados: filters.soldOut, minimo: filters.low, sigo: filters.onlyFollowed, vista: chosen.table && 'tabla' });
 }
 
 export const isTable = () => chosen.table && !narrow.matches;
 export const isFollowed = (id) => followed.has(id);
-export const isShown = (id) => !only.followed || followed.has(id);
+export const isShown = (id) => !filters.onlyFollowed || followed.has(id);
 export const order = () => chosen;
 /** Makes the table show new rows even while the pointer is over it. */
 export const touch = () => { choices += 1; };
@@ -69,7 +69,7 @@ export const touch = () => { choices += 1; };
 /** Shows a product that was created on this page, whatever the filters are. */
 export function showCreated({ id }) {
   touch();
-  if (only.followed) follow(id, true);
+  if (filters.onlyFollowed) follow(id, true);
 }
 
 // ---- following
@@ -96,16 +96,14 @@ addEventListener('storage', ({ key }) => {
 
 // ---- filters
 
-const FILTERS = { onlyFollowed: 'followed', soldOut: 'soldOut', low: 'low' }; // id of its button -> name
-
 function filter(id, yes) {
-  only[FILTERS[id]] = yes;
+  filters[id] = yes;
   $(id).ariaPressed = String(yes);
 }
 
-for (const [id, name] of Object.entries(FILTERS)) {
+for (const id of Object.keys(filters)) {
   $(id).onclick = () => {
-    filter(id, !only[name]);
+    filter(id, !filters[id]);
     choose();
   };
 }
@@ -118,26 +116,23 @@ $('minimum').oninput = ({ target }) => {
   choose();
 };
 
-const readTerms = () => { terms = folded($('search').value).split(/\s+/).filter(Boolean); };
-
-$('search').addEventListener('input', () => {
-  readTerms();
+function search() {
+  terms = folded($('search').value).split(/\s+/).filter(Boolean);
   choose();
-});
+}
+
+$('search').oninput = search;
 
 /** Searches for the text. */
 export function searchFor(text) {
   $('search').value = text;
-  readTerms();
-  choose();
+  search();
 }
 
 /** Clears the search and all filters. */
 export function showAll() {
-  $('search').value = '';
-  terms = [];
-  for (const id of Object.keys(FILTERS)) filter(id, false);
-  choose();
+  for (const id of Object.keys(filters)) filter(id, false);
+  searchFor('');
 }
 
 // ---- cards or table, and its order
@@ -161,11 +156,11 @@ narrow.addEventListener('change', () => { showView(); choose(); });
 showView();
 
 $('sort').value = chosen.by;
-$('sort').onchange = ({ target }) => sortBy(target.value, ['id', 'updated_at'].includes(target.value));
+$('sort').onchange = ({ target }) => sortBy(target.value);
 
 /** Sorts the products by the column; by the same again, the other way round. */
-export function sortBy(column, down = chosen.by === column ? !chosen.down : ['id', 'updated_at'].includes(column)) {
-  Object.assign(chosen, { by: column, down });
+export function sortBy(column) {
+  Object.assign(chosen, { by: column, down: chosen.by === column ? !chosen.down : ['id', 'updated_at'].includes(column) });
   $('sort').value = column;
   keep(names.view, chosen);
   choose();
@@ -198,7 +193,7 @@ function textOf(row) {
 const wantedNumber = () => (terms.length === 1 ? Number(/^#?(\d+)$/.exec(terms[0])?.[1] ?? NaN) : NaN);
 
 function matches(row) {
-  if ((only.soldOut && row.stock > 0) || (only.low && row.stock >= chosen.minimum)) return false;
+  if ((filters.soldOut && row.stock > 0) || (filters.low && row.stock >= chosen.minimum)) return false;
   return row.id === wantedNumber() || terms.every((term) => textOf(row).includes(term));
 }
 
@@ -212,7 +207,7 @@ export function meantOf(rows) {
 
 /** The number of products before the filters (`total`), and those that match them, sorted (`rows`). */
 export function select(products) {
-  const all = only.followed ? [...followed].filter((id) => products.has(id)).map((id) => products.get(id)) : [...products.values()];
+  const all = filters.onlyFollowed ? [...followed].filter((id) => products.has(id)).map((id) => products.get(id)) : [...products.values()];
   say('soldOutCount', String(all.reduce((n, row) => n + (row.stock === 0), 0) || ''));
   const rows = sorted(all.filter(matches));
   const at = rows.findIndex(({ id }) => id === wantedNumber());
@@ -221,20 +216,20 @@ export function select(products) {
 }
 
 /** Whether the search or a filter of stock is on; and whether only followed products are shown. */
-export const isFiltered = () => terms.length > 0 || only.soldOut || only.low;
-export const isOnlyFollowed = () => only.followed;
+export const isFiltered = () => terms.length > 0 || filters.soldOut || filters.low;
+export const isOnlyFollowed = () => filters.onlyFollowed;
 
 /** Why the list may be empty. */
 export function whyEmpty() {
   const typed = short($('search').value.trim());
-  if (terms.length) return `Ninguno de los ${only.followed ? 'que sigues' : 'productos'}${only.soldOut || only.low ? ' de este filtro' : ''} contiene «${typed}».`;
-  return only.soldOut ? 'No hay ninguno agotado.' : `Ninguno tiene menos de ${chosen.minimum} unidades.`;
+  if (terms.length) return `Ninguno de los ${filters.onlyFollowed ? 'que sigues' : 'productos'}${filters.soldOut || filters.low ? ' de este filtro' : ''} contiene «${typed}».`;
+  return filters.soldOut ? 'No hay ninguno agotado.' : `Ninguno tiene menos de ${chosen.minimum} unidades.`;
 }
 
 /** The search and the filters, each in words. */
 export function choicesInWords() {
   const typed = short($('search').value.trim());
-  return [typed && `«${typed}»`, only.followed && 'solo los que sigo', only.soldOut && 'agotados', only.low && `menos de ${chosen.minimum} unidades`].filter(Boolean);
+  return [typed && `«${typed}»`, filters.onlyFollowed && 'solo los que sigo', filters.soldOut && 'agotados', filters.low && `menos de ${chosen.minimum} unidades`].filter(Boolean);
 }
 
 const { buscar = '', agotados, minimo, sigo, vista } = readAddress();

@@ -9,6 +9,7 @@ export const price = (value) => (currency ? money.format(value) : `$${money.form
 export const symbol = currency ? money.formatToParts(0).find(({ type }) => type === 'currency').value : '$';
 export const whole = new Intl.NumberFormat('es');
 export const signed = new Intl.NumberFormat('es', { signDisplay: 'always' });
+export const hour = new Intl.DateTimeFormat('es', { hour: '2-digit', minute: '2-digit' });
 export const clock = new Intl.DateTimeFormat('es', { timeStyle: 'medium' });
 export const moment = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short', hour: 'numeric', minute: '2-digit', second: '2-digit' });
 export const alphabet = new Intl.Collator('es', { numeric: true });

@@ -126,6 +126,13 @@ async def test_long_table_draws_only_the_visible_rows(visit: Visit, psql: Callab
     await expect(page.locator("#productCount")).to_have_text("10.000")
     await expect(row(page, 10000)).to_be_visible()
     await expect(page.locator("#productTable")).to_have_attribute("aria-rowcount", "10001")
+    await row(page, 9941).locator(".units").focus()  # the last row of its block
+    await expect(row(page, 9940)).to_have_count(1)
+    await page.keyboard.press("ArrowDown")
+    await expect(row(page, 9940).locator(".units")).to_be_focused()
+    await page.keyboard.press("PageUp")
+    await expect(row(page, 9955).locator(".units")).to_be_focused()
+    await page.evaluate("document.activeElement.blur()")
     for _ in range(20):
         await page.keyboard.press("End")
         await page.wait_for_timeout(50)
