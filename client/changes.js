@@ -10,7 +10,7 @@ const name = ({ nombre }) => short(nombre);
 
 /** The units that a button moves. They count at once, and are sent together with those of other taps that wait. */
 export function step(row, delta) {
-  if (row.stock + delta < 0) toast(`${name(row)}: ${tooFew(row.stock)}`, { kind: 'error', key: `stock ${row.id}` });
+  if (row.stock + delta < 0) toast(`${name(row)}: ${tooFew(row.stock)}`, { kind: 'error', key: `refused ${row.id}` });
   else move(row, delta);
 }
 

@@ -101,7 +101,7 @@ function tell({ change, answer, error, mine, quiet }) {
   if (error) {
     if (quiet || change.kind === 'create') return; // the form tells it
     const why = error.status === 409 && change.delta < 0 && error.data ? tooFew(error.data.stock) : reasonOf(error);
-    return toast(`${inWords(change)} no se ha guardado: ${why}`, { kind: 'error', key: `stock ${change.id}`, stays: !mine || change.kind !== 'move' });
+    return toast(`${inWords(change)} no se ha guardado: ${why}`, { kind: 'error', key: `refused ${change.id}`, stays: !mine || change.kind !== 'move' });
   }
   if (change.at < performance.timeOrigin) {
     late += 1;
