@@ -1,8 +1,8 @@
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
-# The cores of a small machine: more browsers at once would slow one another. Each worker has a PostgreSQL of its own.
-PARALLEL = -n 2
+# One more than the cores of a small machine: tests also wait. Each worker has a PostgreSQL of its own.
+PARALLEL = -n 3
 RUFF_FORMAT = --line-length 120 --target-version py311
 # ASYNC110: a test that waits for what no event announces. PT018: an assertion of two parts may be one thought.
 RUFF_CHECK = $(RUFF_FORMAT) --extend-select ASYNC,B,C4,I,PT,RET,SIM,UP,W --ignore ASYNC110,PT018
