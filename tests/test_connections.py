@@ -175,6 +175,41 @@ async def test_lock_timeout_throws_no_connection_away(client: TestClient, psql: 
     assert set(before) <= set(psql(f"SELECT pid {OURS}"))
 
 
+@asynccontextmanager
+async def no_standby(client: TestClient, psql: Callable) -> AsyncIterator[None]:
+    """Commits of the service wait for a synchronous standby that is not there, and this session's do not."""
+    psql("SET synchronous_commit = local")
+    psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    psql("SELECT pg_reload_conf()")
+    try:
+        while (await client.post("/api/productos", json=PRODUCT)).status == 201:
+            await asyncio.sleep(0.02)  # until the server has read its setting
+        yield
+    finally:
+        psql("ALTER SYSTEM RESET synchronous_standby_names")
+        psql("SELECT pg_reload_conf()")
+
+
+async def test_repeated_change_is_not_acknowledged_before_the_standby_has_it(
+    client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be seen before, if its backend ends while it waits, or the server restarts."""
+    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
+    key, count = {"Idempotency-Key": "k1"}, "SELECT count(*) FROM eventos WHERE clave = 'k1'"
+    async with no_standby(client, psql):
+        await error(await client.post("/api/productos", json=PRODUCT, headers=key), 503)
+        psql(f"SELECT pg_terminate_backend(pid) {OURS} AND wait_event = 'SyncRep'")
+        async with asyncio.timeout(5):
+            while psql(count) == [(0,)]:
+                await asyncio.sleep(0.01)
+        await error(await client.post("/api/productos", json=PRODUCT, headers=key), 503)
+    async with asyncio.timeout(5):
+        while (resp := await client.post("/api/productos", json=PRODUCT, headers=key)).status == 503:
+            await asyncio.sleep(0.1)
+    assert (resp.status, resp.headers["Idempotency-Replayed"]) == (201, "true")
+    assert psql(count) == [(1,)]
+
+
 async def test_statement_that_is_given_up_occupies_its_connection_until_it_ends(
     client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
