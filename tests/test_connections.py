@@ -219,24 +219,17 @@ async def test_statement_that_is_given_up_occupies_its_connection_until_it_ends(
         while psql("SELECT revisado NOT LIKE epoca || '%' FROM eventos_epoca") == [(True,)]:
             await asyncio.sleep(0.1)
     monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
-    psql("SET synchronous_commit = local")
-    psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    psql("SELECT pg_reload_conf()")
-    try:
-        while (await client.post("/api/productos", json=PRODUCT)).status == 201:
-            await asyncio.sleep(0.02)  # until the server has read its setting
+    async with no_standby(client, psql):
         for _ in range(3):
-            answers = await asyncio.gather(*(client.post("/api/productos", json=PRODUCT) for _ in range(POOL_SIZE)))
-            assert {resp.status for resp in answers} == {503}
+            changes = [asyncio.create_task(client.post("/api/productos", json=PRODUCT)) for _ in range(3 * POOL_SIZE)]
+            reads = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(3 * POOL_SIZE)))
+            assert {resp.status for resp in reads} == {200}
+            assert {resp.status for resp in await asyncio.gather(*changes)} == {503}
         assert psql(f"SELECT count(*) {OURS} AND wait_event = 'SyncRep'") == [(POOL_SIZE,)]
-        assert (await client.get("/api/productos/1")).status == 200
         assert psql(f"SELECT count(*) {OURS}")[0][0] <= POOL_SIZE + RESERVED + 2
         async with asyncio.timeout(5):
             while (await client.get("/api/salud")).status == 200:
                 await asyncio.sleep(0.1)
-    finally:
-        psql("ALTER SYSTEM RESET synchronous_standby_names")
-        psql("SELECT pg_reload_conf()")
     await healthy(client)
     async with asyncio.timeout(5):
         while (await client.post("/api/productos", json=PRODUCT)).status != 201:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from operator import index
 from typing import Self
 from weakref import WeakSet
@@ -15,10 +15,10 @@ from .aiopg_fixes import Params, Row
 from .connection import STATEMENT_TIMEOUT, Connection
 from .errors import Unavailable, connection_ends, translated
 from .hosts import ATTEMPT_TIMEOUT, Hosts
-from .lanes import Lane, queues
+from .lanes import Lane, Queue, queues
 
 POOL_SIZE = 8  # connections that changes may take
-FULL_PAUSE = 1.0  # seconds until another connection is asked for, after the server has refused one
+PAUSE = 1.0  # seconds until the server is asked again, for another connection or for the end of statements
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,9 @@ class Database:
         self._hosts = Hosts(dsn)
         self._queues = queues(size)
         self._all = WeakSet[Connection]()
-        self._given_up = set[int]()  # backends that may still run a statement whose connection is closed
-        self._busy = 0  # statements that have a connection, or are about to get one
+        self._given_up: dict[
+            int, Queue
+        ] = {}  # statements that their backends may still run, with the slots that they keep
         self._server = ""
         self._ended = False
 
@@ -90,7 +91,7 @@ class Database:
         """Close the connections to any other server: after a failover they may be to one whose changes nobody gets."""
         if server != self._server:
             self._server = server
-            self._given_up.clear()
+            self._release(*self._given_up)
             for conn in list(self._all):
                 if conn.server not in ("", server):
                     conn.close()
@@ -99,33 +100,38 @@ class Database:
         """Wait for a connection. Return None if the server has no other one beside those that are open: the slot stays taken
         for a while, and the caller waits for one of these."""
         queue = self._queues[lane]
-        await queue.acquire()
-        self._busy += 1
+        await self._wait(lane)
         try:
-            if self._given_up and lane is not Lane.HEALTH:
-                await self._count_backends(queue.limit)
             while queue.idle:
                 if not (conn := queue.idle.pop()).closed:
                     return conn
             return await self._connect()
         except BaseException as exc:
-            self._busy -= 1
             if not isinstance(exc, psycopg2.OperationalError) or not any(
                 conn.pid and not conn.closed for conn in self._all
             ):
                 queue.release()
                 raise
-        asyncio.get_running_loop().call_later(FULL_PAUSE, queue.release)
+        asyncio.get_running_loop().call_later(PAUSE, queue.release)
         return None
 
-    async def _count_backends(self, limit: int) -> None:
-        """Raise OperationalError if the server is at work for more than `limit` statements. It may be for those that were given
-        up: a commit that waits for a synchronous standby cannot be cancelled."""
-        asked = self._given_up.copy()
+    async def _wait(self, lane: Lane) -> None:
+        """Wait for a slot. Statements that were given up keep theirs until they end: a commit that waits for a synchronous
+        standby cannot be cancelled."""
         sql = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%(pids)s::integer[]) AND state = 'active'"
-        self._given_up -= asked.difference(*await self.fetch(sql, {"pids": [*asked]}, Lane.HEALTH))
-        if self._busy + len(self._given_up) > limit:
-            raise psycopg2.OperationalError("statements that were given up are still under way")
+        while True:
+            if self._given_up and lane is not Lane.HEALTH:
+                asked = set(self._given_up)
+                self._release(*asked.difference(*await self.fetch(sql, {"pids": [*asked]}, Lane.HEALTH)))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PAUSE if self._given_up else None):
+                    return await self._queues[lane].acquire()
+
+    def _release(self, *backends: int) -> None:
+        """Give back the slots of statements that were given up and have ended."""
+        for pid in backends:
+            if queue := self._given_up.pop(pid, None):
+                queue.release()
 
     async def fetch(
         self, sql: str, params: Params | None = None, lane: Lane = Lane.CHANGE, *, seconds: float | None = None
@@ -159,12 +165,14 @@ class Database:
                 raise
             finally:
                 if conn.closed:
-                    self._given_up.add(conn.pid)
                     self._close_idle()  # they are probably lost too
                 else:
                     queue.idle.append(conn)
-                self._busy -= 1
-                queue.release()
+                if conn.closed and lane is not Lane.HEALTH:
+                    self._release(conn.pid)  # of an earlier backend with the same number
+                    self._given_up[conn.pid] = queue
+                else:
+                    queue.release()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

@@ -135,9 +135,16 @@ MUTATIONS = [
     Mutation(
         "statements that were given up count",
         "inventory_ws/pg/database.py",
-        "if self._given_up and lane is not Lane.HEALTH:",
-        "if False:",
+        "self._given_up[conn.pid] = queue",
+        "queue.release()",
         "tests/test_connections.py -k given_up",
+    ),
+    Mutation(
+        "a change that is repeated waits for the standby",
+        "inventory_ws/products/repository.py",
+        """    await db.fetch("SELECT pg_logical_emit_message(true, 'inventory_ws', '')")\n""",
+        "",
+        "tests/test_connections.py -k repeated_change",
     ),
     Mutation(
         "a server that refuses one more connection is a slower service",
