@@ -110,6 +110,21 @@ async def test_dead_address_of_a_name_is_tried_once(
     assert {words["hostaddr"] for words in names.asked[3:]} == {"127.0.0.1"}
 
 
+async def test_attempt_that_hangs_is_made_again_where_there_is_one_address(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A balancer that has led it to a server that is gone may lead it to another one now."""
+    monkeypatch.setattr("inventory_ws.pg.database.ATTEMPT_TIMEOUT", 0.2)
+    async with Proxy(dsn) as proxy:
+        passing, proxy.open = proxy.open, asyncio.Event()
+        opened = asyncio.create_task(Database(proxy.dsn).__aenter__())
+        async with asyncio.timeout(5):
+            while not proxy.tasks:
+                await asyncio.sleep(0.01)
+        proxy.open = passing
+        await (await opened).__aexit__()
+
+
 async def test_hosts_and_options_of_a_service_file_are_used(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

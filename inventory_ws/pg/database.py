@@ -69,8 +69,10 @@ class Database:
                 queue.idle.pop().close()
 
     async def _connect(self) -> Connection:
-        # One address at a time: in non-blocking mode libpq ignores its time limit, and would wait for a dead host for ever.
+        # One address at a time: in non-blocking mode libpq ignores its time limit, and would wait for a dead host for ever. At
+        # last the first one again, behind which a balancer may have found another server.
         addresses = [] if self._ended else await self._hosts.addresses()
+        addresses += addresses[:1]
         while True:
             if self._ended:
                 raise psycopg2.InterfaceError("the service has ended")

@@ -112,6 +112,13 @@ MUTATIONS = [
         "tests/test_connections.py -k dead_address",
     ),
     Mutation(
+        "the second attempt at the same address",
+        "inventory_ws/pg/database.py",
+        "        addresses += addresses[:1]\n",
+        "",
+        "tests/test_connections.py -k hangs_is_made",
+    ),
+    Mutation(
         "a server that is read-only is not connected to",
         "inventory_ws/pg/connection.py",
         'if read_only == "on":',
