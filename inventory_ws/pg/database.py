@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from operator import index
 from typing import Self
 from weakref import WeakSet
@@ -18,7 +18,7 @@ from .hosts import ATTEMPT_TIMEOUT, Hosts
 from .lanes import Lane, Queue, queues
 
 POOL_SIZE = 8  # connections that changes may take
-PAUSE = 1.0  # seconds until the server is asked again, for another connection or for the end of statements
+FULL_PAUSE = 1.0  # seconds until another connection is asked for, after the server has refused one
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +33,8 @@ class Database:
         self._hosts = Hosts(dsn)
         self._queues = queues(size)
         self._all = WeakSet[Connection]()
-        self._given_up: dict[
-            int, Queue
-        ] = {}  # statements that their backends may still run, with the slots that they keep
+        self._given_up: dict[int, Queue] = {}  # by backend, what it may still run: with its slots
+        self._looking, self._looked = asyncio.Lock(), 0.0  # when it was seen last whether these have ended
         self._server = ""
         self._ended = False
 
@@ -102,7 +101,9 @@ class Database:
         """Wait for a connection. Return None if the server has no other one beside those that are open: the slot stays taken
         for a while, and the caller waits for one of these."""
         queue = self._queues[lane]
-        await self._wait(lane)
+        if self._given_up and lane is not Lane.HEALTH:
+            await self._release_ended()
+        await queue.acquire()
         try:
             while queue.idle:
                 if not (conn := queue.idle.pop()).closed:
@@ -114,23 +115,22 @@ class Database:
             ):
                 queue.release()
                 raise
-        asyncio.get_running_loop().call_later(PAUSE, queue.release)
+        asyncio.get_running_loop().call_later(FULL_PAUSE, queue.release)
         return None
 
-    async def _wait(self, lane: Lane) -> None:
-        """Wait for a slot. Statements that were given up keep theirs until they end: a commit that waits for a synchronous
-        standby cannot be cancelled."""
-        sql = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%(pids)s::integer[]) AND state = 'active'"
-        while True:
-            if self._given_up and lane is not Lane.HEALTH:
-                asked = set(self._given_up)
-                self._release(*asked.difference(*await self.fetch(sql, {"pids": [*asked]}, Lane.HEALTH)))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PAUSE if self._given_up else None):
-                    return await self._queues[lane].acquire()
+    async def _release_ended(self) -> None:
+        """Give back the slots of statements that were given up and have ended: a commit that waits for a synchronous standby
+        cannot be cancelled. One look is for all who came before it."""
+        came = asyncio.get_running_loop().time()
+        async with self._looking:
+            if self._looked > came:
+                return
+            began, asked = asyncio.get_running_loop().time(), set(self._given_up)
+            sql = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%(pids)s::integer[]) AND state = 'active'"
+            self._release(*asked.difference(*await self.fetch(sql, {"pids": [*asked]}, Lane.HEALTH)))
+            self._looked = began
 
     def _release(self, *backends: int) -> None:
-        """Give back the slots of statements that were given up and have ended."""
         for pid in backends:
             if queue := self._given_up.pop(pid, None):
                 queue.release()
