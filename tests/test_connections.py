@@ -180,12 +180,15 @@ async def test_fewer_connections_than_the_pool_wants_are_a_slower_service(
         psql("DROP OWNED BY few; DROP ROLE few")
 
 
-async def test_lock_timeout_throws_no_connection_away(client: TestClient, psql: Callable) -> None:
+async def test_locked_row_throws_no_connection_away(client: TestClient, psql: Callable) -> None:
     await create(client)
     await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
     before = psql(f"SELECT pid {OURS}")
     psql("BEGIN; UPDATE productos SET stock = 1")
-    await error(await client.patch("/api/productos/1", json={"stock": 2}), 503)
+    crowd = (
+        client.patch("/api/productos/1", json={"stock": 2}) for _ in range(3 * POOL_SIZE)
+    )  # two thirds wait for the others
+    assert {resp.status for resp in await asyncio.gather(*crowd)} == {503}
     psql("ROLLBACK")
     assert set(before) <= set(psql(f"SELECT pid {OURS}"))
 

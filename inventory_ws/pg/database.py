@@ -18,6 +18,7 @@ from .hosts import ATTEMPT_TIMEOUT, Hosts
 from .lanes import Lane, Queue, queues
 
 POOL_SIZE = 8  # connections that changes may take
+LEAST = 0.3  # seconds that have to be left when a statement begins
 FULL_PAUSE = 1.0  # seconds until another connection is asked for, after the server has refused one
 
 log = logging.getLogger(__name__)
@@ -160,6 +161,11 @@ class Database:
             while (conn := await self._enter(lane)) is None:
                 pass
             try:
+                left = deadline - asyncio.get_running_loop().time()
+                if left < LEAST:
+                    raise TimeoutError
+                if seconds or left < 0.9 * STATEMENT_TIMEOUT:  # after a wait, too, the server has to end it first
+                    seconds = 0.9 * left
                 return await conn.run(sql, params, seconds)
             except psycopg2.Error as exc:
                 if connection_ends(exc):

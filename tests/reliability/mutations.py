@@ -112,6 +112,20 @@ MUTATIONS = [
         "tests/test_connections.py -k dead_address",
     ),
     Mutation(
+        "a statement that has waited is ended by the server first",
+        "inventory_ws/pg/database.py",
+        "if seconds or left < 0.9 * STATEMENT_TIMEOUT:",
+        "if seconds:",
+        "tests/test_connections.py -k throws_no_connection_away",
+    ),
+    Mutation(
+        "one file at a time",
+        "inventory_ws/web/handlers.py",
+        "async with request.app[FILES]:",
+        "if True:",
+        "tests/test_csvfile.py -k one_file_at_a_time",
+    ),
+    Mutation(
         "the second attempt at the same address",
         "inventory_ws/pg/database.py",
         "        addresses += addresses[:1]\n",
