@@ -121,7 +121,7 @@ MUTATIONS = [
     Mutation(
         "one file at a time",
         "inventory_ws/web/handlers.py",
-        "async with request.app[FILES]:",
+        "async with request.app[importing.FILES]:",
         "if True:",
         "tests/test_csvfile.py -k one_file_at_a_time",
     ),
