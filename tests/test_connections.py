@@ -14,9 +14,10 @@ from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from inventory_ws import create_app
 from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database
-from inventory_ws.pg.errors import Unavailable
+from inventory_ws.pg.errors import Unavailable, translated
 from inventory_ws.pg.hosts import split_hosts
 from inventory_ws.pg.lanes import RESERVED, Lane
+from inventory_ws.products import listing
 
 from .conftest import PRODUCT, create, error, healthy, waits
 from .test_database import KILL, Proxy
@@ -271,3 +272,25 @@ async def test_all_connections_are_to_the_server_that_was_connected_to_last(dsn:
                 await db.fetch("SELECT 1", lane=lane)
             assert {conn.server for conn in db._all if not conn.closed} == {"new"}
             assert not new.closed
+
+
+async def test_list_of_another_server_has_another_etag(dsn: str, psql: Callable) -> None:
+    """A snapshot has a name within a server: a promoted standby has used fewer transactions, and then others."""
+    psql("CREATE SCHEMA fake")
+    psql(
+        "CREATE FUNCTION fake.pg_postmaster_start_time() RETURNS text LANGUAGE sql AS $$SELECT current_setting('a.b')$$"
+    )
+    etags = set()
+    for server in ("old", "new"):
+        faked = make_dsn(dsn, options=f"-c search_path=fake,public,pg_catalog -c a.b={server}")
+        async with Database(faked) as db:
+            etags.add((await listing.list_products(db, listing.ListQuery(), (), {})).etag)
+    assert len(etags) == 2
+
+
+async def test_error_of_the_driver_is_one_line() -> None:
+    with (
+        pytest.raises(Unavailable, match=r"^server closed the connection unexpectedly This probably means$"),
+        translated(),
+    ):
+        raise psycopg2.OperationalError("server closed the connection unexpectedly\n\tThis probably means\n")
