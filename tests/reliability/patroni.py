@@ -7,17 +7,14 @@ from contextlib import asynccontextmanager, suppress
 
 import psutil
 
-from inventory_ws.pg.database import POOL_SIZE
-from inventory_ws.pg.lanes import RESERVED
-
 from ..tools.patroni import Managed, Node, managed, missing
 from ..tools.service import PATIENCE, Figure, Service, inventory, temporary
 from .accounts import Accounts, kept
+from .statements import CONNECTIONS
 
 BACK = 60.0 * PATIENCE  # seconds until all hear of changes again
 LIED = 2.5 * PATIENCE  # seconds of health while nothing is heard: a change has to wait for two
 READ = 1.0 * PATIENCE  # seconds for a GET while changes wait for a standby
-BACKENDS = POOL_SIZE + RESERVED + 2  # one for health, and one that listens
 READERS = 4
 
 Roles = dict[str, Node]
@@ -177,7 +174,9 @@ async def check(_: str) -> list[Figure]:
         *(Figure(f"{name}: the longest silence, s", "", f"{seconds:.1f}") for name, seconds in silences.items()),
         Figure("old primaries that were rewound", ">= 1", str(rewound), rewound > 0),
         Figure("health was good and nothing heard, s", f"<= {LIED}", f"{watch.lied:.2f}", watch.lied <= LIED),
-        Figure("backends of the service, at most", f"<= {BACKENDS}", str(watch.backends), watch.backends <= BACKENDS),
+        Figure(
+            "backends of the service, at most", f"<= {CONNECTIONS}", str(watch.backends), watch.backends <= CONNECTIONS
+        ),
         Figure("GETs while a standby hangs; the longest, s", f"200; {READ}", f"{statuses}; {slowest:.2f}", read),
         *figures,
     ]
