@@ -34,8 +34,9 @@ class Database:
         self._hosts = Hosts(dsn)
         self._queues = queues(size)
         self._all = WeakSet[Connection]()
-        self._given_up: dict[int, Queue] = {}  # by backend, what it may still run: with its slots
-        self._looking, self._looked = asyncio.Lock(), 0.0  # when it was seen last whether these have ended
+        # The backends of statements that were given up and may still run, with the slots that these keep until they end.
+        self._given_up: dict[int, Queue] = {}
+        self._looking, self._looked = asyncio.Lock(), 0.0  # when a look began that has told which of them have ended
         self._server = ""
         self._ended = False
 
