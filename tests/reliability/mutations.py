@@ -233,7 +233,7 @@ MUTATIONS = [
     Mutation(
         "the fingerprint",
         "inventory_ws/products/repository.py",
-        '    if rows and rows[0][0].partition(" ")[0] != cause.fingerprint:'
+        '    if rows[0][0].partition(" ")[0] != cause.fingerprint:'
         "  # an import appends its result\n        raise KeyReused\n",
         "",
         "tests/test_once.py -k 'another_request or another_user'",
