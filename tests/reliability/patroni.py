@@ -10,7 +10,7 @@ import psutil
 from ..tools.patroni import Managed, Node, managed, missing
 from ..tools.service import PATIENCE, Figure, Service, inventory, temporary
 from .accounts import Accounts, kept
-from .statements import CONNECTIONS
+from .statements import SESSIONS
 
 BACK = 60.0 * PATIENCE  # seconds until all hear of changes again
 LIED = 2.5 * PATIENCE  # seconds of health while nothing is heard: a change has to wait for two
@@ -174,9 +174,7 @@ async def check(_: str) -> list[Figure]:
         *(Figure(f"{name}: the longest silence, s", "", f"{seconds:.1f}") for name, seconds in silences.items()),
         Figure("old primaries that were rewound", ">= 1", str(rewound), rewound > 0),
         Figure("health was good and nothing heard, s", f"<= {LIED}", f"{watch.lied:.2f}", watch.lied <= LIED),
-        Figure(
-            "backends of the service, at most", f"<= {CONNECTIONS}", str(watch.backends), watch.backends <= CONNECTIONS
-        ),
+        Figure("backends of the service, at most", f"<= {SESSIONS}", str(watch.backends), watch.backends <= SESSIONS),
         Figure("GETs while a standby hangs; the longest, s", f"200; {READ}", f"{statuses}; {slowest:.2f}", read),
         *figures,
     ]

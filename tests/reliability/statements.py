@@ -19,7 +19,7 @@ from inventory_ws.pg.lanes import RESERVED
 from ..tools.service import PATIENCE, Figure, database, inventory, writer
 from .accounts import Accounts, kept
 
-CONNECTIONS = POOL_SIZE + RESERVED + 2  # one for health, and one that listens
+SESSIONS = POOL_SIZE + RESERVED + 2  # one for health, and one that listens
 ROW = "SELECT FROM productos WHERE id = {} FOR UPDATE"
 SLOW = """
 CREATE FUNCTION lento() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(10); RETURN NEW; END $$;
@@ -62,7 +62,7 @@ async def whole(accounts: Accounts, conn: connection) -> list[Figure]:
     while True:
         sessions = await query(conn, f"SELECT state, count(*) FROM pg_stat_activity WHERE {ours} GROUP BY state")
         locks = await query(conn, f"SELECT mode FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE {ours}")
-        clean = len(sessions) == 1 and sessions[0][0] == "idle" and sessions[0][1] <= CONNECTIONS and not locks
+        clean = len(sessions) == 1 and sessions[0][0] == "idle" and sessions[0][1] <= SESSIONS and not locks
         if clean or time.monotonic() > began + 5 * PATIENCE:
             break
         await asyncio.sleep(0.05)
@@ -72,7 +72,7 @@ async def whole(accounts: Accounts, conn: connection) -> list[Figure]:
         Figure(
             "psql's next change to the last listener, s", f"<= {2 * PATIENCE}", f"{heard:.2f}", heard <= 2 * PATIENCE
         ),
-        Figure("sessions; locks left", f"<= {CONNECTIONS} idle; 0", f"{dict(sessions)}; {len(locks)}", clean),
+        Figure("sessions; locks left", f"<= {SESSIONS} idle; 0", f"{dict(sessions)}; {len(locks)}", clean),
     ]
 
 
