@@ -1,5 +1,6 @@
 """The application factory: creates and connects all parts of the service, and has the table of routes."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Collection
@@ -16,6 +17,7 @@ from .live.watch import log_of
 from .pg.database import DATABASE, POOL_SIZE, Database
 from .pg.schema import migrated_database
 from .products import listing
+from .products.importing import FILES
 from .products.listing import LIST_CACHE
 from .web import handlers, page
 from .web.page import PAGE_DATA, TITLE
@@ -71,6 +73,7 @@ def create_app(
     app[LOG] = hub.log
     app[SOCKETS] = hub.sockets
     app[LIST_CACHE] = {}
+    app[FILES] = asyncio.Lock()
     app[TITLE] = title or ""
     app[PAGE_DATA] = {"currency": currency} if currency else {}
     if authenticate:

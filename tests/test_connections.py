@@ -14,9 +14,10 @@ from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from inventory_ws import create_app
 from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database
-from inventory_ws.pg.errors import Unavailable
+from inventory_ws.pg.errors import Unavailable, translated
 from inventory_ws.pg.hosts import split_hosts
 from inventory_ws.pg.lanes import RESERVED, Lane
+from inventory_ws.products import listing
 
 from .conftest import PRODUCT, create, error, healthy, waits
 from .test_database import KILL, Proxy
@@ -110,6 +111,21 @@ async def test_dead_address_of_a_name_is_tried_once(
     assert {words["hostaddr"] for words in names.asked[3:]} == {"127.0.0.1"}
 
 
+async def test_attempt_that_hangs_is_made_again_where_there_is_one_address(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A balancer that has led it to a server that is gone may lead it to another one now."""
+    monkeypatch.setattr("inventory_ws.pg.database.ATTEMPT_TIMEOUT", 0.2)
+    async with Proxy(dsn) as proxy:
+        passing, proxy.open = proxy.open, asyncio.Event()
+        opened = asyncio.create_task(Database(proxy.dsn).__aenter__())
+        async with asyncio.timeout(5):
+            while not proxy.tasks:
+                await asyncio.sleep(0.01)
+        proxy.open = passing
+        await (await opened).__aexit__()
+
+
 async def test_hosts_and_options_of_a_service_file_are_used(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,14 +181,52 @@ async def test_fewer_connections_than_the_pool_wants_are_a_slower_service(
         psql("DROP OWNED BY few; DROP ROLE few")
 
 
-async def test_lock_timeout_throws_no_connection_away(client: TestClient, psql: Callable) -> None:
+async def test_locked_row_throws_no_connection_away(client: TestClient, psql: Callable) -> None:
     await create(client)
     await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
     before = psql(f"SELECT pid {OURS}")
     psql("BEGIN; UPDATE productos SET stock = 1")
-    await error(await client.patch("/api/productos/1", json={"stock": 2}), 503)
+    crowd = (
+        client.patch("/api/productos/1", json={"stock": 2}) for _ in range(3 * POOL_SIZE)
+    )  # two thirds wait for the others
+    assert {resp.status for resp in await asyncio.gather(*crowd)} == {503}
     psql("ROLLBACK")
     assert set(before) <= set(psql(f"SELECT pid {OURS}"))
+
+
+@asynccontextmanager
+async def no_standby(client: TestClient, psql: Callable) -> AsyncIterator[None]:
+    """Commits of the service wait for a synchronous standby that is not there, and this session's do not."""
+    psql("SET synchronous_commit = local")
+    psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+    psql("SELECT pg_reload_conf()")
+    try:
+        while (await client.post("/api/productos", json=PRODUCT)).status == 201:
+            await asyncio.sleep(0.02)  # until the server has read its setting
+        yield
+    finally:
+        psql("ALTER SYSTEM RESET synchronous_standby_names")
+        psql("SELECT pg_reload_conf()")
+
+
+async def test_repeated_change_is_not_acknowledged_before_the_standby_has_it(
+    client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can be seen before, if its backend ends while it waits, or the server restarts."""
+    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
+    key, count = {"Idempotency-Key": "k1"}, "SELECT count(*) FROM eventos WHERE clave = 'k1'"
+    async with no_standby(client, psql):
+        await error(await client.post("/api/productos", json=PRODUCT, headers=key), 503)
+        psql(f"SELECT pg_terminate_backend(pid) {OURS} AND wait_event = 'SyncRep'")
+        async with asyncio.timeout(5):
+            while psql(count) == [(0,)]:
+                await asyncio.sleep(0.01)
+        await error(await client.post("/api/productos", json=PRODUCT, headers=key), 503)
+    async with asyncio.timeout(5):
+        while (resp := await client.post("/api/productos", json=PRODUCT, headers=key)).status == 503:
+            await asyncio.sleep(0.1)
+    assert (resp.status, resp.headers["Idempotency-Replayed"]) == (201, "true")
+    assert psql(count) == [(1,)]
 
 
 async def test_statement_that_is_given_up_occupies_its_connection_until_it_ends(
@@ -184,24 +238,17 @@ async def test_statement_that_is_given_up_occupies_its_connection_until_it_ends(
         while psql("SELECT revisado NOT LIKE epoca || '%' FROM eventos_epoca") == [(True,)]:
             await asyncio.sleep(0.1)
     monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
-    psql("SET synchronous_commit = local")
-    psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    psql("SELECT pg_reload_conf()")
-    try:
-        while (await client.post("/api/productos", json=PRODUCT)).status == 201:
-            await asyncio.sleep(0.02)  # until the server has read its setting
+    async with no_standby(client, psql):
         for _ in range(3):
-            answers = await asyncio.gather(*(client.post("/api/productos", json=PRODUCT) for _ in range(POOL_SIZE)))
-            assert {resp.status for resp in answers} == {503}
+            changes = [asyncio.create_task(client.post("/api/productos", json=PRODUCT)) for _ in range(3 * POOL_SIZE)]
+            reads = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(3 * POOL_SIZE)))
+            assert {resp.status for resp in reads} == {200}
+            assert {resp.status for resp in await asyncio.gather(*changes)} == {503}
         assert psql(f"SELECT count(*) {OURS} AND wait_event = 'SyncRep'") == [(POOL_SIZE,)]
-        assert (await client.get("/api/productos/1")).status == 200
         assert psql(f"SELECT count(*) {OURS}")[0][0] <= POOL_SIZE + RESERVED + 2
         async with asyncio.timeout(5):
             while (await client.get("/api/salud")).status == 200:
                 await asyncio.sleep(0.1)
-    finally:
-        psql("ALTER SYSTEM RESET synchronous_standby_names")
-        psql("SELECT pg_reload_conf()")
     await healthy(client)
     async with asyncio.timeout(5):
         while (await client.post("/api/productos", json=PRODUCT)).status != 201:
@@ -225,3 +272,25 @@ async def test_all_connections_are_to_the_server_that_was_connected_to_last(dsn:
                 await db.fetch("SELECT 1", lane=lane)
             assert {conn.server for conn in db._all if not conn.closed} == {"new"}
             assert not new.closed
+
+
+async def test_list_of_another_server_has_another_etag(dsn: str, psql: Callable) -> None:
+    """A snapshot has a name within a server: a promoted standby has used fewer transactions, and then others."""
+    psql("CREATE SCHEMA fake")
+    psql(
+        "CREATE FUNCTION fake.pg_postmaster_start_time() RETURNS text LANGUAGE sql AS $$SELECT current_setting('a.b')$$"
+    )
+    etags = set()
+    for server in ("old", "new"):
+        faked = make_dsn(dsn, options=f"-c search_path=fake,public,pg_catalog -c a.b={server}")
+        async with Database(faked) as db:
+            etags.add((await listing.list_products(db, listing.ListQuery(), (), {})).etag)
+    assert len(etags) == 2
+
+
+async def test_error_of_the_driver_is_one_line() -> None:
+    with (
+        pytest.raises(Unavailable, match=r"^server closed the connection unexpectedly This probably means$"),
+        translated(),
+    ):
+        raise psycopg2.OperationalError("server closed the connection unexpectedly\n\tThis probably means\n")

@@ -4,7 +4,9 @@ import asyncio
 import csv
 import io
 import json
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -276,6 +278,23 @@ async def test_csv_is_negotiated_by_accept_and_is_paged_like_json(client: TestCl
     }.items():
         resp = await client.get("/api/productos", headers={"Accept": accept})
         assert resp.content_type == kind
+
+
+async def test_one_file_at_a_time_is_read_or_written(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, most = 0, 0
+
+    def counted(work: Callable[[bytes], Any], data: bytes) -> Any:
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        time.sleep(0.05)
+        busy -= 1
+        return work(data)
+
+    for name in ("parse", "render"):
+        monkeypatch.setattr(csvfile, name, partial(counted, getattr(csvfile, name)))
+    await asyncio.gather(*(work(client) for work in [rows, partial(imported, text="nombre,precio\nRatón,1\n")] * 3))
+    assert most == 1
 
 
 async def test_import_of_20_000_rows_does_not_block_other_requests(client: TestClient) -> None:

@@ -24,7 +24,7 @@ import inventory_ws
 from inventory_ws.live.eventlog import prune_events
 from inventory_ws.pg.database import DATABASE
 
-from .conftest import PRODUCT, create, error, settled
+from .conftest import PRODUCT, create, error, settled, waits
 from .test_main import ROOT
 from .test_readme import README
 from .tools.databases import empty_database
@@ -145,11 +145,15 @@ async def test_host_says_in_its_own_words_what_a_user_may_not(dsn: str, aiohttp_
 
 
 async def test_pool_size_is_the_number_of_connections_that_changes_take(
-    dsn: str, aiohttp_client: Callable, psql: Callable
+    dsn: str, aiohttp_client: Callable, psql: Callable, connect: Callable
 ) -> None:
     client = await aiohttp_client(inventory_ws.create_app(dsn=dsn, pool_size=2))
-    answers = await asyncio.gather(*(client.post("/api/productos", json=PRODUCT) for _ in range(20)))
-    assert {resp.status for resp in answers} == {201}
+    session = connect()
+    session.cursor().execute("BEGIN; LOCK TABLE productos IN SHARE MODE")
+    posts = [asyncio.create_task(client.post("/api/productos", json=PRODUCT)) for _ in range(20)]
+    await waits(psql, "Lock", 2)
+    session.cursor().execute("COMMIT")
+    assert {resp.status for resp in await asyncio.gather(*posts)} == {201}
     ours = "application_name = 'inventory_ws' AND datname = current_database()"
     ((number,),) = psql(f"SELECT count(*) FROM pg_stat_activity WHERE {ours}")
     assert 2 + 2 <= number <= 2 + 4  # one for health, one that listens, at most two for reading

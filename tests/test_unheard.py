@@ -14,9 +14,10 @@ from inventory_ws import create_app
 from inventory_ws.live.eventlog import prune_events
 from inventory_ws.live.log import LOG
 from inventory_ws.pg.database import Database
-from inventory_ws.pg.schema import apply_schema, find_faults, sql_file
+from inventory_ws.pg.schema import apply_schema, compare, find_faults, sql_file
 
-from .conftest import create, error, healthy, settled
+from .conftest import create, error, healthy, settled, waits
+from .test_connections import no_standby
 from .test_history import Serve, honoured, make, renewed, serve  # noqa: F401
 from .test_past import live
 from .tools.screen import agree, shown
@@ -52,7 +53,8 @@ async def restarted(dsn: str) -> None:
     """Does what a start of the service does to its database."""
     async with Database(dsn, 1) as db:
         await apply_schema(db)
-        assert await find_faults(db, compare=True) == []
+        await compare(db, always=True)
+        assert await find_faults(db) == []
 
 
 @pytest.mark.parametrize(
@@ -75,16 +77,32 @@ async def test_what_a_start_repairs_is_reported_by_health(
     named: str,
 ) -> None:
     client = await serve(dsn)
-    epoch = psql(EPOCH)
+    epoch, told = psql(EPOCH), client.app[LOG].epoch
     psql(change)
     assert named in await reason(client)
     await restarted(dsn)
     await healthy(client)
     assert (psql(EPOCH) == epoch) == ("CACHE" not in change), "nothing was changed unheard"
+    if "CACHE" in change:
+        await renewed(client, told)
     ws = await client.ws_connect("/ws")
     await ws.receive_json(timeout=5)
     await create(client)
     assert (await ws.receive_json(timeout=5))["type"] == "PRODUCT_CREATED"
+
+
+async def test_comparison_that_waits_for_a_standby_keeps_no_fault_from_health(
+    client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
+    async with no_standby(client, psql):
+        psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+        psql("UPDATE eventos_epoca SET revisado = NULL")
+        await waits(psql, "SyncRep")
+        psql("ALTER TABLE productos DISABLE TRIGGER USER")
+        async with asyncio.timeout(10):
+            while "eventos_registrar de productos" not in await (await client.get("/api/salud")).text():
+                await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -198,9 +216,9 @@ async def test_restart_never_takes_an_ordinary_history_for_a_difference(
     async with Database(dsn, 1) as db:
         for step in range(5):
             live(connect, 10, 10 * seed + step)
-            await find_faults(db, compare=True)
+            await compare(db, always=True)
             await prune_events(db, None, (40, 7, 100, 0, 20)[step])
-            await find_faults(db, compare=True)
+            await compare(db, always=True)
     assert psql(f"{EPOCH} WHERE base IS NOT NULL AND revisado IS NOT NULL") == epoch
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field
@@ -10,7 +12,7 @@ from ..pg.connection import Connection
 from ..pg.database import Database
 from ..pg.errors import Unavailable
 from ..pg.lanes import Lane
-from ..pg.schema import find_faults
+from ..pg.schema import compare, find_faults
 
 PRUNE_EVERY = 30.0  # seconds
 LOOK_EVERY = 1.5  # seconds
@@ -120,15 +122,24 @@ async def prune(db: Database, days: float | None, number: int | None) -> None:
 
 async def look_for_faults(db: Database, faults: list[str]) -> None:
     """Keep in `faults` what keeps changes from the log, until cancelled."""
+
+    async def look() -> None:
+        if (found := await find_faults(db)) != faults:
+            log.error("what keeps changes from the log: %s", "; ".join(found) or "nothing any more")
+            faults[:] = found
+
+    # The comparison writes, and so may wait: for locks, and for a synchronous standby.
+    async with asyncio.TaskGroup() as both:
+        both.create_task(_repeat(look, "the triggers could not be checked"))
+        both.create_task(_repeat(partial(compare, db), "the products could not be compared with the log"))
+
+
+async def _repeat(look: Callable[[], Awaitable[None]], failure: str) -> None:
     while True:
         await asyncio.sleep(LOOK_EVERY)
         try:
-            found = await find_faults(db)
+            await look()
         except Unavailable:
-            continue  # the next attempt follows
+            pass  # the next attempt follows
         except Exception:
-            log.exception("the triggers could not be checked")
-            continue
-        if found != faults:
-            log.error("what keeps changes from the log: %s", "; ".join(found) or "nothing any more")
-            faults[:] = found
+            log.exception(failure)

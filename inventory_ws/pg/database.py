@@ -15,9 +15,10 @@ from .aiopg_fixes import Params, Row
 from .connection import STATEMENT_TIMEOUT, Connection
 from .errors import Unavailable, connection_ends, translated
 from .hosts import ATTEMPT_TIMEOUT, Hosts
-from .lanes import Lane, queues
+from .lanes import Lane, Queue, queues
 
 POOL_SIZE = 8  # connections that changes may take
+LEAST = 0.3  # seconds that have to be left when a statement begins
 FULL_PAUSE = 1.0  # seconds until another connection is asked for, after the server has refused one
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,9 @@ class Database:
         self._hosts = Hosts(dsn)
         self._queues = queues(size)
         self._all = WeakSet[Connection]()
-        self._given_up = set[int]()  # backends that may still run a statement whose connection is closed
-        self._busy = 0  # statements that have a connection, or are about to get one
+        # The backends of statements that were given up and may still run, with the slots that these keep until they end.
+        self._given_up: dict[int, Queue] = {}
+        self._looking, self._looked = asyncio.Lock(), 0.0  # when a look began that has told which of them have ended
         self._server = ""
         self._ended = False
 
@@ -68,8 +70,10 @@ class Database:
                 queue.idle.pop().close()
 
     async def _connect(self) -> Connection:
-        # One address at a time: in non-blocking mode libpq ignores its time limit, and would wait for a dead host for ever.
+        # One address at a time: in non-blocking mode libpq ignores its time limit, and would wait for a dead host for ever. At
+        # last the first one again, behind which a balancer may have found another server.
         addresses = [] if self._ended else await self._hosts.addresses()
+        addresses += addresses[:1]
         while True:
             if self._ended:
                 raise psycopg2.InterfaceError("the service has ended")
@@ -90,7 +94,7 @@ class Database:
         """Close the connections to any other server: after a failover they may be to one whose changes nobody gets."""
         if server != self._server:
             self._server = server
-            self._given_up.clear()
+            self._release(*self._given_up)
             for conn in list(self._all):
                 if conn.server not in ("", server):
                     conn.close()
@@ -99,17 +103,15 @@ class Database:
         """Wait for a connection. Return None if the server has no other one beside those that are open: the slot stays taken
         for a while, and the caller waits for one of these."""
         queue = self._queues[lane]
+        if self._given_up and lane is not Lane.HEALTH:
+            await self._release_ended()
         await queue.acquire()
-        self._busy += 1
         try:
-            if self._given_up and lane is not Lane.HEALTH:
-                await self._count_backends(queue.limit)
             while queue.idle:
                 if not (conn := queue.idle.pop()).closed:
                     return conn
             return await self._connect()
         except BaseException as exc:
-            self._busy -= 1
             if not isinstance(exc, psycopg2.OperationalError) or not any(
                 conn.pid and not conn.closed for conn in self._all
             ):
@@ -118,14 +120,22 @@ class Database:
         asyncio.get_running_loop().call_later(FULL_PAUSE, queue.release)
         return None
 
-    async def _count_backends(self, limit: int) -> None:
-        """Raise OperationalError if the server is at work for more than `limit` statements. It may be for those that were given
-        up: a commit that waits for a synchronous standby cannot be cancelled."""
-        asked = self._given_up.copy()
-        sql = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%(pids)s::integer[]) AND state = 'active'"
-        self._given_up -= asked.difference(*await self.fetch(sql, {"pids": [*asked]}, Lane.HEALTH))
-        if self._busy + len(self._given_up) > limit:
-            raise psycopg2.OperationalError("statements that were given up are still under way")
+    async def _release_ended(self) -> None:
+        """Give back the slots of statements that were given up and have ended: a commit that waits for a synchronous standby
+        cannot be cancelled. One look is for all who came before it."""
+        came = asyncio.get_running_loop().time()
+        async with self._looking:
+            if self._looked > came:
+                return
+            began, asked = asyncio.get_running_loop().time(), set(self._given_up)
+            sql = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%(pids)s::integer[]) AND state = 'active'"
+            self._release(*asked.difference(*await self.fetch(sql, {"pids": [*asked]}, Lane.HEALTH)))
+            self._looked = began
+
+    def _release(self, *backends: int) -> None:
+        for pid in backends:
+            if queue := self._given_up.pop(pid, None):
+                queue.release()
 
     async def fetch(
         self, sql: str, params: Params | None = None, lane: Lane = Lane.CHANGE, *, seconds: float | None = None
@@ -152,6 +162,11 @@ class Database:
             while (conn := await self._enter(lane)) is None:
                 pass
             try:
+                left = deadline - asyncio.get_running_loop().time()
+                if left < LEAST:
+                    raise TimeoutError
+                if seconds or left < 0.9 * STATEMENT_TIMEOUT:  # after a wait, too, the server has to end it first
+                    seconds = 0.9 * left
                 return await conn.run(sql, params, seconds)
             except psycopg2.Error as exc:
                 if connection_ends(exc):
@@ -159,12 +174,14 @@ class Database:
                 raise
             finally:
                 if conn.closed:
-                    self._given_up.add(conn.pid)
                     self._close_idle()  # they are probably lost too
                 else:
                     queue.idle.append(conn)
-                self._busy -= 1
-                queue.release()
+                if conn.closed and lane is not Lane.HEALTH:
+                    self._release(conn.pid)  # of an earlier backend with the same number
+                    self._given_up[conn.pid] = queue
+                else:
+                    queue.release()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

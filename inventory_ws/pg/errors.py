@@ -58,5 +58,5 @@ def translated() -> Iterator[None]:
         ):
             raise Rejected(exc) from exc
         if isinstance(exc, UNAVAILABLE):
-            raise Unavailable(str(exc).strip() or type(exc).__name__) from exc
+            raise Unavailable(" ".join(str(exc).split()) or type(exc).__name__) from exc
         raise

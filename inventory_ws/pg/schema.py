@@ -31,7 +31,8 @@ def migrated_database(pruning: bool) -> Callable[[web.Application], AsyncIterato
                 if missing := await _missing_grants(db, pruning):
                     remedy = "; ".join(["inventory-ws schema | psql", *missing])
                     raise PermissionError(f"al rol le faltan permisos ({exc}); que ejecute el dueño: {remedy}") from exc
-            if faults := await find_faults(db, compare=True):
+            await compare(db, always=True)
+            if faults := await find_faults(db):
                 raise ValueError("; ".join(faults))
             yield
 
@@ -59,12 +60,15 @@ async def apply_schema(db: Database) -> None:
         raise ValueError(f"{reason}; indique otra con --database-url (DATABASE_URL)") from exc
 
 
-async def find_faults(db: Database, *, compare: bool = False) -> list[str]:
-    """Return what keeps changes from the log, each with its remedy. If the table may have been changed unheard, or to `compare`
-    in any case, compare it with the log: where they differ, an epoch begins."""
-    sql = "SELECT ARRAY(SELECT eventos_faltas()) FROM eventos_revisar(%(compare)s)"
-    ((faults,),) = await db.fetch(sql, {"compare": compare}, Lane.QUICK, seconds=COMPARE_TIMEOUT)
+async def find_faults(db: Database) -> list[str]:
+    """Return what keeps changes from the log, each with its remedy."""
+    ((faults,),) = await db.fetch("SELECT ARRAY(SELECT eventos_faltas())", lane=Lane.QUICK)
     return list(faults)
+
+
+async def compare(db: Database, *, always: bool = False) -> None:
+    """Compare the table with the log if it may have been changed unheard, or `always`: where they differ, an epoch begins."""
+    await db.fetch("SELECT eventos_revisar(%(always)s)", {"always": always}, Lane.LONG, seconds=COMPARE_TIMEOUT)
 
 
 async def _missing_grants(db: Database, pruning: bool) -> list[str]:

@@ -1,7 +1,10 @@
 """The SQL of an import: all rows of a file in one statement."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from aiohttp import web
 
 from ..pg.database import Database
 from ..pg.errors import Rejected
@@ -10,6 +13,9 @@ from .csvfile import FIELDS
 from .repository import Cause, fetch_with_new_ids, find_event
 
 IMPORT_TIMEOUT = 60.0  # seconds for a whole file
+
+FILES = web.AppKey("FILES", asyncio.Lock)
+"""Held by the thread that reads or writes a file: beside several of them, the event loop would run too rarely."""
 
 
 class Imported(NamedTuple):

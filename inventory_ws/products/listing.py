@@ -55,12 +55,12 @@ async def list_products(
     db: Database, query: ListQuery, known: Sequence[str], cache: dict[ListQuery, Products]
 ) -> Products:
     """Return the products in the order of their ids, or the reverse for `before`. The ETag is a hash of the snapshot of the
-    database and the epoch: equal ETags mean equal data. `known`: ETags for which the caller needs no JSON. `cache`: see
+    database, the epoch and the server: equal ETags mean equal data. `known`: ETags for which the caller needs no JSON. `cache`: see
     LIST_CACHE."""
     cached = cache.get(query)
     way, last = _order(query)
     sql = f"""
-        WITH estado AS (SELECT md5(pg_current_snapshot()::text || epoca) AS etag FROM eventos_epoca)
+        WITH estado AS (SELECT md5(concat(pg_current_snapshot(), epoca, pg_postmaster_start_time())) AS etag FROM eventos_epoca)
         SELECT etag, '[' || coalesce(string_agg(j::text, ',' ORDER BY id {way}), '') || ']', count(id), coalesce({last}(id), 0)
         FROM estado LEFT JOIN LATERAL (
             SELECT id, p.*::productos AS p FROM productos AS p

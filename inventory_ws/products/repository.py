@@ -185,6 +185,10 @@ async def find_event(db: Database, cause: Cause) -> Row | None:
         FROM eventos WHERE clave = %(key)s
         """
     rows = await db.fetch(sql, {"key": cause.key}, Lane.QUICK)
-    if rows and rows[0][0].partition(" ")[0] != cause.fingerprint:  # an import appends its result
+    if not rows:
+        return None
+    if rows[0][0].partition(" ")[0] != cause.fingerprint:  # an import appends its result
         raise KeyReused
-    return rows[0] if rows else None
+    # After a crash of the server, the event is visible before the synchronous standby has it: this commit waits for both.
+    await db.fetch("SELECT pg_logical_emit_message(true, 'inventory_ws', '')")
+    return rows[0]

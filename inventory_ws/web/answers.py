@@ -6,7 +6,7 @@ import gzip
 from aiohttp import hdrs, web
 
 from ..products import csvfile
-from ..products.importing import Imported
+from ..products.importing import FILES, Imported
 from ..products.listing import ListQuery, Products
 from ..products.repository import Product
 from .reading import wants_csv, wants_gzip
@@ -34,7 +34,8 @@ async def list_response(
     """Return the products as JSON or CSV, with the position of the log that they contain, and a link to what follows."""
     compress = len(products.json) > COMPRESS_FROM and wants_gzip(request)
     if wants_csv(request):
-        body = await asyncio.to_thread(csvfile.render, products.json)
+        async with request.app[FILES]:
+            body = await asyncio.to_thread(csvfile.render, products.json)
         response = web.Response(body=body, headers=CSV)
         if compress:
             response = Gzipped(body=await asyncio.to_thread(gzip.compress, body, 6), headers=CSV | GZIP)

@@ -91,7 +91,9 @@ async def create_product(request: web.Request) -> web.Response:
 
 
 async def _import(request: web.Request) -> web.Response:
-    table = await asyncio.to_thread(csvfile.parse, await read_body(request))
+    body = await read_body(request)
+    async with request.app[importing.FILES]:
+        table = await asyncio.to_thread(csvfile.parse, body)
     if table.faults:
         raise Failure(400, NOT_IMPORTED, errors=table.faults)
     cause = await read_cause(request, "importación")

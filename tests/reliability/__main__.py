@@ -13,6 +13,7 @@ from . import (
     malformed,
     matrix,
     network,
+    patroni,
     role,
     rolling,
     seams,
@@ -42,6 +43,7 @@ CHECKS = {
     "disk": disk.check,
     "stop": stop.check,
     "role": role.check,
+    "patroni": patroni.check,
     "seams": seams.check,
     "soak": soak.check,
 }

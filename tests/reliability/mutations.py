@@ -112,6 +112,27 @@ MUTATIONS = [
         "tests/test_connections.py -k dead_address",
     ),
     Mutation(
+        "a statement that has waited is ended by the server first",
+        "inventory_ws/pg/database.py",
+        "if seconds or left < 0.9 * STATEMENT_TIMEOUT:",
+        "if seconds:",
+        "tests/test_connections.py -k throws_no_connection_away",
+    ),
+    Mutation(
+        "one file at a time",
+        "inventory_ws/web/handlers.py",
+        "async with request.app[importing.FILES]:",
+        "if True:",
+        "tests/test_csvfile.py -k one_file_at_a_time",
+    ),
+    Mutation(
+        "the second attempt at the same address",
+        "inventory_ws/pg/database.py",
+        "        addresses += addresses[:1]\n",
+        "",
+        "tests/test_connections.py -k hangs_is_made",
+    ),
+    Mutation(
         "a server that is read-only is not connected to",
         "inventory_ws/pg/connection.py",
         'if read_only == "on":',
@@ -135,9 +156,16 @@ MUTATIONS = [
     Mutation(
         "statements that were given up count",
         "inventory_ws/pg/database.py",
-        "if self._given_up and lane is not Lane.HEALTH:",
-        "if False:",
+        "self._given_up[conn.pid] = queue",
+        "queue.release()",
         "tests/test_connections.py -k given_up",
+    ),
+    Mutation(
+        "a change that is repeated waits for the standby",
+        "inventory_ws/products/repository.py",
+        """    await db.fetch("SELECT pg_logical_emit_message(true, 'inventory_ws', '')")\n""",
+        "",
+        "tests/test_connections.py -k repeated_change",
     ),
     Mutation(
         "a server that refuses one more connection is a slower service",
@@ -205,7 +233,7 @@ MUTATIONS = [
     Mutation(
         "the fingerprint",
         "inventory_ws/products/repository.py",
-        '    if rows and rows[0][0].partition(" ")[0] != cause.fingerprint:'
+        '    if rows[0][0].partition(" ")[0] != cause.fingerprint:'
         "  # an import appends its result\n        raise KeyReused\n",
         "",
         "tests/test_once.py -k 'another_request or another_user'",
