@@ -186,9 +186,8 @@ async def test_locked_row_throws_no_connection_away(client: TestClient, psql: Ca
     await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
     before = psql(f"SELECT pid {OURS}")
     psql("BEGIN; UPDATE productos SET stock = 1")
-    crowd = (
-        client.patch("/api/productos/1", json={"stock": 2}) for _ in range(3 * POOL_SIZE)
-    )  # two thirds wait for the others
+    # Two thirds wait for the others.
+    crowd = (client.patch("/api/productos/1", json={"stock": 2}) for _ in range(3 * POOL_SIZE))
     assert {resp.status for resp in await asyncio.gather(*crowd)} == {503}
     psql("ROLLBACK")
     assert set(before) <= set(psql(f"SELECT pid {OURS}"))

@@ -165,8 +165,8 @@ class Database:
                 left = deadline - asyncio.get_running_loop().time()
                 if left < LEAST:
                     raise TimeoutError
-                if seconds or left < 0.9 * STATEMENT_TIMEOUT:  # after a wait, too, the server has to end it first
-                    seconds = 0.9 * left
+                if seconds or left < STATEMENT_TIMEOUT - 0.1:  # after a wait, too, the server has to end it first
+                    seconds = left - min(0.3, left / 4)
                 return await conn.run(sql, params, seconds)
             except psycopg2.Error as exc:
                 if connection_ends(exc):
