@@ -34,11 +34,12 @@ const COMPARE = {
   updated_at: (a, b) => (a.updated_at < b.updated_at ? -1 : Number(a.updated_at > b.updated_at)),
 };
 
+const MINIMUM = 5; // units, where none are typed
 const narrow = matchMedia('(max-width: 899px)');
 const remembered = kept(names.view, {});
 const chosen = {
   table: remembered.table === true,
-  minimum: Number.isInteger(remembered.minimum) && remembered.minimum >= 0 ? remembered.minimum : 5,
+  minimum: Number.isInteger(remembered.minimum) && remembered.minimum >= 0 ? remembered.minimum : MINIMUM,
   by: Object.hasOwn(COMPARE, remembered.by) ? remembered.by : 'id',
   down: remembered.down !== false,
 };
@@ -110,8 +111,8 @@ for (const id of Object.keys(filters)) {
 
 $('minimum').value = chosen.minimum;
 $('minimum').oninput = ({ target }) => {
-  if (!/^\d{1,9}$/.test(target.value)) return;
-  chosen.minimum = Number(target.value);
+  if (!/^\d{0,9}$/.test(target.value)) return;
+  chosen.minimum = Number(target.value || MINIMUM);
   keep(names.view, chosen);
   choose();
 };
