@@ -1,7 +1,7 @@
 import { closeEditor } from './changes.js';
 import { past } from './history.js';
 import { $, toast } from './notices.js';
-import { searchFor } from './view.js';
+import { searchFor, unfilter } from './view.js';
 import { short, shown } from './words.js';
 
 // A scanner is a keyboard that types a code and Enter, faster than people do.
@@ -18,7 +18,7 @@ let lastKey = -Infinity; // the time of its last key
 let last = null; // {code, id} of the last scan that found its product
 let page; // {find, show, sell}
 
-/** `find()` returns the row that the search means, or a false value; `show(row)` and `sell(row)` do it. */
+/** `find(scanned)` returns the row that the search means, or a false value, of all products if it was scanned; `show(row)` and `sell(row)` do it. */
 export function attachScanner(callbacks) {
   page = callbacks;
 }
@@ -83,7 +83,8 @@ function entered(event, goesOn) {
 /** Goes to the product that is searched for; the same code scanned again sells one. */
 function look(scanned) {
   const code = $('search').value.trim();
-  const row = code && page.find();
+  const row = code && page.find(scanned);
+  if (scanned) unfilter(row);
   const again = scanned && row && last?.code === code && last.id === row.id;
   last = row ? { code, id: row.id } : null;
   $('search').select(); // what is typed next is another search

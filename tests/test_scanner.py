@@ -256,6 +256,24 @@ async def test_scan_replaces_what_was_searched_for(page: Page, client: TestClien
     await sold(client, 48, 50, 50)
 
 
+async def test_scan_finds_what_a_filter_hides(page: Page, client: TestClient) -> None:
+    await create(client, nombre="Lote", descripcion=f"{MONITOR}-12", stock=2)
+    await page.get_by_role("button", name="Seguir Lote").click()
+    followed, low = page.locator("#onlyFollowed"), page.locator("#low")
+    await followed.click()
+    await low.click()
+    await scan(page, MONITOR)  # a part of the code of a product that is followed
+    await focused(page, "Monitor")
+    for chip in (followed, low):
+        await expect(chip).to_have_attribute("aria-pressed", "false")
+    await low.click()
+    await scan(page, f"{MONITOR}-12")
+    await focused(page, "Lote")
+    await expect(low).to_have_attribute("aria-pressed", "true")
+    await scan(page, "99999999")
+    await expect(page.locator("#emptyText")).to_contain_text("99999999")
+
+
 async def test_scan_leaves_a_move_that_is_being_typed(page: Page, client: TestClient) -> None:
     await page.get_by_role("button", name="Mover o contar el stock de Teclado").click()
     await page.locator(".editor input").fill("-5")
