@@ -11,7 +11,7 @@ import { openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { queue, withMoves, withPending } from './unsent.js';
-import { follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, whyEmpty } from './view.js';
+import { containing, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
 // ---- what can be done with a product of the list
@@ -48,7 +48,7 @@ function focusTake(id) {
 }
 
 attachScanner({
-  find: () => loaded && !past() && withMoves(meantOf(select(inventory.products).rows)),
+  find: (scanned) => loaded && !past() && withMoves(meantOf(scanned ? containing(inventory.products) : select(inventory.products).rows)),
   show: (row) => focusTake(row.id),
   sell: (row) => { step(row, -1); focusTake(row.id); },
 });

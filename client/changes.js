@@ -46,7 +46,7 @@ export function editInPlace(host, row, field) {
   closeEditor();
   const editor = stamp('editorTemplate');
   const [input] = editor.elements;
-  input.value = typedAs(field, row);
+  input.defaultValue = typedAs(field, row);
   input.ariaLabel = field === 'stock' ? `Stock de ${row.nombre}: −12 sale, +40 entra, =37 es un recuento` : `Precio de ${row.nombre}`;
   input.inputMode = field === 'precio' ? 'decimal' : matchMedia('(pointer: coarse)').matches ? 'numeric' : 'text'; // the buttons are its signs
   editor.classList.toggle('of-price', field === 'precio');

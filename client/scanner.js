@@ -1,6 +1,7 @@
 import { closeEditor } from './changes.js';
+import { past } from './history.js';
 import { $, toast } from './notices.js';
-import { searchFor } from './view.js';
+import { searchFor, unfilter } from './view.js';
 import { short, shown } from './words.js';
 
 // A scanner is a keyboard that types a code and Enter, faster than people do.
@@ -8,15 +9,16 @@ import { short, shown } from './words.js';
 const FAST = 40; // ms between its keys, on average
 const PAUSE = 120; // ms after which a key belongs to something else
 const SHORTEST = 3; // characters of a code that is known by its speed
-const SCANNED = 6; // digits that are no stock if they come so fast
+const CODE = /^\d{6,}$/; // what is no text of a field if it comes so fast
 
 let burst = ''; // what was typed without a pause
 let began = 0; // the time of its first key
-let lastKey = -Infinity; // and of its last
+let held = {}; // {field, value}: where it is typed, and what was there before
+let lastKey = -Infinity; // the time of its last key
 let last = null; // {code, id} of the last scan that found its product
 let page; // {find, show, sell}
 
-/** `find()` returns the row that the search means, or a false value; `show(row)` and `sell(row)` do it. */
+/** `find(scanned)` returns the row that the search means, or a false value, of all products if it was scanned; `show(row)` and `sell(row)` do it. */
 export function attachScanner(callbacks) {
   page = callbacks;
 }
@@ -24,11 +26,30 @@ export function attachScanner(callbacks) {
 /** What the key would be typed into; null: nothing. */
 const fieldOf = (target) => target.closest?.('input:not([type=checkbox], [type=range]), textarea, select') ?? null;
 
+/** What keeps a scan from searching, in words; a false value: nothing. */
+function obstacle() {
+  const edited = document.querySelector('.editor input');
+  if (document.querySelector('dialog[open]')) return 'hay un diálogo abierto';
+  if (past()) return 'lo que se ve es el pasado';
+  return edited && edited.value !== edited.defaultValue && `«${short(edited.value)}» está sin guardar`;
+}
+
+/** Gives the field that the code was typed into its text back. */
+function putBack({ field, value }) {
+  if (!field || field.value === value) return;
+  field.value = value;
+  for (const type of ['input', 'change']) field.dispatchEvent(new Event(type, { bubbles: true }));
+}
+
 function typed(event, goesOn) {
   const { key, target, timeStamp } = event;
-  if (!goesOn || !burst) began = timeStamp;
+  const field = fieldOf(target);
+  if (!goesOn || !burst) {
+    began = timeStamp;
+    held = { field, value: field?.value };
+  }
   burst = goesOn ? burst + key : key;
-  if (fieldOf(target) || !/\d/.test(key) || document.querySelector('dialog[open]')) return;
+  if (field || !/\d/.test(key) || obstacle()) return;
   // Who has switched off the keys of one character types none: only a scanner does.
   if (!$('useKeys').checked && (burst.length < SHORTEST || timeStamp - began > FAST * burst.length)) return;
   // A digit where none can be typed begins a search, with what came before it of the same code.
@@ -41,19 +62,20 @@ function typed(event, goesOn) {
 
 function entered(event, goesOn) {
   const field = fieldOf(event.target);
-  const scanned = goesOn && burst.length >= SHORTEST && event.timeStamp - began <= FAST * burst.length;
-  const code = burst;
+  const inSearch = field === $('search');
+  const fast = goesOn && burst.length >= SHORTEST && event.timeStamp - began <= FAST * burst.length;
+  const code = inSearch && held.field !== field ? field.value : burst; // the first keys led there: digits, or a shortcut
   burst = '';
-  if (field === $('search')) {
-    event.preventDefault();
-    return look(scanned);
-  }
-  const intoStock = scanned && field?.closest('.editor') && code.length >= SCANNED && /^\d+$/.test(code);
-  if (!scanned || (field && !intoStock)) return;
-  event.preventDefault(); // else it would press what happens to have the focus
+  const scanned = fast && (!field || inSearch || CODE.test(code));
+  if (!scanned && !inSearch) return;
+  event.preventDefault(); // else it would submit the form, or press what happens to have the focus
+  if (!scanned) return look(false);
   event.stopPropagation();
-  if (document.querySelector('dialog[open]')) return;
+  putBack(held);
+  const reason = obstacle();
+  if (reason) return toast(`Código ${short(code)}: no se ha buscado, porque ${reason}.`, { kind: 'error', key: 'scan' });
   closeEditor();
+  $('search').focus();
   searchFor(code);
   look(true);
 }
@@ -61,7 +83,8 @@ function entered(event, goesOn) {
 /** Goes to the product that is searched for; the same code scanned again sells one. */
 function look(scanned) {
   const code = $('search').value.trim();
-  const row = code && page.find();
+  const row = code && page.find(scanned);
+  if (scanned) unfilter(row);
   const again = scanned && row && last?.code === code && last.id === row.id;
   last = row ? { code, id: row.id } : null;
   $('search').select(); // what is typed next is another search
@@ -74,8 +97,8 @@ function look(scanned) {
 addEventListener('keydown', (event) => {
   const { key, timeStamp } = event;
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || key === 'Shift') return;
-  if (key.length !== 1 && key !== 'Enter') {
-    burst = ''; // Tab, an arrow: a person
+  if (key !== 'Enter' && (key.length !== 1 || event.repeat)) {
+    burst = ''; // Tab, an arrow, a key held down: a person
     return;
   }
   const goesOn = timeStamp - lastKey <= PAUSE;

@@ -34,17 +34,19 @@ const COMPARE = {
   updated_at: (a, b) => (a.updated_at < b.updated_at ? -1 : Number(a.updated_at > b.updated_at)),
 };
 
+const MINIMUM = 5; // units, where none are typed
 const narrow = matchMedia('(max-width: 899px)');
 const remembered = kept(names.view, {});
 const chosen = {
   table: remembered.table === true,
-  minimum: Number.isInteger(remembered.minimum) && remembered.minimum >= 0 ? remembered.minimum : 5,
+  minimum: Number.isInteger(remembered.minimum) && remembered.minimum >= 0 ? remembered.minimum : MINIMUM,
   by: Object.hasOwn(COMPARE, remembered.by) ? remembered.by : 'id',
   down: remembered.down !== false,
 };
 let terms = [];
 let followed = readFollowed(); // ids; a deleted product may come back
 const filters = { onlyFollowed: false, soldOut: false, low: false }; // by the ids of their buttons
+const HIDES = { onlyFollowed: ({ id }) => !followed.has(id), soldOut: ({ stock }) => stock > 0, low: ({ stock }) => stock >= chosen.minimum };
 /** The number of choices so far. The table holds its rows still under the pointer until the next choice. */
 export let choices = 0;
 
@@ -110,8 +112,8 @@ for (const id of Object.keys(filters)) {
 
 $('minimum').value = chosen.minimum;
 $('minimum').oninput = ({ target }) => {
-  if (!/^\d{1,9}$/.test(target.value)) return;
-  chosen.minimum = Number(target.value);
+  if (!/^\d{0,9}$/.test(target.value)) return;
+  chosen.minimum = Number(target.value || MINIMUM);
   keep(names.view, chosen);
   choose();
 };
@@ -129,9 +131,15 @@ export function searchFor(text) {
   search();
 }
 
+/** Takes off the filters that hide the row; without one, all filters. */
+export function unfilter(row) {
+  for (const [id, hides] of Object.entries(HIDES)) if (!row || hides(row)) filter(id, false);
+  choose();
+}
+
 /** Clears the search and all filters. */
 export function showAll() {
-  for (const id of Object.keys(filters)) filter(id, false);
+  unfilter();
   searchFor('');
 }
 
@@ -192,15 +200,17 @@ function textOf(row) {
 /** The number of a product that is searched for, as #12 or 12; else NaN. */
 const wantedNumber = () => (terms.length === 1 ? Number(/^#?(\d+)$/.exec(terms[0])?.[1] ?? NaN) : NaN);
 
-function matches(row) {
-  if ((filters.soldOut && row.stock > 0) || (filters.low && row.stock >= chosen.minimum)) return false;
-  return row.id === wantedNumber() || terms.every((term) => textOf(row).includes(term));
-}
+const contains = (row) => row.id === wantedNumber() || terms.every((term) => textOf(row).includes(term));
+const matches = (row) => !(filters.soldOut && HIDES.soldOut(row)) && !(filters.low && HIDES.low(row)) && contains(row);
+
+/** The products that the search finds, whatever the filters are. */
+export const containing = (products) => [...products.values()].filter(contains);
 
 /** Of the rows that are found, the one that is meant: by its number, by a code that stands in it as a word, or as the only one. */
 export function meantOf(rows) {
   if (!terms.length) return null;
-  if (rows[0]?.id === wantedNumber()) return rows[0];
+  const numbered = rows.find(({ id }) => id === wantedNumber());
+  if (numbered) return numbered;
   const whole = rows.filter((row) => terms.every((term) => textOf(row).split(/[^\p{L}\p{N}#_/.-]+|[.,;:]+(?=\s|$)/u).includes(term)));
   return whole.length === 1 ? whole[0] : rows.length === 1 ? rows[0] : null;
 }

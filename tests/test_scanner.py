@@ -27,12 +27,13 @@ async def page(visit: Visit, client: TestClient) -> Page:  # noqa: F811
     return page
 
 
-async def scan(page: Page, code: str, every: float = 1) -> None:
-    """Types it, one key every so many milliseconds, however busy the test's machine is."""
+async def scan(page: Page, code: str, every: float = 1, held: bool = False) -> None:
+    """Types it, one key every so many milliseconds, however busy the test's machine is; `held`: by one key held down."""
     keyboard = await page.context.new_cdp_session(page)
     sent, began = [], time.time()
     for number, key in enumerate([*code, "Enter"]):
         more = {"key": key, "text": key if len(key) == 1 else "\r", "windowsVirtualKeyCode": 13 if len(key) > 1 else 0}
+        more["autoRepeat"] = held and key != "Enter"
         more["timestamp"] = began + number * every / 1000  # when the scanner sent it, which is what the page compares
         for way in ("keyDown", "keyUp"):
             sent.append(asyncio.ensure_future(keyboard.send("Input.dispatchKeyEvent", {"type": way, **more})))
@@ -152,3 +153,136 @@ async def test_product_is_found_by_its_number_first(page: Page, client: TestClie
     await focused(page, "Cable 12")
     await scan(page, "84123456")  # which is a part of another code too
     await focused(page, "Monitor")
+
+
+async def values(page: Page, form: str) -> list[str]:
+    return await page.locator(f"{form} input, {form} textarea").evaluate_all(
+        "fields => fields.map(({ value }) => value)"
+    )
+
+
+async def test_scan_is_no_text_of_a_form(page: Page, client: TestClient) -> None:
+    await page.locator("#nombre").fill("Funda")
+    for field, code, name in (
+        ("nombre", RATON, "Ratón"),
+        ("descripcion", MONITOR, "Monitor"),
+        ("precio", TECLADO, "Teclado"),
+    ):
+        await page.locator(f"#{field}").focus()
+        await scan(page, code, 30)
+        await focused(page, name)
+        assert await values(page, "#createForm") == ["Funda", "", "", ""]
+    await page.locator("#stock").focus()
+    await scan(page, "99999999")  # of no product
+    await expect(page.locator("#search")).to_be_focused()
+    await expect(page.locator("#emptyText")).to_contain_text("99999999")
+    await page.locator("#minimum").fill("7")
+    await scan(page, MONITOR)
+    await focused(page, "Monitor")
+    await expect(page.locator("#minimum")).to_have_value("7")
+    await page.reload()
+    await expect(page.locator("#minimum")).to_have_value("7")
+    await page.locator("#minimum").fill("")
+    await scan(page, RATON)
+    await focused(page, "Ratón")
+    await page.reload()
+    await expect(page.locator("#minimum")).to_have_value("5")
+    await page.locator("#sort").focus()
+    await scan(page, TECLADO)
+    await focused(page, "Teclado")
+    assert await stocks(client) == [50, 50, 50]
+
+
+async def test_digits_of_a_person_are_text(page: Page, client: TestClient) -> None:
+    await page.locator("#nombre").fill("Coche")
+    await page.locator("#precio").fill("12500")
+    await page.locator("#stock").focus()
+    for digit in "1000000":
+        await page.keyboard.press(digit)
+        await page.wait_for_timeout(60)
+    await page.keyboard.press("Enter")
+    await expect(card(page, "Coche").locator(".units")).to_have_text("1.000.000")
+    await page.locator("#nombre").fill("Casa")
+    await page.locator("#stock").fill("1")
+    await page.locator("#precio").fill("1")
+    await scan(page, "000000", 30, held=True)
+    await expect(card(page, "Casa").locator(".price")).to_have_text("$1.000.000,00")
+    assert await stocks(client) == [50, 50, 50, 1000000, 1]
+
+
+async def test_scan_under_a_dialog_is_told_and_changes_nothing(page: Page, client: TestClient) -> None:
+    notice = page.locator(".toast.error")
+    await page.get_by_role("button", name="Editar Teclado").click()
+    before = await values(page, "#editForm")
+    for field in ("Nombre", "Descripcion", "Precio", "Stock"):
+        await page.locator(f"#edit{field}").focus()
+        await scan(page, MONITOR)
+        await expect(notice).to_contain_text(f"Código {MONITOR}: no se ha buscado, porque hay un diálogo abierto")
+        assert await values(page, "#editForm") == before
+        await page.evaluate("toasts.replaceChildren()")
+    await page.keyboard.press("Escape")
+    await page.locator("#help").click()
+    await page.locator("#device").fill("caja 1")
+    await scan(page, MONITOR)
+    await expect(notice).to_contain_text(MONITOR)
+    await expect(page.locator("#device")).to_have_value("caja 1")
+    await page.evaluate("toasts.replaceChildren()")
+    await page.keyboard.press("Escape")
+    for opener in ("Eliminar Teclado", "Historia de Teclado", "Importar"):
+        await page.get_by_role("button", name=opener).click()
+        await scan(page, RATON)
+        await expect(notice).to_contain_text(RATON)
+        await expect(page.locator("dialog[open]")).to_have_count(1)
+        await page.evaluate("toasts.replaceChildren()")
+        await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Historial", exact=True).click()
+    await expect(page.locator("body.past")).to_be_visible()
+    await scan(page, RATON)
+    await expect(notice).to_contain_text(f"Código {RATON}: no se ha buscado, porque lo que se ve es el pasado")
+    await page.get_by_role("button", name="Volver al presente").click()
+    await scan(page, RATON)
+    await focused(page, "Ratón")
+    assert await stocks(client) == [50, 50, 50]
+
+
+async def test_scan_replaces_what_was_searched_for(page: Page, client: TestClient) -> None:
+    await page.locator("#search").fill("Arroz bomba")
+    for _ in range(3):
+        await page.locator("#search").focus()
+        await page.keyboard.press("End")
+        await scan(page, TECLADO)
+        await focused(page, "Teclado")
+        await expect(page.locator("#search")).to_have_value(TECLADO)
+    await sold(client, 48, 50, 50)
+
+
+async def test_scan_finds_what_a_filter_hides(page: Page, client: TestClient) -> None:
+    await create(client, nombre="Lote", descripcion=f"{MONITOR}-12", stock=2)
+    await page.get_by_role("button", name="Seguir Lote").click()
+    followed, low = page.locator("#onlyFollowed"), page.locator("#low")
+    await followed.click()
+    await low.click()
+    await scan(page, MONITOR)  # a part of the code of a product that is followed
+    await focused(page, "Monitor")
+    for chip in (followed, low):
+        await expect(chip).to_have_attribute("aria-pressed", "false")
+    await low.click()
+    await scan(page, f"{MONITOR}-12")
+    await focused(page, "Lote")
+    await expect(low).to_have_attribute("aria-pressed", "true")
+    await scan(page, "99999999")
+    await expect(page.locator("#emptyText")).to_contain_text("99999999")
+
+
+async def test_scan_leaves_a_move_that_is_being_typed(page: Page, client: TestClient) -> None:
+    await page.get_by_role("button", name="Mover o contar el stock de Teclado").click()
+    await page.locator(".editor input").fill("-5")
+    for focus in (page.locator(".editor input"), page.locator(".editor [data-reason=venta]")):
+        await focus.focus()
+        await scan(page, MONITOR)
+        await expect(page.locator(".toast.error")).to_contain_text(f"{MONITOR}: no se ha buscado, porque «-5» está sin")
+        await expect(page.locator(".editor input")).to_have_value("-5")
+        await page.evaluate("toasts.replaceChildren()")
+    assert await stocks(client) == [50, 50, 50]
+    await page.locator(".editor input").press("Enter")
+    await sold(client, 45, 50, 50)
