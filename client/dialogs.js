@@ -166,12 +166,15 @@ function closeBoth() {
 $('keepTheirs').onclick = closeBoth;
 
 $('overwrite').onclick = async () => {
-  const { values, theirs } = conflict;
+  const mine = conflict;
+  const { values, theirs } = mine;
+  const quiet = () => conflict === mine && $('conflictDialog').open;
   try {
-    const answer = await working($('overwrite'), () => update(theirs, values, { quiet: () => $('conflictDialog').open }));
-    closeBoth();
+    const answer = await working($('overwrite'), () => update(theirs, values, { quiet }));
+    if (quiet()) closeBoth();
     succeeded(answer, undoChange(theirs, answer, Object.keys(values)));
   } catch (error) {
+    if (!quiet()) return;
     if (error.status === 404) tellDialogs(theirs.id, null);
     if (error.status === 412 && error.data) showConflict(values, error.data);
     $('conflictError').textContent = error.status === 412 ? 'Ha vuelto a cambiar: mira otra vez.' : error.message;
