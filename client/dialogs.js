@@ -1,6 +1,6 @@
 import { bringBack, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
-import { $, element, say, succeeded, toast, working } from './notices.js';
+import { $, element, say, succeeded, tellRefusal, toast, working } from './notices.js';
 import { inventory, useKey } from './page.js';
 import { create, queue, reasonOf, remove, restore, update } from './unsent.js';
 import { showCreated } from './view.js';
@@ -78,7 +78,7 @@ function createRefused(values, error) {
     if (!isBlank(other)) toast(`Lo que escribías: «${short(other.nombre)}»`, { stays: true, action: ['Volver a ello', () => fill(other, {})] });
   };
   if (submitted === values.nombre && isBlank(typed())) return back();
-  toast(`«${short(values.nombre)}» no se ha creado: ${reasonOf(error)}`, { kind: 'error', stays: true, action: ['Volver a escribirlo', back] });
+  tellRefusal(`«${short(values.nombre)}» no se ha creado: ${reasonOf(error)}`, { action: ['Volver a escribirlo', back] });
 }
 
 queue.addEventListener('resultado', ({ detail: { change, error } }) => {

@@ -46,14 +46,14 @@ export function undoLast() {
   else toast('No queda nada que deshacer.', { key: 'undo' });
 }
 
-const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
+export const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
 
 /** Shows a notice; it replaces one with the same `key`. `action`: [label, function] of its button. `stays`: until it is closed. */
 export function toast(text, { kind = 'info', key = '', action = null, stays = false } = {}) {
   toastOf(key)?.remove();
   const item = stamp('toastTemplate');
   item.dataset.key = key;
-  item.classList.add(kind);
+  item.classList.add(kind, stays ? 'stays' : 'passing');
   if (kind === 'error') item.setAttribute('role', 'alert');
   item.querySelector('p').textContent = text;
   const [close, act] = [item.querySelector('.icon-button'), item.querySelector('.act')];
@@ -74,8 +74,15 @@ export function toast(text, { kind = 'info', key = '', action = null, stays = fa
   for (const type of ['pointerleave', 'focusout']) item.addEventListener(type, () => { hold(); release(); });
   close.onclick = () => item.remove();
   $('toasts').append(item);
-  if ($('toasts').childElementCount > 4) $('toasts').firstElementChild.remove();
+  const passing = $('toasts').querySelectorAll('.passing');
+  if (passing.length > 4) passing[0].remove();
   release();
+}
+
+/** Tells a refusal, in a notice that stays and in the list of events. */
+export function tellRefusal(text, options = {}) {
+  log(text, 'error');
+  toast(text, { kind: 'error', stays: true, ...options });
 }
 
 export const succeeded = ({ message, data }, action = null) => toast(`${message}: ${short(data.nombre)}`, { kind: 'success', action });

@@ -262,6 +262,45 @@ async def test_refusal_is_told_by_a_notice_where_its_dialog_is_gone(
     await expect(refused).to_contain_text("Zumo: precio $10,00 no se ha guardado: Alguien cambió")
 
 
+async def test_refusals_stay_together_until_they_are_dismissed(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    slow: Line,
+    psql: Callable,
+) -> None:
+    names = ("Bombilla", "Cable", "Enchufe", "Pila", "Linterna")
+    for name in names:
+        await create(client, nombre=name, stock=5)
+    page = await shop(visit, slow, viewport={"width": 390, "height": 700})  # where few notices are shown
+    await expect(page.locator(".product-card")).to_have_count(5)
+    # What a notice of an error waits until it goes is over at once.
+    await page.evaluate(
+        "() => { window.wait = setTimeout; window.setTimeout = (then, ms) => wait(then, ms === 12_000 ? 0 : ms); }"
+    )
+    slow.stalled = True
+    for name in (*names, "Bombilla", "Bombilla"):
+        await page.get_by_role("button", name=f"−1 unidad de {name}").click()
+    psql("UPDATE productos SET stock = 0")
+    slow.stalled = False
+    refused = page.locator(".toast.error")
+
+    def lines(*moves: tuple[str, int]) -> list[str]:
+        return [f"{name}: {delta} no se ha guardado: no queda ninguna unidad" for name, delta in moves]
+
+    others = [(name, -1) for name in names[1:]]
+    await expect(refused.locator("p")).to_have_text("\n".join(lines(("Bombilla", -3), *others)), use_inner_text=True)
+    await expect(page.locator("#eventsLog .error .event-type")).to_have_text(
+        lines(("Bombilla", -2), *reversed(others), ("Bombilla", -1))
+    )
+    await page.evaluate("() => { window.setTimeout = wait; }")
+    for name in names:
+        await page.get_by_role("button", name=f"+1 unidad de {name}").dispatch_event("click")
+    await expect(page.locator(".toast").last).to_contain_text("Linterna: stock 1")
+    await expect(refused).to_be_visible()
+    await refused.get_by_role("button", name="Cerrar el aviso").click()
+    await expect(refused).to_have_count(0)
+
+
 # ---- the form for a new product
 
 
