@@ -1,7 +1,7 @@
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
 import { isSeen, stamp, succeeded, toast } from './notices.js';
 import { inventory } from './page.js';
-import { move, restore, tooFew, update, withMoves } from './unsent.js';
+import { move, restore, tooFew, update, whenAway, withMoves } from './unsent.js';
 import { pick, short, shown, signed, whole } from './words.js';
 
 // Changes without a form: stock moves, prices and counts edited in place, undo.
@@ -69,6 +69,8 @@ export function closeEditor(refocus = false) {
   editor.remove();
   if (refocus) homeOf(host)?.focus();
 }
+
+whenAway(() => editing?.input.readOnly && closeEditor(editing.editor.contains(document.activeElement)));
 
 function note(text, wrong = false) {
   editing.editor.querySelector('.note').textContent = text;

@@ -2,7 +2,7 @@ import { bringBack, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, element, say, succeeded, tellRefusal, toast, working } from './notices.js';
 import { inventory, useKey } from './page.js';
-import { create, queue, reasonOf, remove, restore, update } from './unsent.js';
+import { create, queue, reasonOf, remove, restore, update, whenAway } from './unsent.js';
 import { showCreated } from './view.js';
 import { FIELDS, differing, shown, short, stateInWords } from './words.js';
 
@@ -112,7 +112,7 @@ export function openEdit(base, opener) {
   }
   $('editNotice').textContent = '';
   $('saveEdit').textContent = 'Guardar cambios';
-  $('saveEdit').disabled = false; // one that was saved before may still wait for its answer
+  $('saveEdit').disabled = $('overwrite').disabled = false; // one that was saved before may still wait for its answer
   showErrors(form, {});
   open($('editDialog'), opener);
   form.elements.nombre.select();
@@ -164,6 +164,11 @@ function closeBoth() {
 }
 
 $('keepTheirs').onclick = closeBoth;
+
+whenAway(() => {
+  if ($('saveEdit').disabled || $('overwrite').disabled) closeBoth();
+  if ($('confirmDelete').disabled) $('deleteDialog').close();
+});
 
 $('overwrite').onclick = async () => {
   const mine = conflict;

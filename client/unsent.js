@@ -45,6 +45,13 @@ async function send({ kind, id, nombre, epoch, values, version, delta, motivo, k
   return inventory.update(id, values, version, key);
 }
 
+/** Calls `leave` when a change waits for the line: the line at the top tells it, and a form that seems to hold it back is closed. */
+export function whenAway(leave) {
+  const check = () => inventory.state !== 'conectado' && leave();
+  inventory.addEventListener('estado', check);
+  queue.addEventListener('cola', check);
+}
+
 /** Changes fields of a product; `base` is the row that was edited. */
 export const update = (base, values, options) => add('update', base, { values, version: base.updated_at, base: pick(base, Object.keys(values)) }, options);
 export const create = (values, options) => add('create', { nombre: values.nombre }, { values }, options);

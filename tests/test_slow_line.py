@@ -301,6 +301,48 @@ async def test_refusals_stay_together_until_they_are_dismissed(
     await expect(refused).to_have_count(0)
 
 
+async def test_form_of_a_change_that_waits_for_the_line_closes(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    """Else «Cancelar» would seem to take it back."""
+    for name in ("Vela", "Jabón", "Zumo", "Café"):
+        await create(client, nombre=name, precio=10, stock=5)
+    page = await shop(visit, slow)
+    waiting = page.locator("#unsentList li")
+    dialogs = page.locator("dialog[open]")
+
+    async def edit(name: str) -> None:
+        await page.get_by_role("button", name=f"Editar {name}").click()
+        await page.locator("#editPrecio").fill("20")
+        await page.get_by_role("button", name="Guardar cambios").click()
+
+    slow.stalled = True
+    await edit("Vela")
+    await expect(page.locator("#saveEdit")).to_be_disabled()
+    await expect(dialogs).to_have_count(1)
+    slow.cut()
+    await expect(dialogs).to_have_count(0)
+    await edit("Jabón")
+    await expect(dialogs).to_have_count(0)
+    await page.get_by_role("button", name="Eliminar Zumo").click()
+    await page.locator("#confirmDelete").click()
+    await expect(dialogs).to_have_count(0)
+    await page.get_by_role("button", name="Mover o contar el stock de Café").click()
+    await page.keyboard.type("=4")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".editor")).to_have_count(0)
+    await expect(page.get_by_role("button", name="Mover o contar el stock de Café")).to_be_focused()
+    await page.get_by_role("button", name="Editar Café").click()  # one that is not saved stays
+    await page.locator("#editPrecio").fill("30")
+    texts = ["Vela: precio $20,00", "Jabón: precio $20,00", "Zumo: eliminar", "Café: stock 4"]
+    assert await waiting.all_text_contents() == texts
+    slow.stalled = False
+    await connected(page)
+    await stock(client, 4, 4)
+    rows = (await (await client.get("/api/productos")).json())["data"]
+    assert [(row["nombre"], row["precio"]) for row in rows] == [("Vela", 20), ("Jabón", 20), ("Café", 10)]
+    await expect(page.locator("#editPrecio")).to_have_value("30")
+    await expect(page.locator(".toast.success")).to_have_count(4)
+
+
 # ---- the form for a new product
 
 
