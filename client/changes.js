@@ -1,7 +1,7 @@
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
-import { stamp, succeeded, toast } from './notices.js';
+import { isSeen, stamp, succeeded, toast } from './notices.js';
 import { inventory } from './page.js';
-import { move, restore, tooFew, update, withMoves } from './unsent.js';
+import { move, restore, tooFew, update, whenAway, withMoves } from './unsent.js';
 import { pick, short, shown, signed, whole } from './words.js';
 
 // Changes without a form: stock moves, prices and counts edited in place, undo.
@@ -17,19 +17,15 @@ export function step(row, delta) {
 /** The action of a notice that restores the fields to their values in `before`; what others changed meanwhile stays. */
 export function undoChange(before, { data: after }, fields) {
   return ['Deshacer', async () => {
-    try {
-      const answer = await update(after, pick(before, fields), { quiet: () => true });
-      toast(`Deshecho: ${name(answer.data)}`, { kind: 'success' });
-    } catch ({ status, message }) {
-      toast(`${name(after)}: ${status === 412 ? 'alguien lo cambió después, y así se queda' : message}`, { kind: 'error' });
-    }
+    const answer = await update(after, pick(before, fields)).catch(() => null); // a refusal has been told
+    if (answer) toast(`Deshecho: ${name(answer.data)}`, { kind: 'success' });
   }];
 }
 
 /** The action of a notice that brings a deleted product back. */
 export function bringBack(row, label) {
   return [label, async () => {
-    const answer = await restore(row).catch(() => null); // a refusal has been told
+    const answer = await restore(row).catch(() => null);
     if (answer) toast(`${name(row)} está otra vez`, { kind: 'success' });
   }];
 }
@@ -73,6 +69,8 @@ export function closeEditor(refocus = false) {
   editor.remove();
   if (refocus) homeOf(host)?.focus();
 }
+
+whenAway(() => editing?.input.readOnly && closeEditor(editing.editor.contains(document.activeElement)));
 
 function note(text, wrong = false) {
   editing.editor.querySelector('.note').textContent = text;
@@ -141,30 +139,29 @@ async function save(refocus) {
   if (change.delta) return moveTyped(mine, change.delta);
   input.readOnly = true;
   try {
-    const answer = await update(base, change.values, { quiet: () => true });
+    const answer = await update(base, change.values, { quiet: () => editing === mine && isSeen(mine.editor) });
     const action = undoChange(base, answer, Object.keys(change.values));
     if (change.called) toast(`${name(base)}: recuento ${shown('stock', answer.data)} (había ${shown('stock', base)})`, { kind: 'success', action });
     else succeeded(answer, action);
     if (editing === mine) closeEditor(refocus);
-  } catch (error) {
-    const { status, data } = error;
-    if (editing !== mine) return toast(`${name(base)}: ${error.message}`, { kind: 'error' });
+  } catch ({ status, data, message }) {
+    if (editing !== mine) return;
     input.readOnly = false;
     if (status === 412 && data) mine.base = data;
-    note(status === 412 && data ? `Alguien lo cambió: ahora ${field} ${shown(field, data)}. Intro guarda lo tuyo.` : error.message, true);
+    note(status === 412 && data ? `Alguien lo cambió: ahora ${field} ${shown(field, data)}. Intro guarda lo tuyo.` : message, true);
     if (refocus) input.focus();
   }
 }
 
 /** Moves stock, which counts at once. If it is refused, the editor opens again, unless the person has gone on to something else. */
 async function moveTyped({ host, input, base, motivo }, delta) {
+  const isThere = () => !editing && document.activeElement === homeOf(host);
   try {
-    await move(base, delta, { motivo, quiet: () => true });
+    await move(base, delta, { motivo, quiet: () => isThere() && isSeen(homeOf(host)) });
   } catch ({ status, data, message }) {
-    const why = status === 409 && data ? tooFew(data.stock) : message;
-    if (editing || document.activeElement !== homeOf(host)) return toast(`${name(base)}: ${signed.format(delta)} no se ha guardado: ${why}`, { kind: 'error', stays: true });
+    if (!isThere()) return;
     editInPlace(host, withMoves(inventory.products.get(base.id)) ?? base, 'stock');
     editing.input.value = input.value;
-    note(`${why}.`, true);
+    note(`${status === 409 && data ? tooFew(data.stock) : message}.`, true);
   }
 }

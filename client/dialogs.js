@@ -1,8 +1,8 @@
 import { bringBack, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
-import { $, element, say, succeeded, toast, working } from './notices.js';
+import { $, element, say, succeeded, tellRefusal, toast, working } from './notices.js';
 import { inventory, useKey } from './page.js';
-import { create, queue, reasonOf, remove, restore, update } from './unsent.js';
+import { create, queue, reasonOf, remove, restore, update, whenAway } from './unsent.js';
 import { showCreated } from './view.js';
 import { FIELDS, differing, shown, short, stateInWords } from './words.js';
 
@@ -78,7 +78,7 @@ function createRefused(values, error) {
     if (!isBlank(other)) toast(`Lo que escribías: «${short(other.nombre)}»`, { stays: true, action: ['Volver a ello', () => fill(other, {})] });
   };
   if (submitted === values.nombre && isBlank(typed())) return back();
-  toast(`«${short(values.nombre)}» no se ha creado: ${reasonOf(error)}`, { kind: 'error', stays: true, action: ['Volver a escribirlo', back] });
+  tellRefusal(`«${short(values.nombre)}» no se ha creado: ${reasonOf(error)}`, { action: ['Volver a escribirlo', back] });
 }
 
 queue.addEventListener('resultado', ({ detail: { change, error } }) => {
@@ -112,7 +112,7 @@ export function openEdit(base, opener) {
   }
   $('editNotice').textContent = '';
   $('saveEdit').textContent = 'Guardar cambios';
-  $('saveEdit').disabled = false; // one that was saved before may still wait for its answer
+  $('saveEdit').disabled = $('overwrite').disabled = false; // one that was saved before may still wait for its answer
   showErrors(form, {});
   open($('editDialog'), opener);
   form.elements.nombre.select();
@@ -165,13 +165,21 @@ function closeBoth() {
 
 $('keepTheirs').onclick = closeBoth;
 
+whenAway(() => {
+  if ($('saveEdit').disabled || $('overwrite').disabled) closeBoth();
+  if ($('confirmDelete').disabled) $('deleteDialog').close();
+});
+
 $('overwrite').onclick = async () => {
-  const { values, theirs } = conflict;
+  const mine = conflict;
+  const { values, theirs } = mine;
+  const quiet = () => conflict === mine && $('conflictDialog').open;
   try {
-    const answer = await working($('overwrite'), () => update(theirs, values, { quiet: () => $('conflictDialog').open }));
-    closeBoth();
+    const answer = await working($('overwrite'), () => update(theirs, values, { quiet }));
+    if (quiet()) closeBoth();
     succeeded(answer, undoChange(theirs, answer, Object.keys(values)));
   } catch (error) {
+    if (!quiet()) return;
     if (error.status === 404) tellDialogs(theirs.id, null);
     if (error.status === 412 && error.data) showConflict(values, error.data);
     $('conflictError').textContent = error.status === 412 ? 'Ha vuelto a cambiar: mira otra vez.' : error.message;

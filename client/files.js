@@ -1,6 +1,6 @@
 import { decode, guarded, parse, unguarded, write } from './csv.js';
 import { typedAs } from './fields.js';
-import { $, element, importing, say, tableRow, toast, working } from './notices.js';
+import { $, element, importing, say, tableRow, tellRefusal, toast, working } from './notices.js';
 import { inventory } from './page.js';
 import { FIELDS, folded, plural, short, whole } from './words.js';
 
@@ -165,7 +165,7 @@ $('confirmImport').onclick = async () => {
     $('importDialog').close();
     toast(`Importado: ${plural(creados, 'producto nuevo', 'productos nuevos')}, ${plural(actualizados, 'cambiado', 'cambiados')}`, { kind: 'success' });
   } catch (error) {
-    if (!$('importDialog').open) return toast(`No se ha importado nada: ${error.message}`, { kind: 'error' });
+    if (!$('importDialog').open) return tellRefusal(`No se ha importado nada: ${error.message}`);
     say('importError', error.errors.length ? 'No se ha importado nada. Corrige el archivo y elígelo otra vez:' : error.message);
     const title = (field) => (names.includes(field) ? file.head[Number($(`import-${field}`).value)] : field);
     const faults = error.errors.map(({ row = '', field, message }) => tableRow([row, title(field), message]));

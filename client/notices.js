@@ -24,6 +24,12 @@ export function fold(head, tell, ...contents) {
 /** A row of a table. */
 export const tableRow = (texts, tag = 'td') => element('tr', {}, ...texts.map((text) => element(tag, {}, text)));
 
+/** Whether an element is on the screen, and nothing is in front of it. */
+export function isSeen(node) {
+  const { x, y, width, height } = node.getBoundingClientRect();
+  return node.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+}
+
 /** Sets the text of a live region, unless it is the same, which would be announced again. */
 export function say(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;
@@ -40,14 +46,14 @@ export function undoLast() {
   else toast('No queda nada que deshacer.', { key: 'undo' });
 }
 
-const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
+export const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
 
 /** Shows a notice; it replaces one with the same `key`. `action`: [label, function] of its button. `stays`: until it is closed. */
 export function toast(text, { kind = 'info', key = '', action = null, stays = false } = {}) {
   toastOf(key)?.remove();
   const item = stamp('toastTemplate');
   item.dataset.key = key;
-  item.classList.add(kind);
+  item.classList.add(kind, stays ? 'stays' : 'passing');
   if (kind === 'error') item.setAttribute('role', 'alert');
   item.querySelector('p').textContent = text;
   const [close, act] = [item.querySelector('.icon-button'), item.querySelector('.act')];
@@ -68,8 +74,15 @@ export function toast(text, { kind = 'info', key = '', action = null, stays = fa
   for (const type of ['pointerleave', 'focusout']) item.addEventListener(type, () => { hold(); release(); });
   close.onclick = () => item.remove();
   $('toasts').append(item);
-  if ($('toasts').childElementCount > 4) $('toasts').firstElementChild.remove();
+  const passing = $('toasts').querySelectorAll('.passing');
+  if (passing.length > 4) passing[0].remove();
   release();
+}
+
+/** Tells a refusal, in a notice that stays and in the list of events. */
+export function tellRefusal(text, options = {}) {
+  log(text, 'error');
+  toast(text, { kind: 'error', stays: true, ...options });
 }
 
 export const succeeded = ({ message, data }, action = null) => toast(`${message}: ${short(data.nombre)}`, { kind: 'success', action });

@@ -87,7 +87,7 @@ function changed(field, was, data) {
   if (!now || now[field] === was[field]) return line(text);
   return line(text, 'Restaurar este valor', `Restaurar ${FIELDS[field].toLowerCase()} ${value(was)}`, async (button) => {
     const base = inventory.products.get(id);
-    const answer = await attempt(button, () => update(base, pick(was, [field]), { quiet: () => true }));
+    const answer = await attempt(button, (options) => update(base, pick(was, [field]), options));
     if (answer) succeeded(answer, undoChange(base, answer, [field]));
   });
 }
@@ -96,7 +96,7 @@ function changed(field, was, data) {
 function deleted({ antes: was }, n) {
   if (n > 0 || !was || inventory.products.has(id)) return line('Eliminado');
   return line('Eliminado', 'Recuperar el producto', `Recuperar ${short(was.nombre)}`, async (button) => {
-    const answer = await attempt(button, () => restore(was, { quiet: () => true }));
+    const answer = await attempt(button, (options) => restore(was, options));
     if (answer) succeeded(answer);
   });
 }
@@ -117,13 +117,15 @@ function moved(event, was) {
   });
 }
 
-/** Makes a change for a button, and says why it was refused; returns its answer. */
+/** Makes a change for a button, and says why it was refused while its product is shown; returns its answer. */
 async function attempt(button, change) {
+  const asked = id;
+  const quiet = () => id === asked;
   say('productError', '');
   try {
-    return await working(button, change);
+    return await working(button, () => change({ quiet }));
   } catch (error) {
-    say('productError', error.status === 412 ? 'Alguien lo acaba de cambiar: mira otra vez.' : error.message);
+    if (quiet()) say('productError', error.status === 412 ? 'Alguien lo acaba de cambiar: mira otra vez.' : error.message);
     return null;
   } finally {
     if (document.activeElement === document.body) $('productTitle').focus(); // the focused button was removed with the list

@@ -118,7 +118,7 @@ export class Queue extends EventTarget {
     this.#run();
   }
 
-  /** Returns the answer of the service, once there is one; null if nothing was left to do. `quiet()`: whether whoever adds it tells its refusal. */
+  /** Returns the answer of the service, once there is one; null if nothing was left to do. `quiet()`: whether whoever adds it tells its refusal, if nothing has joined it. */
   async add(change, { quiet = () => false } = {}) {
     const added = { ...change, key: newKey(), at: Date.now(), owner: this.owner };
     this.#adding.add(added);
@@ -220,7 +220,7 @@ export class Queue extends EventTarget {
     this.#waiting.delete(key);
     this.#landed.delete(key);
     for (const { resolve, reject } of waiting) error ? reject(error) : resolve(answer);
-    this.#emit('resultado', { change, answer, error, mine: waiting.length > 0, quiet: waiting.some(({ quiet }) => quiet()) });
+    this.#emit('resultado', { change, answer, error, mine: waiting.length > 0, quiet: waiting.length === 1 && waiting[0].quiet() });
   }
 
   #emit(name, detail) {

@@ -1,5 +1,5 @@
 import { ServiceError } from './net.js';
-import { $, addOwn, element, holdNotices, importing, say, toast } from './notices.js';
+import { $, addOwn, element, holdNotices, importing, log, say, toast, toastOf } from './notices.js';
 import { inventory } from './page.js';
 import { Queue } from './queue.js';
 import { keep, kept } from './view.js';
@@ -43,6 +43,13 @@ async function send({ kind, id, nombre, epoch, values, version, delta, motivo, k
   if (kind === 'delete') return inventory.delete(id, version, key);
   if (kind === 'restore') return inventory.restore(id, key);
   return inventory.update(id, values, version, key);
+}
+
+/** Calls `leave` when a change waits for the line: the line at the top tells it, and a form that seems to hold it back is closed. */
+export function whenAway(leave) {
+  const check = () => inventory.state !== 'conectado' && leave();
+  inventory.addEventListener('estado', check);
+  queue.addEventListener('cola', check);
 }
 
 /** Changes fields of a product; `base` is the row that was edited. */
@@ -95,13 +102,26 @@ $('device').onchange = ({ target }) => keep('inventario-aparato', target.value.t
 // ---- outcomes
 
 let late = 0; // changes from before this page was loaded that are done now
+let refusals = []; // {change, why} of each line in the notice of refusals
 
-function tell({ change, answer, error, mine, quiet }) {
+const refusalInWords = ({ change, why }) => `${inWords(change)} no se ha guardado: ${why}`;
+
+/** Adds a refusal to the notice of those that nobody has dismissed; moves of one product are added up. */
+function addRefusal(change, why) {
+  log(refusalInWords({ change, why }), 'error');
+  if (!toastOf('refused')) refusals = [];
+  const same = refusals.find((one) => one.change.id === change.id && one.change.delta * change.delta > 0 && one.why === why);
+  if (same) same.change = { ...change, delta: same.change.delta + change.delta };
+  else refusals.push({ change, why });
+  toast(refusals.map(refusalInWords).join('\n'), { kind: 'error', key: 'refused', stays: true });
+}
+
+function tell({ change, answer, error, quiet }) {
   if (answer) addOwn({ type: change.kind === 'delete' && 'PRODUCT_DELETED', data: answer.data });
   if (error) {
     if (quiet || change.kind === 'create') return; // the form tells it
     const why = error.status === 409 && change.delta < 0 && error.data ? tooFew(error.data.stock) : reasonOf(error);
-    return toast(`${inWords(change)} no se ha guardado: ${why}`, { kind: 'error', key: `refused ${change.id}`, stays: !mine || change.kind !== 'move' });
+    return addRefusal(change, why);
   }
   if (change.at < performance.timeOrigin) {
     late += 1;

@@ -297,3 +297,25 @@ async def test_without_storage_changes_are_sent_all_the_same(page: Page) -> None
         return [lasting, sent];
         """,
     ) == [False, ["move 1 -1", "move 1 -2"]]
+
+
+async def test_refusal_of_joined_moves_is_no_single_ones_to_tell(page: Page) -> None:
+    """Whoever typed one of them would tell fewer units than were refused."""
+    assert await run(
+        page,
+        """
+        open(); queue.start();
+        const quiet = [];
+        queue.addEventListener('resultado', ({ detail }) => quiet.push(`${detail.change.delta} ${detail.quiet}`));
+        const typed = (delta) => queue.add({ kind: 'move', id: 1, delta }, { quiet: () => true }).catch(() => {});
+        typed(-1);
+        await until(() => window.last);
+        typed(-3); move(1, -1);
+        await until(() => queue.changes.length === 2 && queue.changes[1].delta === -4);
+        last.refuse({ status: 409, message: 'no' });
+        await until(() => sent.length === 2);
+        last.refuse({ status: 409, message: 'no' });
+        await until(() => quiet.length === 2);
+        return quiet;
+        """,
+    ) == ["-1 true", "-4 false"]

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -175,6 +176,171 @@ async def test_more_than_there_is_is_not_sold(visit: Visit, client: TestClient, 
         "Ratón: -2 no se ha guardado: no queda ninguna unidad"
     )
     await expect(card(page, "Ratón")).to_contain_text("agotado")
+
+
+# ---- refusals
+
+
+async def test_refused_count_is_told_by_a_notice_where_its_editor_is_gone(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    slow: Line,
+    psql: Callable,
+) -> None:
+    psql("INSERT INTO productos (nombre, precio, stock) SELECT 'Zumo ' || n, 1, 40 FROM generate_series(1, 20) n")
+    page = await shop(visit, slow, viewport={"width": 800, "height": 500})
+
+    async def search() -> None:
+        await page.locator("#search").fill("Zumo 1")
+
+    leaving = (search, partial(page.keyboard.press, "Escape"), partial(page.mouse.wheel, 0, 2000))
+    for number, leave in zip((20, 19, 18), leaving, strict=True):
+        await page.get_by_role("button", name=f"Mover o contar el stock de Zumo {number}").click()
+        editor = card(page, f"Zumo {number}").locator(".editor")
+        await editor.locator("input").fill("=38")
+        slow.stalled = True
+        await page.keyboard.press("Enter")
+        await leave()
+        await expect(editor).not_to_be_in_viewport()
+        await client.post(f"/api/productos/{number}/stock", json={"delta": -2})
+        await client.post(f"/api/productos/{number}/stock", json={"delta": -1})
+        slow.stalled = False
+        await expect(page.locator(".toast.error").last).to_contain_text(
+            f"Zumo {number}: stock 38 no se ha guardado: Alguien cambió este producto antes"
+        )
+        assert (await product(client, number))["stock"] == 37
+        await page.locator("#search").fill("")
+
+
+async def test_refused_undo_is_told_with_what_was_not_saved(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    await create(client, nombre="Zumo", precio=10)
+    page = await shop(visit, slow)
+    await page.get_by_role("button", name="Editar Zumo").click()
+    await page.locator("#editPrecio").fill("20")
+    await page.get_by_role("button", name="Guardar cambios").click()
+    undo = page.locator(".toast.success").get_by_role("button", name="Deshacer")
+    await expect(undo).to_be_visible()
+    slow.stalled = True
+    await undo.click()
+    await client.patch("/api/productos/1", json={"precio": 30})
+    slow.stalled = False
+    await expect(page.locator(".toast.error")).to_contain_text("Zumo: precio $10,00 no se ha guardado: Alguien cambió")
+
+
+async def test_refusal_is_told_by_a_notice_where_its_dialog_is_gone(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    slow: Line,
+) -> None:
+    await create(client, nombre="Zumo", precio=10)
+    page = await shop(visit, slow)
+    refused = page.locator(".toast.error").last
+    page.on("dialog", lambda dialog: dialog.accept())  # whether what was typed may go
+    await page.get_by_role("button", name="Editar Zumo").click()
+    await page.locator("#editPrecio").fill("20")
+    await client.patch("/api/productos/1", json={"precio": 30})
+    await page.get_by_role("button", name="Guardar cambios").click()
+    await expect(page.locator("#overwrite")).to_be_visible()
+    slow.stalled = True
+    await page.locator("#overwrite").click()
+    for _ in range(2):
+        await page.keyboard.press("Escape")
+    await expect(page.locator("dialog[open]")).to_have_count(0)
+    await client.patch("/api/productos/1", json={"precio": 40})
+    slow.stalled = False
+    await expect(refused).to_contain_text("Zumo: precio $20,00 no se ha guardado: Alguien cambió")
+    await expect(card(page, "Zumo")).to_contain_text("$40,00")
+    await expect(page.locator("dialog[open]")).to_have_count(0)
+    await page.get_by_role("button", name="Historia de Zumo").click()
+    restore = page.get_by_role("button", name="Restaurar precio $10,00")
+    await expect(restore).to_be_visible()
+    slow.stalled = True
+    await restore.click()
+    await page.keyboard.press("Escape")
+    await client.patch("/api/productos/1", json={"precio": 50})
+    slow.stalled = False
+    await expect(refused).to_contain_text("Zumo: precio $10,00 no se ha guardado: Alguien cambió")
+
+
+async def test_refusals_stay_together_until_they_are_dismissed(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    slow: Line,
+    psql: Callable,
+) -> None:
+    names = ("Bombilla", "Cable", "Enchufe", "Pila", "Linterna")
+    for name in names:
+        await create(client, nombre=name, stock=5)
+    page = await shop(visit, slow, viewport={"width": 390, "height": 700})  # where few notices are shown
+    await expect(page.locator(".product-card")).to_have_count(5)
+    # What a notice of an error waits until it goes is over at once.
+    await page.evaluate(
+        "() => { window.wait = setTimeout; window.setTimeout = (then, ms) => wait(then, ms === 12_000 ? 0 : ms); }"
+    )
+    slow.stalled = True
+    for name in (*names, "Bombilla", "Bombilla"):
+        await page.get_by_role("button", name=f"−1 unidad de {name}").click()
+    psql("UPDATE productos SET stock = 0")
+    slow.stalled = False
+    refused = page.locator(".toast.error")
+
+    def lines(*moves: tuple[str, int]) -> list[str]:
+        return [f"{name}: {delta} no se ha guardado: no queda ninguna unidad" for name, delta in moves]
+
+    others = [(name, -1) for name in names[1:]]
+    await expect(refused.locator("p")).to_have_text("\n".join(lines(("Bombilla", -3), *others)), use_inner_text=True)
+    await expect(page.locator("#eventsLog .error .event-type")).to_have_text(
+        lines(("Bombilla", -2), *reversed(others), ("Bombilla", -1))
+    )
+    await page.evaluate("() => { window.setTimeout = wait; }")
+    for name in names:
+        await page.get_by_role("button", name=f"+1 unidad de {name}").dispatch_event("click")
+    await expect(page.locator(".toast").last).to_contain_text("Linterna: stock 1")
+    await expect(refused).to_be_visible()
+    await refused.get_by_role("button", name="Cerrar el aviso").click()
+    await expect(refused).to_have_count(0)
+
+
+async def test_form_of_a_change_that_waits_for_the_line_closes(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    """Else «Cancelar» would seem to take it back."""
+    for name in ("Vela", "Jabón", "Zumo", "Café"):
+        await create(client, nombre=name, precio=10, stock=5)
+    page = await shop(visit, slow)
+    waiting = page.locator("#unsentList li")
+    dialogs = page.locator("dialog[open]")
+
+    async def edit(name: str) -> None:
+        await page.get_by_role("button", name=f"Editar {name}").click()
+        await page.locator("#editPrecio").fill("20")
+        await page.get_by_role("button", name="Guardar cambios").click()
+
+    slow.stalled = True
+    await edit("Vela")
+    await expect(page.locator("#saveEdit")).to_be_disabled()
+    await expect(dialogs).to_have_count(1)
+    slow.cut()
+    await expect(dialogs).to_have_count(0)
+    await edit("Jabón")
+    await expect(dialogs).to_have_count(0)
+    await page.get_by_role("button", name="Eliminar Zumo").click()
+    await page.locator("#confirmDelete").click()
+    await expect(dialogs).to_have_count(0)
+    await page.get_by_role("button", name="Mover o contar el stock de Café").click()
+    await page.keyboard.type("=4")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".editor")).to_have_count(0)
+    await expect(page.get_by_role("button", name="Mover o contar el stock de Café")).to_be_focused()
+    await page.get_by_role("button", name="Editar Café").click()  # one that is not saved stays
+    await page.locator("#editPrecio").fill("30")
+    texts = ["Vela: precio $20,00", "Jabón: precio $20,00", "Zumo: eliminar", "Café: stock 4"]
+    assert await waiting.all_text_contents() == texts
+    slow.stalled = False
+    await connected(page)
+    await stock(client, 4, 4)
+    rows = (await (await client.get("/api/productos")).json())["data"]
+    assert [(row["nombre"], row["precio"]) for row in rows] == [("Vela", 20), ("Jabón", 20), ("Café", 10)]
+    await expect(page.locator("#editPrecio")).to_have_value("30")
+    await expect(page.locator(".toast.success")).to_have_count(4)
 
 
 # ---- the form for a new product
