@@ -1,9 +1,9 @@
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
-# One more than the cores of a small machine: tests also wait. Each worker has a PostgreSQL of its own, unless they are given one,
+# More than the cores of a small machine: tests also wait. Each worker has a PostgreSQL of its own, unless they are given one,
 # in which they would meet one another.
-PARALLEL = -n $(if $(TEST_DATABASE_URL),0,3)
+PARALLEL = -n $(if $(TEST_DATABASE_URL),0,4)
 RUFF_FORMAT = --line-length 120 --target-version py311
 # ASYNC110: a test that waits for what no event announces. PT018: an assertion of two parts may be one thought.
 RUFF_CHECK = $(RUFF_FORMAT) --extend-select ASYNC,B,C4,I,PT,RET,SIM,UP,W --ignore ASYNC110,PT018
@@ -21,9 +21,8 @@ test: $(VENV)/test.stamp ## every test
 	$(BIN)/python -m pytest $(PARALLEL)
 
 .PHONY: test-fast
-# Its tests wait more than they compute.
 test-fast: $(VENV)/test.stamp ## the tests that start no program, server or browser: a minute
-	$(BIN)/python -m pytest -n $(if $(TEST_DATABASE_URL),0,4) -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 .PHONY: exercise
 exercise: $(VENV)/test.stamp ## checks your solution of an exercise of guia/: make exercise N=4.1; of a class: make exercise N=4.1 FROM=folder

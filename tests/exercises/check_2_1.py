@@ -1,4 +1,5 @@
 import asyncio
+import re
 import time
 from collections.abc import Callable
 
@@ -30,7 +31,8 @@ async def test_whoever_waits_asks_the_database_nothing(client: TestClient, monke
     fetch, asked_for = database.fetch, []
 
     async def counted(sql: str, *args: object, **options: object) -> object:
-        asked_for.append(sql)
+        if not re.search("eventos_(faltas|revisar)", sql):  # what the service itself looks at now and then
+            asked_for.append(sql)
         return await fetch(sql, *args, **options)
 
     monkeypatch.setattr(database, "fetch", counted)
