@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,11 @@ async def page(request: pytest.FixtureRequest, browsers: Browsers) -> AsyncItera
         if os.environ.get("REQUIRE_ALL"):
             pytest.fail(f"there is no {request.param}")
         pytest.skip(f"there is no {request.param}: the page is not tested in it")
-    engine = await browsers.get(start, Engine.alive)
-    async with engine.page() as page:
+    async with AsyncExitStack() as stack:
+        try:
+            page = await stack.enter_async_context((await browsers.get(start, Engine.alive)).page())
+        except engines.NotStarted:
+            page = await stack.enter_async_context((await browsers.get(start, Engine.alive)).page())
         yield page
         faults = [
             fault for fault in await page.faults() if "establish a connection" not in fault

@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 
 from .programs import Program, environment, listens, program
-from .service import free_port
+from .service import PATIENCE, free_port
 
 DRIVER, XVFB = shutil.which("WebKitWebDriver"), shutil.which("Xvfb")
 FOUND = [*glob.glob("/usr/lib/*/webkit*gtk-*/MiniBrowser"), *glob.glob("/usr/lib*/webkit*gtk-*/MiniBrowser")]
@@ -27,6 +27,7 @@ FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 SIZE = {"width": 1280, "height": 900}
 NUMBERS = count(1)  # of commands
 ANSWER = aiohttp.ClientTimeout(total=60)
+START = 20 * PATIENCE  # seconds for WebKit's driver to start a browser
 KEYS = {"Backspace": "\ue003", "Tab": "\ue004", "Enter": "\ue007", "Shift": "\ue008", "Control": "\ue009"}
 KEYS |= {"Alt": "\ue00a", "Escape": "\ue00c", "PageUp": "\ue00e", "PageDown": "\ue00f", "End": "\ue010"}
 KEYS |= {"Home": "\ue011", "Left": "\ue012", "Up": "\ue013", "Right": "\ue014", "Down": "\ue015", "Delete": "\ue017"}
@@ -55,6 +56,10 @@ LISTEN = """(() => {
   const said = console.error;
   console.error = (...words) => { heard.push(words.join(' ')); said.apply(console, words); };
 })()"""
+
+
+class NotStarted(Exception):
+    """The browser did not start, and is not alive any more: another one may."""
 
 
 class Refused(Exception):
@@ -235,7 +240,13 @@ class WebKitDriver(Engine):
     async def page(self) -> AsyncIterator[Page]:
         page = WebKit(self.program, self.session)
         wanted = {"webkitgtk:browserOptions": {"binary": MINIBROWSER, "args": ["--automation"]}}
-        opened = await page.send("POST", "/session", capabilities={"alwaysMatch": wanted})
+        try:
+            async with asyncio.timeout(START):
+                opened = await page.send("POST", "/session", capabilities={"alwaysMatch": wanted})
+        except TimeoutError as exc:  # its browser hangs at the start, once in some hundred times
+            self.program.process.kill()
+            await self.program.process.wait()
+            raise NotStarted from exc
         page.path = f"/session/{opened['sessionId']}"
         try:
             await page.send("POST", "/window/rect", x=0, y=0, **SIZE)
