@@ -81,6 +81,7 @@ async def test_closed_panel_is_not_even_loaded(visit: Visit, client: TestClient)
     await look(page)
     await expect(page.locator("#cableTitle")).to_be_focused()
     await expect(page.locator("#cableRows > li")).to_have_count(0)  # what was before is not kept
+    await expect(page.locator("#cableCount")).to_have_text("1 conectado")
     assert {"/cable.js", "/api/salud"} <= set(await page.evaluate(loaded))
 
 
