@@ -77,9 +77,8 @@ def create_app(
     app[TITLE] = title or ""
     app[PAGE_DATA] = {"currency": currency} if currency else {}
     if authenticate:
-        if (
-            login is not None or getattr(authenticate, "__module__", None) != bearer.__module__
-        ):  # it has no token to ask for
+        asks_for_token = getattr(authenticate, "__module__", None) == bearer.__module__
+        if login is not None or not asks_for_token:
             app[PAGE_DATA]["login"] = login or ""
         hub.add_work(partial(hub.check_logins, partial(still_allowed, authenticate), authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
