@@ -113,7 +113,7 @@ class Session:
 
     def __init__(self, folder: Path, url: str, dsn: str) -> None:
         self.folder = folder
-        self.ports = {"3000": url.rpartition(":")[2], "3001": str(free_port())}
+        self.ports = {"3000": url.rpartition(":")[2], "3001": str(free_port()), "3002": str(free_port())}
         self.env = CLEAN | {"PYTHONPATH": str(ROOT), "BASE": dsn, "LC_ALL": "C.UTF-8", "PSQLRC": os.devnull}
         self.windows: list[tuple[subprocess.Popen[bytes], Path, str, str]] = []
         bin_folder = folder / ".venv" / "bin"
