@@ -7,6 +7,8 @@ from contextlib import suppress
 
 from aiohttp import hdrs, web
 
+from ..files import csvfile, importing
+from ..files.importing import MissingProducts
 from ..live import eventlog
 from ..live.eventlog import EventQuery
 from ..live.hub import HUB, SOCKETS
@@ -14,9 +16,8 @@ from ..live.log import LOG, Lost
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
 from ..pg.lanes import Lane
-from ..products import csvfile, importing, listing, repository
+from ..products import listing, repository
 from ..products.exact_json import encode
-from ..products.importing import MissingProducts
 from ..products.listing import LIST_CACHE, ListQuery
 from ..products.models import INT4_MAX, NewProduct, ProductChange, StockMove
 from ..products.repository import Product
