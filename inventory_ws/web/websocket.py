@@ -39,7 +39,8 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     subscription, position = EVERYTHING, None
     farewell = (UNAUTHORIZED, "hace falta una clave de acceso") if UNAUTHENTICATED in request else None
     if request.query and not farewell:
-        subscription = _parse_subscription({name: text.split(",") for name, text in request.query.items()})
+        asked = {name: text.split(",") for name, text in request.query.items()}
+        subscription = _parse_subscription(asked, strict=False)  # its numbers are text
         try:
             position = await _position(request, hub.log)
         except (Unavailable, TimeoutError):
@@ -136,9 +137,9 @@ async def _position(request: web.Request, log: Log) -> tuple[int, str] | None:
     return position, log.epoch
 
 
-def _parse_subscription(asked: Mapping[str, object]) -> Subscription:
+def _parse_subscription(asked: Mapping[str, object], strict: bool | None = None) -> Subscription:
     """Return the subscription of a message or a query string. Raise ValidationError."""
-    subscription = Subscription.model_validate(asked)
+    subscription = Subscription.model_validate(asked, strict=strict)
     return EVERYTHING if subscription == EVERYTHING else subscription
 
 
