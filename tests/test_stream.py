@@ -276,7 +276,9 @@ async def test_invalid_room_in_the_query_is_refused_before_the_upgrade(client: T
     assert body["errors"][0]["field"] == query.partition("=")[0]
 
 
-@pytest.mark.parametrize("room", ['"productos":7', '"productos":["x"]', '"eventos":["NADA"]', '"eventos":{}'])
+@pytest.mark.parametrize(
+    "room", [*(f'"productos":{ids}' for ids in ("7", '["1"]', "[true]", "[1.0]")), '"eventos":["NADA"]', '"eventos":{}']
+)
 async def test_invalid_room_in_a_message_is_an_error_and_changes_nothing(
     client: TestClient, listen: Callable, room: str
 ) -> None:

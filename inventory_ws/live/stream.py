@@ -20,7 +20,7 @@ RETRY_PAUSE = 1.0  # seconds between attempts of a replay while PostgreSQL is un
 class Subscription(BaseModel):
     """The events that a client wants. None matches everything."""
 
-    productos: frozenset[Annotated[int, Field(ge=1, le=2**31 - 1)]] | None = None
+    productos: frozenset[Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]] | None = None
     eventos: frozenset[Literal["PRODUCT_CREATED", "PRODUCT_UPDATED", "PRODUCT_DELETED"]] | None = None
 
     def wants(self, event: FramedEvent) -> bool:
