@@ -99,6 +99,13 @@ def test_code_is_an_excerpt_or_a_program_or_says_that_it_is_neither() -> None:
             compile(block.text, "guia", "exec")
 
 
+def test_chapter_that_uses_base_tells_first_where_it_comes_from() -> None:
+    """A new terminal does not have it."""
+    for (_, file), chapter in zip(CONTENTS, CHAPTERS, strict=True):
+        before, used, _ = chapter.partition('"$BASE"')
+        assert not used or "`Base:`" in before, file
+
+
 def test_diagrams_are_of_a_kind_that_is_drawn() -> None:
     diagrams = blocks(GUIDE, "mermaid")
     assert len(diagrams) >= 9
