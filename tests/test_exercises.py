@@ -105,6 +105,13 @@ def test_check_fails_where_nothing_was_done_and_says_in_one_line_what_it_expecte
     assert [said for said in untouched.failures if not re.fullmatch("Se esperaba .+", said)] == []
 
 
+def test_exercise_without_chromium_says_what_to_install(trees: Trees) -> None:
+    env = {name: value for name, value in trees.env.items() if name != "REQUIRE_ALL"} | {"PATH": "/nowhere"}
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", FOLDER / "check_9_1.py"]
+    said = subprocess.check_output(command, cwd=ROOT, env=env, text=True, timeout=LIMIT)
+    assert "sudo apt install chromium" in said
+
+
 def test_what_a_class_has_handed_in_is_checked_one_by_one(trees: Trees, tmp_path: Path) -> None:
     shutil.copy(FOLDER / "4.1.patch", tmp_path / "ana.patch")
     (tmp_path / "eva.diff").write_text("I forgot\n")
