@@ -83,6 +83,9 @@ def test_every_exercise_has_its_solution_and_its_check() -> None:
     assert re.findall(r"^\d+\. \*\*([\d.]+)\*\*", GUIDE, re.MULTILINE) == NUMBERS
     assert set(PATCHES) - {f"{number}.otra" for number in NUMBERS} == set(NUMBERS)
     assert {path.stem for path in FOLDER.glob("check_*.py")} == set(map(check, NUMBERS))
+    on_pages = [number for number in NUMBERS if "test_page" in (FOLDER / f"{check(number)}.py").read_text()]
+    for told in re.findall(r"[Ll]os ejercicios ([\d., y]+)(?: se comprueban en una página|, Chromium)", GUIDE):
+        assert re.findall(r"\d+\.\d", told) == on_pages
     for number in NUMBERS:
         assert GUIDE.count(f"`tests/exercises/{number}.patch`") == GUIDE.count(f"`make exercise N={number}`") == 1
 
