@@ -29,7 +29,7 @@ async def test_what_runs_out_is_reordered(start: Start, url: str, client: TestCl
     await client.app[HUB].renew()
     for stock in (5, 4):
         await client.patch("/api/productos/1", json={"stock": stock})
-    found = await stocks(client, 2, 3, "que reponer.py sumara 20 unidades a un stock de 4, tras un PONG, que no es un evento")
+    found = await stocks(client, 2, 3, "que reponer.py sumara 20 unidades a un stock de 4, tras un PONG")
     same(found, [5, 4, 24], "como stocks: con 5 no se repone, con 4 sí")
     await program.says("1: de 4 a 24", "al reponer")
 
