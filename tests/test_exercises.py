@@ -83,6 +83,9 @@ def test_every_exercise_has_its_solution_and_its_check() -> None:
     assert re.findall(r"^\d+\. \*\*([\d.]+)\*\*", GUIDE, re.MULTILINE) == NUMBERS
     assert set(PATCHES) - {f"{number}.otra" for number in NUMBERS} == set(NUMBERS)
     assert {path.stem for path in FOLDER.glob("check_*.py")} == set(map(check, NUMBERS))
+    on_pages = [number for number in NUMBERS if "test_page" in (FOLDER / f"{check(number)}.py").read_text()]
+    for told in re.findall(r"[Ll]os ejercicios ([\d., y]+)(?: se comprueban en una página|, Chromium)", GUIDE):
+        assert re.findall(r"\d+\.\d", told) == on_pages
     for number in NUMBERS:
         assert GUIDE.count(f"`tests/exercises/{number}.patch`") == GUIDE.count(f"`make exercise N={number}`") == 1
 
@@ -103,6 +106,13 @@ def test_check_fails_where_nothing_was_done(untouched: Outcome, number: str) -> 
 def test_check_fails_where_nothing_was_done_and_says_in_one_line_what_it_expected(untouched: Outcome) -> None:
     assert untouched.failures
     assert [said for said in untouched.failures if not re.fullmatch("Se esperaba .+", said)] == []
+
+
+def test_exercise_without_chromium_says_what_to_install(trees: Trees) -> None:
+    env = {name: value for name, value in trees.env.items() if name != "REQUIRE_ALL"} | {"PATH": "/nowhere"}
+    command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", FOLDER / "check_9_1.py"]
+    said = subprocess.check_output(command, cwd=ROOT, env=env, text=True, timeout=LIMIT)
+    assert "sudo apt install chromium" in said
 
 
 def test_what_a_class_has_handed_in_is_checked_one_by_one(trees: Trees, tmp_path: Path) -> None:

@@ -99,6 +99,30 @@ def test_code_is_an_excerpt_or_a_program_or_says_that_it_is_neither() -> None:
             compile(block.text, "guia", "exec")
 
 
+def test_chapter_that_uses_base_tells_first_where_it_comes_from() -> None:
+    """A new terminal does not have it."""
+    for (_, file), chapter in zip(CONTENTS, CHAPTERS, strict=True):
+        before, used, _ = chapter.partition('"$BASE"')
+        assert not used or "`Base:`" in before, file
+
+
+def test_days_of_a_course_are_full_and_give_each_chapter_its_minutes() -> None:
+    teachers = (FOLDER / "para-docentes.md").read_text()
+    minutes: dict[str, int] = {}
+    for chapter, text, exercises in re.findall(r"^\| (\d+) \|.+\| (\d+) \| ([\d +]+) \|$", teachers, re.MULTILINE):
+        minutes[f"capítulo {chapter}"] = int(text)
+        for number, part in enumerate(exercises.split(" + "), 1):
+            minutes[f"ejercicio {chapter}.{number}"] = int(part)
+    days = re.split(r"^### Día ", teachers, flags=re.MULTILINE)[1:]
+    assert len(days) == 4
+    for day in days:
+        rows = [(int(given), what) for given, what in re.findall(r"^\| (\d+) \| ([^|]+) \|$", day, re.MULTILINE)]
+        assert sum(given for given, _ in rows) == 4 * 60, day
+        for given, what in rows:
+            named = re.findall(r"capítulo \d+|ejercicio \d+\.\d", what)
+            assert not named or given == sum(minutes[name] for name in named), what
+
+
 def test_diagrams_are_of_a_kind_that_is_drawn() -> None:
     diagrams = blocks(GUIDE, "mermaid")
     assert len(diagrams) >= 9

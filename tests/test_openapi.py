@@ -81,6 +81,18 @@ def test_every_field_of_the_models_is_described() -> None:
         limits(model, schema["properties"])
 
 
+def test_every_header_that_a_change_may_have_is_described() -> None:
+    reading = (ROOT / "inventory_ws" / "web" / "reading.py").read_text()
+    read = set(re.findall(r'request\.headers\.get(?:all)?\("([\w-]+)"', reading))
+    assert read == {"Idempotency-Key", "X-Actor"}
+    parameters = OPENAPI["components"]["parameters"]
+    for path, methods in OPENAPI["paths"].items():
+        for method, operation in methods.items():
+            if "422" in operation["responses"]:  # a change
+                told = {parameters[one["$ref"].rpartition("/")[2]]["name"] for one in operation["parameters"]}
+                assert read <= told, (path, method)
+
+
 async def test_descriptions_and_their_page_need_no_token(dsn: str, aiohttp_client: Callable) -> None:
     host = web.Application()
     host.add_subapp("/inventario", create_app(dsn=dsn, authenticate=bearer("clave")))

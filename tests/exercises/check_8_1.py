@@ -2,6 +2,8 @@ from collections.abc import Callable
 
 from aiohttp.test_utils import TestClient
 
+from inventory_ws.live.hub import HUB
+
 from ..conftest import create
 from .conftest import Start
 
@@ -16,8 +18,9 @@ async def test_value_of_the_inventory_is_kept_current(
     await client.patch("/api/productos/1", json={"nombre": "Otro"})  # which changes no value, and so says nothing
     await client.post("/api/productos/1/stock", json={"delta": 3})
     await program.says("Valor: 2000.60", "con 6 a 0.10 y 2 a 1000")
+    await client.app[HUB].renew()
     psql("UPDATE productos SET precio = 500 WHERE id = 2")
-    await program.says("Valor: 1000.60", "con 6 a 0.10 y 2 a 500, cambiado desde psql")
+    await program.says("Valor: 1000.60", "con 6 a 0.10 y 2 a 500, cambiado desde psql, y tras un PONG")
     await client.delete("/api/productos/2")
     await program.says("Valor: 0.60", "con 6 a 0.10, tras eliminar el otro")
     await create(client, precio=5, stock=1)

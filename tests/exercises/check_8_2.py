@@ -6,6 +6,8 @@ from typing import Any
 
 from aiohttp.test_utils import TestClient
 
+from inventory_ws.live.hub import HUB
+
 from ..conftest import create
 from .conftest import Start, asked, expected, same
 
@@ -24,9 +26,10 @@ async def test_what_runs_out_is_reordered(start: Start, url: str, client: TestCl
     await create(client, stock=10)
     program = await start("reponer.py", url)
     await program.says("Reponiendo", "cuando está conectado")
+    await client.app[HUB].renew()
     for stock in (5, 4):
         await client.patch("/api/productos/1", json={"stock": stock})
-    found = await stocks(client, 2, 3, "que reponer.py sumara 20 unidades a un stock de 4")
+    found = await stocks(client, 2, 3, "que reponer.py sumara 20 unidades a un stock de 4, tras un PONG")
     same(found, [5, 4, 24], "como stocks: con 5 no se repone, con 4 sí")
     await program.says("1: de 4 a 24", "al reponer")
 

@@ -61,3 +61,13 @@ async def test_server_that_is_gone_is_asked_ever_more_seldom(start: Start) -> No
         await asyncio.sleep(3)
     assert calls >= 2, f"Se esperaba otro intento antes de 1 s si el servidor cuelga; en 3 s llegó {calls}"
     assert calls <= 12, f"Se esperaba que aguardara cada vez más si el servidor cuelga; en 3 s lo intentó {calls} veces"
+
+
+async def test_gap_is_told(start: Start, url: str, psql: Callable) -> None:
+    """After a TRUNCATE no position is valid: the socket starts at the end of the log, whatever happened meanwhile."""
+    program = await start("persistente.py", url)
+    await program.says("conectado", "al empezar")
+    psql("TRUNCATE productos")
+    same((await program.line())[:6], "espero", "cuando el servicio cierra el socket tras un TRUNCATE")
+    await program.says("conectado", "al volver tras un TRUNCATE")
+    await program.says("hueco", 'al oír "recovered":false, detrás de «conectado»')

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
 
+from ..tools.browser import CHROMIUM
 from ..tools.service import ended
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +84,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.failed and call.excinfo and item.config.get_verbosity() < 1:
         report.longrepr = _line(item, call)
     return report
+
+
+@pytest.fixture(autouse=True)
+def what_to_install(request: pytest.FixtureRequest) -> None:
+    """Says it, where the check of a page would be skipped without a word that helps."""
+    if "browser" in request.fixturenames and not (CHROMIUM or os.environ.get("REQUIRE_ALL")):
+        pytest.skip("falta Chromium, sin el que este ejercicio no se puede comprobar: sudo apt install chromium")
 
 
 async def asked(client: TestClient, path: str) -> Any:
