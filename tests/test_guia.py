@@ -123,6 +123,18 @@ def test_days_of_a_course_are_full_and_give_each_chapter_its_minutes() -> None:
             assert not named or given == sum(minutes[name] for name in named), what
 
 
+def sentences(page: str) -> list[str]:
+    """What a page says in words: a piece of code is a word, an item of a list a sentence."""
+    words = re.sub(r"^ *```.*?^ *```$|^[|#][^\n]*|<[^>]+>", "\n\n", page, flags=re.DOTALL | re.MULTILINE)
+    words = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "code", words))
+    return re.split(r"\n\s*\n|\n *(?:-|\d+\.) |(?<=[.:;?!])[)»*]*\s", words)
+
+
+def test_no_sentence_has_to_be_read_twice() -> None:
+    long = [said for page in FOLDER.glob("*.md") for said in sentences(page.read_text()) if len(said.split()) > 25]
+    assert long == []
+
+
 def test_diagrams_are_of_a_kind_that_is_drawn() -> None:
     diagrams = blocks(GUIDE, "mermaid")
     assert len(diagrams) >= 9
