@@ -123,6 +123,13 @@ def test_days_of_a_course_are_full_and_give_each_chapter_its_minutes() -> None:
             assert not named or given == sum(minutes[name] for name in named), what
 
 
+def test_tests_that_the_reader_is_sent_to_are_there() -> None:
+    named = re.findall(r"-m pytest (tests/\w+\.py) -k (\w+)", GUIDE)
+    assert len(named) == GUIDE.count("-m pytest") >= 2
+    for file, word in named:
+        assert re.search(rf"^(?:async )?def test_\w*{word}", (ROOT / file).read_text(), re.MULTILINE), word
+
+
 def test_diagrams_are_of_a_kind_that_is_drawn() -> None:
     diagrams = blocks(GUIDE, "mermaid")
     assert len(diagrams) >= 9
