@@ -99,11 +99,14 @@ def test_code_is_an_excerpt_or_a_program_or_says_that_it_is_neither() -> None:
             compile(block.text, "guia", "exec")
 
 
-def test_chapter_that_uses_base_tells_first_where_it_comes_from() -> None:
-    """A new terminal does not have it."""
+def test_chapter_tells_where_it_has_what_comes_from_elsewhere() -> None:
+    """A new terminal has no BASE, and who begins at this chapter no program of an earlier one."""
     for (_, file), chapter in zip(CONTENTS, CHAPTERS, strict=True):
         before, used, _ = chapter.partition('"$BASE"')
         assert not used or "`Base:`" in before, file
+        typed = re.findall(r"^\$ \.venv/bin/python (\w+\.py)", chapter, re.MULTILINE)
+        for program in set(typed) - {block.name for block in blocks(chapter)}:
+            assert f"`{program}` es el del capítulo" in chapter, (file, program)
 
 
 def test_days_of_a_course_are_full_and_give_each_chapter_its_minutes() -> None:
@@ -133,6 +136,13 @@ def sentences(page: str) -> list[str]:
 def test_no_sentence_has_to_be_read_twice() -> None:
     long = [said for page in FOLDER.glob("*.md") for said in sentences(page.read_text()) if len(said.split()) > 25]
     assert long == []
+
+
+def test_tests_that_the_reader_is_sent_to_are_there() -> None:
+    named = re.findall(r"-m pytest (tests/\w+\.py) -k (\w+)", GUIDE)
+    assert len(named) == GUIDE.count("-m pytest") >= 2
+    for file, word in named:
+        assert re.search(rf"^(?:async )?def test_\w*{word}", (ROOT / file).read_text(), re.MULTILINE), word
 
 
 def test_diagrams_are_of_a_kind_that_is_drawn() -> None:

@@ -39,8 +39,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     subscription, position = EVERYTHING, None
     farewell = (UNAUTHORIZED, "hace falta una clave de acceso") if UNAUTHENTICATED in request else None
     if request.query and not farewell:
-        asked = {name: text.split(",") for name, text in request.query.items()}
-        subscription = _parse_subscription(asked, strict=False)  # its numbers are text
+        subscription = _parse_subscription({key: text.split(",") for key, text in request.query.items()}, strict=False)
         try:
             position = await _position(request, hub.log)
         except (Unavailable, TimeoutError):
@@ -138,7 +137,7 @@ async def _position(request: web.Request, log: Log) -> tuple[int, str] | None:
 
 
 def _parse_subscription(asked: Mapping[str, object], strict: bool | None = None) -> Subscription:
-    """Return the subscription of a message or a query string. Raise ValidationError."""
+    """Return the subscription of a message or of a query string, where numbers are text. Raise ValidationError."""
     subscription = Subscription.model_validate(asked, strict=strict)
     return EVERYTHING if subscription == EVERYTHING else subscription
 
