@@ -241,15 +241,15 @@ MUTATIONS = [
     Mutation(
         "all rows of a file or none",
         "inventory_ws/files/importing.py",
-        "            WHERE id IS NULL AND NOT EXISTS (SELECT FROM perdidas) ORDER BY fila\n",
-        "            WHERE id IS NULL ORDER BY fila\n",
+        " OR NOT EXISTS (SELECT FROM faltas)\n",
+        " OR true\n",
         "tests/test_csvfile.py -k faults_have_row",
     ),
     Mutation(
         "the lock on the rows of a file",
         "inventory_ws/files/importing.py",
-        " ORDER BY id FOR NO KEY UPDATE\n",
-        "\n",
+        '_judged(fields, " FOR NO KEY UPDATE")',
+        "_judged(fields)",
         "tests/test_csvfile.py -k deleted_during_an_import",
     ),
     Mutation(
