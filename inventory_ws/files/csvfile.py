@@ -20,9 +20,10 @@ ENCODINGS = (
     "cp850",
     "mac-roman",
 )  # without a mark in the file; the first one if it makes no difference
-SMALL = "áéíóúüñçàèìòùâêîôûãõï"
+SMALL = "áéíóúüñç"
+FOREIGN = "àèìòùâêîôûãõï"  # letters of the languages beside Spanish
 # Characters of a wrong encoding stand where none of a language stands: within words, or in the wrong case.
-UNLIKELY = re.compile(f"[a-z{SMALL}][{SMALL.upper()}]|(?<![A-Za-z])[{SMALL}][A-Z]")
+UNLIKELY = re.compile(f"[a-z{SMALL}][{SMALL.upper()}{FOREIGN.upper()}]|(?<![A-Za-z])[{SMALL}][A-Z]")
 
 Fault = dict[str, str | int]
 
@@ -67,7 +68,7 @@ def decoded(body: bytes) -> tuple[str, str]:
 
 def _likeliness(text: str) -> int:
     found = Counter(re.findall(r"[^\x00-\x7f]", text))
-    points = {2: SMALL, 1: SMALL.upper() + "€ºª¿¡", 0: "«»°·½¼“”‘’–\xa0"}
+    points = {2: SMALL, 1: SMALL.upper() + FOREIGN + "€ºª¿¡", 0: FOREIGN.upper() + "«»°·½¼“”‘’–\xa0"}
     weight = {character: value for value, characters in points.items() for character in characters}
     return sum(weight.get(character, -2) * times for character, times in found.items()) - 3 * len(
         UNLIKELY.findall(text)

@@ -156,16 +156,15 @@ def _read_products(
         if row[0] == titles[0] and first and [folded(cell) for cell in row[:width]] == head:
             continue
         cells = {name: row[place] if place < len(row) else "" for name, place in places.items()}
-        found = reader.read(number, cells)
-        faults = []
-        if "".join(row[width:]).strip():
-            faults.append(fault(number, "", "tiene más celdas que la cabecera"))
-        elif found.get("id") in ids:
-            faults.append(fault(number, "id", "está dos veces"))
-        if faults:
-            found["errors"] = [*faults, *found.get("errors", ())]
-        if "id" in found:
-            ids.add(found["id"])
+        if "".join(row[width:]).strip():  # it may be shifted
+            error = fault(number, "", "tiene más celdas que la cabecera")
+            found: dict[str, Any] = {"fila": number, "errors": [error], "campos": {"nombre": cells.get("nombre")}}
+        else:
+            found = reader.read(number, cells)
+        if known := found.get("id"):
+            if known in ids:
+                found["errors"] = [fault(number, "id", "está dos veces"), *found.get("errors", ())]
+            ids.add(known)
         read.append(found)
     return read
 

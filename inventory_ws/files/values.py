@@ -31,7 +31,8 @@ DECIMAL = re.compile(r"-?\d*([.,])\d+")
 VERSION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 TOTAL = re.compile(r"(?:sub)?total(?:es)?(?: general)?\s*:?", re.IGNORECASE)
 GARBLED = re.compile("[\u2500-\u259f\ufffd]|[ÃÂ][\u0080-\u00bf]|â€")
-TAG = re.compile(r"</?(?:p|br|b|i|u|ul|ol|li|em|strong|span|div|h[1-6]|a|img|table|tr|td)\b[^<>]*>", re.IGNORECASE)
+BLOCK = re.compile(r"\s*</?(?:p|br|ul|ol|li|div|h[1-6]|table|tr)\b[^<>]*>\s*", re.IGNORECASE)
+INLINE = re.compile(r"</?(?:b|i|u|em|strong|span|a|img|td)\b[^<>]*>", re.IGNORECASE)
 
 
 class Doubtful(ValueError):
@@ -144,8 +145,8 @@ class Reader:
             return found
         if name in NULLABLE and not cell:
             return None
-        if foreign and name == "descripcion" and TAG.search(cell):
-            return html.unescape(re.sub(r"[ \t]*\n\s*", "\n", TAG.sub("\n", cell))).strip()
+        if foreign and name == "descripcion" and (BLOCK.search(cell) or INLINE.search(cell)):
+            return html.unescape(re.sub("\n+", "\n", INLINE.sub("", BLOCK.sub("\n", cell)))).strip()
         return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell
 
 
