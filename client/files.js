@@ -28,11 +28,13 @@ $('importColumns').append(...COLUMNS.map((name) => {
 
 // ---- export
 
-/** Saves the rows as a file that opens in a spreadsheet with Spanish settings (semicolons, decimal commas). */
-export function exportRows(rows) {
-  const lines = rows.map((row) => [String(row.id), guarded(row.nombre), guarded(row.descripcion ?? ''), typedAs('precio', row), String(row.stock)]);
-  const url = URL.createObjectURL(new Blob(['\ufeff', write([COLUMNS, ...lines], ';')], { type: 'text/csv' }));
-  const link = element('a', { href: url, download: `inventario-${new Date().toISOString().slice(0, 10)}.csv` });
+const digits = new Intl.DateTimeFormat('sv', { dateStyle: 'short', timeStyle: 'short' }); // 2026-11-30 10:42
+
+/** Saves rows that were so at `time` as a file that opens in a spreadsheet with Spanish settings (semicolons, decimal commas). */
+export function exportRows(rows, time) {
+  const lines = rows.map((row) => [String(row.id), guarded(row.nombre), guarded(row.descripcion ?? ''), typedAs('precio', row), String(row.stock), row.updated_at]);
+  const url = URL.createObjectURL(new Blob(['\ufeff', write([[...COLUMNS, 'updated_at'], ...lines], ';')], { type: 'text/csv' }));
+  const link = element('a', { href: url, download: `inventario-${digits.format(time).replace(' ', '-').replace(':', '')}.csv` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
   toast(`${plural(rows.length, 'producto exportado', 'productos exportados')}: ${link.download}`, { kind: 'success' });

@@ -106,6 +106,13 @@ async def tabular(page: Page, client: TestClient) -> None:
         await expect(page.locator(".product-row")).to_have_count(3)
 
 
+async def choosing(page: Page, client: TestClient) -> None:
+    await tabular(page, client)
+    if await page.locator("#choosing").is_visible():
+        await page.locator("#choosing").click()
+        await page.get_by_label("Elegir Ratón").check()
+
+
 async def in_place(page: Page, client: TestClient) -> None:
     await tabular(page, client)
     await (
@@ -189,7 +196,7 @@ STATES = [
     offline,
     unsent,
 ]
-STATES += [tabular, in_place, one_history, importing, refused_file, helped, undoable, wired]
+STATES += [choosing, in_place, one_history, importing, refused_file, helped, undoable, wired]
 LOOKS = {
     "laptop": {"color_scheme": "light"},
     "phone": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},

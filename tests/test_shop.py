@@ -459,13 +459,15 @@ async def test_export_opens_in_a_spreadsheet_and_imports_without_changes(
         await page.get_by_role("button", name="Exportar").click()
     file = tmp_path / "lista.csv"
     await (await waiting.value).save_as(file)
-    assert file.read_bytes().startswith(b"\xef\xbb\xbfid;nombre;descripcion;precio;stock\r\n")
+    assert file.read_bytes().startswith(b"\xef\xbb\xbfid;nombre;descripcion;precio;stock;updated_at\r\n")
+    assert re.fullmatch(r"inventario-\d{4}-\d\d-\d\d-\d{4}\.csv", (await waiting.value).suggested_filename)
     lines = list(csv.DictReader(io.StringIO(file.read_text("utf-8-sig"), newline=""), delimiter=";"))
     assert [(line["nombre"], line["descripcion"], line["precio"]) for line in lines] == [
         ("Monitor", "", "1299,50"),
         ('Ratón; "óptico"', "dos\nlíneas", "1299,50"),
         ("Teclado", "'=1+1", "1299,50"),
     ]
+    assert lines[0]["updated_at"] == (await product(client, 3))["updated_at"]
     resp = await client.post("/api/productos", data=file.read_bytes(), headers={"Content-Type": "text/csv"})
     assert (await resp.json())["data"] == {"creados": 0, "actualizados": 0}
     await choose(page, file)
@@ -481,6 +483,49 @@ async def test_dropped_file_is_imported(visit: Visit, client: TestClient) -> Non
         "document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))"
     )
     await expect(page.locator("#importSummary")).to_have_text("1 nuevo")
+
+
+async def test_chosen_rows_are_exported_and_deleted_together(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    tmp_path: Path,
+) -> None:
+    for name in ("A", "B", "C", "D", "E"):
+        await create(client, nombre=name)
+    page = await table(visit)
+    boxes = page.get_by_role("checkbox", name=re.compile("^Elegir"))
+    await expect(row(page, 5)).to_be_visible()
+    await expect(boxes).to_have_count(0)  # until they are asked for
+    await page.get_by_role("button", name="Elegir").click()
+    await expect(boxes).to_have_count(6)
+    await page.get_by_label("Elegir E").click()
+    await page.get_by_label("Elegir C").click(modifiers=["Shift"])
+    await expect(page.locator("#chooseAll")).to_have_js_property("indeterminate", True)
+    await page.keyboard.press("ArrowUp")
+    await page.keyboard.press("Space")
+    await expect(page.get_by_label("Elegir D")).not_to_be_checked()
+    async with page.expect_download() as waiting:
+        await page.get_by_role("button", name="Exportar 2").click()
+    await (await waiting.value).save_as(file := tmp_path / "lista.csv")
+    lines = csv.DictReader(io.StringIO(file.read_text("utf-8-sig")), delimiter=";")
+    assert [line["nombre"] for line in lines] == ["E", "C"]
+    await page.locator("#search").fill("#5")  # what is not seen is not deleted
+    await page.get_by_role("button", name="Eliminar 1").click()  # a question that nobody answers with yes
+    await page.locator("#search").fill("")
+    await expect(page.get_by_role("button", name="Eliminar 2")).to_be_visible()
+    page.once("dialog", lambda question: question.accept())
+    await page.get_by_role("button", name="Eliminar 2").click()
+    await expect(page.locator(".product-row")).to_have_count(3)
+    await expect(boxes).to_have_count(0)
+    notice = page.locator(".toast").filter(has_text="2 productos eliminados")
+    await notice.get_by_role("button", name="Deshacer").click()
+    await expect(page.locator(".product-row")).to_have_count(5)
+    await page.get_by_role("button", name="Elegir").click()
+    await page.get_by_label("Elegir todos").check()
+    await expect(page.get_by_role("button", name="Eliminar 5")).to_be_visible()
+    await page.get_by_label("Elegir todos").press("Escape")
+    await expect(page.get_by_role("button", name="Elegir")).to_be_focused()
+    await expect(boxes).to_have_count(0)
 
 
 # ---- one product's history
