@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from .files.importing import FILES
 from .live import eventlog
 from .live.hub import HUB, SOCKETS, Hub
 from .live.log import LOG
@@ -17,7 +18,6 @@ from .live.watch import log_of
 from .pg.database import DATABASE, POOL_SIZE, Database
 from .pg.schema import migrated_database
 from .products import listing
-from .products.importing import FILES
 from .products.listing import LIST_CACHE
 from .web import handlers, page
 from .web.page import PAGE_DATA, TITLE
@@ -96,6 +96,7 @@ def create_app(
         [
             web.get("/api/productos", handlers.list_products),
             web.post("/api/productos", handlers.create_product),
+            web.get("/api/productos.csv", handlers.export_products),
             web.get(PRODUCT, handlers.get_product),
             web.put(PRODUCT, handlers.update_product),
             web.patch(PRODUCT, handlers.update_product),

@@ -10,8 +10,9 @@ import schemathesis
 @schemathesis.hook
 def filter_case(context: Any, case: Any) -> bool:
     """Fields of the query that nobody knows are left alone, as a browser's or a proxy's may be. No schema tells of a text
-    whether it is a file of products: test_csvfile.py does."""
-    return "x-schemathesis-unknown-property" not in (case.query or {}) and case.media_type != "text/csv"
+    whether it is a file of products: test_files.py does."""
+    known = "x-schemathesis-unknown-property" not in (case.query or {})
+    return known and case.media_type not in ("text/csv", "application/octet-stream")
 
 
 @schemathesis.hook

@@ -25,6 +25,9 @@ def decode(body: bytes) -> Any:
         raise ValueError("nested too deeply, or an exponent out of all range") from exc
 
 
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps would make one for each call
+
+
 def encode(value: object) -> str:
     """Serialize to JSON without spaces."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return ENCODER.encode(value)

@@ -7,6 +7,9 @@ from contextlib import suppress
 
 from aiohttp import hdrs, web
 
+from ..files import importing, reader
+from ..files.importing import MAX_FAULTS, NotImported
+from ..files.reader import FileQuery, NotInstalled
 from ..live import eventlog
 from ..live.eventlog import EventQuery
 from ..live.hub import HUB, SOCKETS
@@ -14,15 +17,14 @@ from ..live.log import LOG, Lost
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
 from ..pg.lanes import Lane
-from ..products import csvfile, importing, listing, repository
+from ..products import listing, repository
 from ..products.exact_json import encode
-from ..products.importing import MissingProducts
 from ..products.listing import LIST_CACHE, ListQuery
 from ..products.models import INT4_MAX, NewProduct, ProductChange, StockMove
 from ..products.repository import Product
 from .answers import json_response, list_response, result_response
 from .errors import INVALID, REFUSALS, Failure
-from .reading import MAX_FILE, read_body, read_cause, read_id, read_model, read_tags, read_versions, wants_csv
+from .reading import MAX_FILE, is_file, read_body, read_cause, read_id, read_model, read_tags, read_versions, wants_csv
 
 # A commit that waits for its synchronous standby holds back the changes after it.
 HEALTHY = """
@@ -53,6 +55,11 @@ async def list_products(request: web.Request) -> web.Response:
     return response
 
 
+async def export_products(request: web.Request) -> web.Response:
+    """GET /api/productos.csv: the list for a spreadsheet's "from the web", which can send no header."""
+    return await list_products(request)
+
+
 async def _list_past(request: web.Request, query: ListQuery, position: int) -> web.Response:
     log = request.app[LOG]
     try:
@@ -78,9 +85,10 @@ async def get_product(request: web.Request) -> web.Response:
 
 async def create_product(request: web.Request) -> web.Response:
     """POST /api/productos"""
-    if request.content_type == "text/csv":
+    query = FileQuery.model_validate(dict(request.query))
+    if is_file(request):
         # A body that a middleware of the host application has read cannot be cloned.
-        return await _import(request.clone(client_max_size=MAX_FILE) if request.can_read_body else request)
+        return await _import(request.clone(client_max_size=MAX_FILE) if request.can_read_body else request, query)
     new = await read_model(request, NewProduct)
     product = await request.app[HUB].change(repository.create_product, new, await read_cause(request))
     if product is None:
@@ -90,19 +98,24 @@ async def create_product(request: web.Request) -> web.Response:
     return response
 
 
-async def _import(request: web.Request) -> web.Response:
+async def _import(request: web.Request, query: FileQuery) -> web.Response:
     body = await read_body(request)
-    async with request.app[importing.FILES]:
-        table = await asyncio.to_thread(csvfile.parse, body)
-    if table.faults:
-        raise Failure(400, NOT_IMPORTED, errors=table.faults)
-    cause = await read_cause(request, "importación")
     try:
-        done = await request.app[HUB].change(importing.import_products, table.fields, table.rows, cause)
-    except MissingProducts as exc:
-        raise Failure(
-            400, NOT_IMPORTED, errors=[csvfile.fault(row, "id", "no existe") for row in exc.args[0]]
-        ) from None
+        async with request.app[importing.FILES]:
+            table = await asyncio.to_thread(reader.read, body, query)
+        if query.ensayo:
+            position = request.app[LOG].head  # read before the rows, as for a list
+            counts, rows = await importing.try_file(request.app[DATABASE], table, query)
+            about = encode(table.about | {"desde": position})
+            return json_response(f'{{"success":true,"data":{{{about[1:-1]},{counts[1:-1]},"filas":{rows}}}}}')
+        cause = await read_cause(request, "importación")
+        if table.unusable or (table.faults and query.filas == "todas"):
+            raise NotImported(table.faults)
+        done = await request.app[HUB].change(importing.import_products, table, query, cause)
+    except NotInstalled:
+        raise Failure(415, "Para hojas de cálculo falta un paquete: pip install 'inventory-ws[files]'") from None
+    except NotImported as exc:
+        raise Failure(400, NOT_IMPORTED, errors=exc.args[0][:MAX_FAULTS]) from None
     return result_response(done, "Importación completada")
 
 

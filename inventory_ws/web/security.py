@@ -11,6 +11,7 @@ from ipaddress import ip_address, ip_network
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from ..products.models import NOT_STORED
 from .errors import STATUS_MESSAGES, Failure, error_response
 
 Authenticate = Callable[[web.Request], Awaitable[bool | str | None]]
@@ -22,7 +23,6 @@ UNAUTHENTICATED = web.RequestKey("UNAUTHENTICATED", bool)
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+?)\.?)(?::[0-9]*)?")  # [::1]:3000, localhost.:3000
-NOT_STORED = re.compile("[\0\ud800-\udfff]")  # surrogates: a name from a header that is not UTF-8
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
