@@ -149,7 +149,7 @@ inventory.addEventListener('evento', ({ detail: { message, before, applied, miss
   if (missed) missedKeys.push(changeKey(message));
   else if (isShown(data.id)) {
     const action = type === 'PRODUCT_DELETED' && before ? bringBack(before, 'Restaurar') : null;
-    notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo === 'importación' });
+    notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo?.endsWith('importación') });
   }
   tellDialogs(data.id, inventory.products.get(data.id) ?? null);
 });
