@@ -1,8 +1,13 @@
 """Files of real shops: what a trial tells is what an import does; what somebody has sold meanwhile does not come back."""
 
+import csv
+import io
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp.test_utils import TestClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from .conftest import create, error, settled
 
@@ -126,3 +131,117 @@ async def test_name_that_exists_is_omitted_updated_or_created(client: TestClient
     assert trial["filas"][1]["errors"] == [{"row": 3, "field": "precio", "message": "es obligatorio"}]
     await asked(client, count, repetidos="actualizar", filas="validas")
     assert (await (await client.get("/api/productos/1")).json())["data"]["stock"] == 7
+
+
+async def exported(client: TestClient) -> list[dict[str, str]]:
+    """The list as a spreadsheet reads it from the web."""
+    resp = await client.get("/api/productos.csv")
+    return list(csv.DictReader(io.StringIO(await resp.text(), newline="")))
+
+
+def file_of(rows: list[dict[str, str]]) -> str:
+    """The rows as a file."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+async def test_price_list_that_comes_back_sells_nothing_again(client: TestClient) -> None:
+    for name in ("Mouse", "Cable", "Silla"):
+        await create(client, nombre=name, descripcion="d", precio=10, stock=40)
+    rows = await exported(client)
+    for number in (1, 2):
+        await client.post(f"/api/productos/{number}/stock", json={"delta": -3})
+    rows[0]["precio"] = rows[2]["precio"] = "12.00"
+    assert counted(await tried(client, file_of(rows))) == {"cambiados": 2, "iguales": 1}
+    assert await asked(client, file_of(rows)) == {"creados": 0, "actualizados": 2}
+    assert [(row["precio"], row["stock"]) for row in await exported(client)] == [
+        ("12.00", "37"),
+        ("10.00", "37"),
+        ("12.00", "40"),
+    ]
+    assert counted(await tried(client, file_of(rows))) == {"iguales": 3}  # the same file again
+
+
+async def test_cell_that_both_changed_is_decided_by_a_person(client: TestClient, psql: Callable) -> None:
+    for name in ("Mouse", "Cable"):
+        await create(client, nombre=name, precio=10, stock=40)
+    rows = await exported(client)
+    for number in (1, 2):
+        await client.post(f"/api/productos/{number}/stock", json={"delta": -3})
+        await client.patch(f"/api/productos/{number}", json={"precio": 11.5})
+        rows[number - 1] |= {"stock": "39", "precio": "12", "nombre": "Otro"}
+    trial = await tried(client, file_of(rows))
+    assert counted(trial) == {"faltas": 2}
+    assert trial["filas"][0]["errors"] == [
+        {"row": 2, "field": "precio", "message": "era 10,00 al exportar, ahora es 11,50 y en el archivo 12,00"},
+        {"row": 2, "field": "stock", "message": "era 40 al exportar, ahora es 37 y en el archivo 39"},
+    ]
+    decided = await tried(client, file_of(rows), conflictos="actual,2:archivo")
+    assert [row["despues"] for row in decided["filas"]] == [
+        {"nombre": "Otro", "precio": 12, "stock": 39},
+        {"nombre": "Otro"},
+    ]
+    assert counted(await tried(client, file_of(rows), conflictos="3:actual")) == {"faltas": 1, "cambiados": 1}
+    psql("DELETE FROM eventos")  # the log does not know any more what was exported
+    trial = await tried(client, file_of(rows))
+    assert trial["filas"][0]["errors"][2] == {
+        "row": 2,
+        "field": "stock",
+        "message": "ahora es 37, en el archivo 39, y no se sabe qué era al exportar",
+    }
+    rows = [
+        row | {"nombre": name, "precio": "11.5", "stock": "37"}
+        for row, name in zip(rows, ("Mouse", "Cable"), strict=True)
+    ]
+    assert counted(await tried(client, file_of(rows))) == {"iguales": 2}
+    rows[0]["updated_at"] = "24/11/26 10:00"  # a spreadsheet has rewritten it
+    rows[0]["stock"] = "39"
+    assert counted(await tried(client, file_of(rows))) == {"faltas": 1, "iguales": 1}
+    await asked(client, file_of(rows), conflictos="archivo")
+    assert [row["stock"] for row in await exported(client)] == ["39", "37"]
+
+
+FIELDS = ("descripcion", "precio", "stock")
+CHANGES = st.lists(st.tuples(st.integers(0, 4), st.sampled_from(FIELDS), st.integers(0, 3)), max_size=15)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(before=CHANGES, after=CHANGES, edits=CHANGES)
+async def test_untouched_cells_change_nothing_and_touched_cells_are_written_or_reported(
+    client: TestClient, psql: Callable, before: list, after: list, edits: list
+) -> None:
+    """Whatever the file and others change, in any order. A row that is reported keeps all its values."""
+    sql = """
+        INSERT INTO productos (nombre, descripcion, precio, stock) SELECT 'x', '0', 0, 0 FROM generate_series(0, 4) RETURNING id
+        """
+    ids = [number for (number,) in psql(sql)]
+
+    def change(changes: list) -> None:
+        for place, field, value in changes:
+            psql(f"UPDATE productos SET {field} = '{value}' WHERE id = {ids[place]}")
+
+    async def now() -> list[dict[str, str]]:
+        return [row for row in await exported(client) if int(row["id"]) in ids]
+
+    def values(rows: list[dict[str, str]]) -> dict[tuple[int, str], int]:
+        return {(place, field): int(float(row[field])) for place, row in enumerate(rows) for field in FIELDS}
+
+    change(before)
+    rows = await now()
+    base = values(rows)
+    change(after)
+    today = values(await now())
+    for place, field, value in edits:
+        rows[place][field] = str(value)
+    mine = values(rows)
+    done = await asked(client, file_of(rows), filas="validas")
+    result = values(await now())
+    reported = {(fault["row"] - 2, fault["field"]) for fault in done["restantes"]}
+    assert reported == {cell for cell in mine if len({mine[cell], base[cell], today[cell]}) == 3}
+    left = {place for place, _ in reported}
+    for cell in mine:
+        written = mine[cell] != base[cell] and cell[0] not in left
+        assert result[cell] == (mine[cell] if written else today[cell]), cell

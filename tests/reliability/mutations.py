@@ -246,6 +246,20 @@ MUTATIONS = [
         "tests/test_csvfile.py -k faults_have_row",
     ),
     Mutation(
+        "cells of a file that nobody touched",
+        "inventory_ws/files/importing.py",
+        " AND (base = suyo OR campo = 'nombre' AND base = crudo) THEN 'actual'",
+        " AND false THEN 'actual'",
+        "tests/test_files.py -k 'sells_nothing_again or untouched_cells'",
+    ),
+    Mutation(
+        "cells that a file and others have changed",
+        "inventory_ws/files/importing.py",
+        "ELSE coalesce(decision, 'nadie') END AS gana",
+        "ELSE coalesce(decision, 'archivo') END AS gana",
+        "tests/test_files.py -k 'decided_by_a_person or untouched_cells'",
+    ),
+    Mutation(
         "the lock on the rows of a file",
         "inventory_ws/files/importing.py",
         '_judged(fields, " FOR NO KEY UPDATE")',
