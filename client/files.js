@@ -41,7 +41,7 @@ export function exportRows(rows, time) {
 const [form, dialog, confirmed] = [$('importForm'), $('importDialog'), $('confirmImport')];
 let file = null; // its bytes
 let trial = null; // what the service says of it
-let only = ''; // the state of the rows that are shown; '': all that something happens to
+let only = ''; // the state of the rows that are shown; '': any
 let limit = AT_FIRST;
 const decided = new Map(); // who wins, by the number of a row that both sides have changed
 
@@ -95,6 +95,8 @@ async function read(chosen) {
   file = await chosen.arrayBuffer().catch(() => null); // as it is now: it may be saved again before it is imported
   if (!file) return say('importError', 'El navegador no pudo leer el archivo. Elígelo otra vez.');
   await ask();
+  only = (!$('importAll').hidden && ['falta', 'cambiado', 'nuevo'].find((state) => trial?.[STATES[state][0]])) || ''; // first what needs a look
+  if (only) await ask();
   (form.querySelector('[aria-invalid]') ?? confirmed).focus();
 }
 
@@ -161,7 +163,7 @@ function fill(select, options, value) {
 
 function show(data) {
   trial = data;
-  const { formato, codificacion, fila_titulos, columnas, hojas, hoja, repetidos, nuevos, cambiados, faltas, omitidos, filas, errors = [] } = trial;
+  const { formato, codificacion, fila_titulos, columnas, hojas, hoja, repetidos, nuevos, cambiados, iguales, faltas, omitidos, filas, errors = [] } = trial;
   const options = columnas.map(({ columna, titulo, muestra }) => [`columna ${columna}`, [short(titulo || `Columna ${columna}`, 40), short(muestra[0] ?? '', 24)].filter(Boolean).join(' · ')]);
   for (const select of fields) {
     fill(select, [['', '—'], ...options], `columna ${columnas.find(({ campo }) => campo === select.name)?.columna}`);
@@ -189,7 +191,7 @@ function show(data) {
   const writes = errors.length ? 0 : nuevos + cambiados;
   confirmed.disabled = !writes;
   confirmed.textContent = !writes || !faltas ? `Importar ${whole.format(writes)}` : `Importar ${plural(writes, 'válida', 'válidas')}; ${plural(faltas, 'queda', 'quedan')} fuera`;
-  const left = (only ? trial[STATES[only][0]] : writes + faltas + omitidos) - filas.length;
+  const left = (only ? trial[STATES[only][0]] : nuevos + cambiados + iguales + faltas + omitidos) - filas.length;
   $('importAll').hidden = left <= 0;
   $('importAll').textContent = `Ver ${plural(left, 'fila más', 'filas más')}`;
   $('importTable').hidden = !filas.length;
@@ -240,9 +242,9 @@ confirmed.onclick = async () => {
     dialog.close();
     forget();
     $('importFile').value = '';
-    const done = `Importado: ${plural(data.creados, 'producto nuevo', 'productos nuevos')}, ${plural(data.actualizados, 'cambiado', 'cambiados')}`;
+    const done = [data.creados && plural(data.creados, 'producto nuevo', 'productos nuevos'), data.actualizados && plural(data.actualizados, 'cambiado', 'cambiados')];
     const rest = (data.restantes ?? []).map(({ row, field, message }) => ['Fila', row, field, message].join(' '));
-    toast([done, ...rest].join('\n'), { kind: 'success', stays: rest.length > 0 });
+    toast([`Importado: ${done.filter(Boolean).join(', ')}`, ...rest].join('\n'), { kind: 'success', stays: rest.length > 0 });
   } catch (error) {
     const why = `No se ha importado nada: ${reasonOf(error)}`;
     if (!dialog.open) tellRefusal(why); // another file, or the key, may have closed it
