@@ -58,7 +58,8 @@ $('importCounts').append(...chips);
 
 $('import').onclick = () => {
   if (!dialog.open) dialog.showModal();
-  ask();
+  if (file) ask();
+  else forget(); // also what was wrong with another one
 };
 dialog.addEventListener('cancel', (event) => { if (importing.now) event.preventDefault(); });
 dialog.addEventListener('close', () => $('import').focus());
@@ -72,8 +73,8 @@ for (const type of ['dragover', 'drop']) {
     event.preventDefault();
     if (type === 'dragover' || !files[0] || document.querySelector('dialog[open]:not(#importDialog)')) return;
     $('importFile').files = files;
+    if (!dialog.open) dialog.showModal();
     read(files[0]);
-    $('import').click();
   });
 }
 
