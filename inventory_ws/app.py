@@ -97,6 +97,7 @@ def create_app(
             web.get("/api/productos", handlers.list_products),
             web.post("/api/productos", handlers.create_product),
             web.get("/api/productos.csv", handlers.export_products),
+            web.post("/api/importaciones/{clave}/deshacer", handlers.undo_import),
             web.get(PRODUCT, handlers.get_product),
             web.put(PRODUCT, handlers.update_product),
             web.patch(PRODUCT, handlers.update_product),

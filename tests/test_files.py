@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp.test_utils import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from yarl import URL
 
 from .conftest import create, error, settled
 
@@ -245,3 +246,54 @@ async def test_untouched_cells_change_nothing_and_touched_cells_are_written_or_r
     for cell in mine:
         written = mine[cell] != base[cell] and cell[0] not in left
         assert result[cell] == (mine[cell] if written else today[cell]), cell
+
+
+async def test_import_is_taken_back_where_nobody_has_touched_it(client: TestClient, psql: Callable) -> None:
+    for name in ("Mouse", "Cable", "Silla"):
+        await create(client, nombre=name, descripcion=None, precio=10, stock=40)
+    file = "id;nombre;precio;descripcion\n1;Ratón;12;d\n2;Cable;12;\n3;Silla;10;\n;Mesa;1;\n;Cama;1;\n;Lámpara;1;\n"
+    keyed = FILE | {"Idempotency-Key": "la/importación".replace("ó", "o")}
+    resp = await client.post("/api/productos", data=file.encode(), headers=keyed)
+    assert (await resp.json())["data"] == {"creados": 3, "actualizados": 2}
+    await client.post("/api/productos/2/stock", json={"delta": -1})
+    await client.post("/api/productos/5/stock", json={"delta": 1})
+    await client.delete("/api/productos/6")
+    await create(client, nombre="Otro")
+
+    async def undo(key: str) -> tuple[dict[str, Any], str | None]:
+        path = "/api/importaciones/la%2Fimportacion/deshacer"
+        resp = await client.post(URL(path, encoded=True), headers={"Idempotency-Key": key})
+        assert resp.status == 200, await resp.text()
+        return (await resp.json())["data"], resp.headers.get("Idempotency-Replayed")
+
+    undone, replayed = await undo("k")
+    assert (undone["deshechos"], replayed) == (2, None)  # Ratón and Mesa
+    assert [(row["nombre"], row["precio"], row["stock"]) for row in undone["tocados"]] == [
+        ("Cable", 12, 39),
+        ("Cama", 1, 1),
+    ]
+    assert [(row["nombre"], row["descripcion"], row["precio"]) for row in await exported(client)][:3] == [
+        ("Mouse", "", "10.00"),
+        ("Cable", "", "12.00"),
+        ("Silla", "", "10.00"),
+    ]
+    assert await undo("k") == (undone, "true")
+    assert (await undo("k2"))[0]["deshechos"] == 0  # what was taken back is touched
+    events = (await (await client.get("/api/eventos?limit=1000")).json())["data"]
+    assert [event.get("motivo") for event in events].count("deshacer importación") == 2
+    for key in ("k", "otra"):  # no import
+        await error(await client.post(f"/api/importaciones/{key}/deshacer"), 404)
+
+
+async def test_import_of_which_the_log_has_other_events_than_it_says_is_not_taken_back(
+    client: TestClient, psql: Callable
+) -> None:
+    """As in a restored dump, in which one transaction has written all events."""
+    for _ in range(2):
+        await create(client)
+    headers = FILE | {"Idempotency-Key": "k"}
+    await client.post("/api/productos", data=b"id,precio\n1,2\n", headers=headers)
+    await client.post("/api/productos/2/stock", json={"delta": 1})
+    psql("UPDATE eventos SET tipo = tipo")
+    await error(await client.post("/api/importaciones/k/deshacer"), 404)
+    assert [row["precio"] for row in await exported(client)] == ["2.00", "1299.99"]

@@ -25,8 +25,13 @@ FILES = web.AppKey("FILES", asyncio.Lock)
 RETYPED = r"^([0-9]+([.,][0-9]+)?(E[+]?[0-9]+)?|[0-9]{1,4}[-/][0-9a-z]{1,4}([-/][0-9]{2,4})?)( 00:00:00)?$"
 
 
+# Sets the cause of a change of many products, which has the result `json`.
+CAUSED = """set_config('inventory_ws.causa', jsonb_strip_nulls(
+    %(cause)s::jsonb || jsonb_build_object('huella', %(fingerprint)s::text || ' ' || json))::text, true)"""
+
+
 class Imported(NamedTuple):
-    """The result of an import. `json`: `{"creados":2,"actualizados":1}`."""
+    """The result of an import, or of taking one back. `json`: `{"creados":2,"actualizados":1}`."""
 
     json: str
     replayed: bool = False
@@ -162,9 +167,7 @@ def _import_sql(fields: Sequence[str]) -> str:
             FROM (SELECT count(*) AS c FROM creados) AS nuevos, (SELECT count(*) AS a FROM cambiados) AS otros,
                 (SELECT coalesce(json_agg(falta), '[]')::text AS quedan FROM faltas) AS resto
         )
-        SELECT json, CASE WHEN NOT %(partly)s::boolean THEN quedan::json END, cuantos, set_config('inventory_ws.causa',
-            jsonb_strip_nulls(%(cause)s::jsonb || jsonb_build_object('huella', %(fingerprint)s::text || ' ' || json))::text, true)
-        FROM hecho
+        SELECT json, CASE WHEN NOT %(partly)s::boolean THEN quedan::json END, cuantos, {CAUSED} FROM hecho
         """
 
 
@@ -184,24 +187,30 @@ async def import_products(db: Database, table: Table, query: FileQuery, cause: C
     """Create and change products by the rows of a file, in one statement: all rows or none, or those without faults. Raise
     NotImported, KeyReused, Rejected or Unavailable."""
     params = _params(table, query) | {"partly": query.filas == "validas"}
-    params |= {"cause": cause._replace(fingerprint="").text(), "fingerprint": cause.fingerprint or None}
-    if first := await _find_first(db, cause):
-        return first
-    try:
-        rows = await fetch_with_new_ids(db, _import_sql(table.fields), params, Lane.LONG, IMPORT_TIMEOUT)
-    except Rejected:  # also by the unique index of the keys, if a concurrent request was first
-        if first := await _find_first(db, cause):
-            return first
-        raise
-    ((json, faults, changed, _),) = rows
+    done, faults = await change_once(db, _import_sql(table.fields), params, cause)
     if faults:
         raise NotImported(faults)
+    return done
+
+
+async def change_once(db: Database, sql: str, params: dict[str, Any], cause: Cause) -> tuple[Imported, Any]:
+    """Run a statement that changes many products, once for the key of its cause. Its row is the result, what else the caller is
+    told, and whether something has changed. Raise KeyReused, Rejected or Unavailable."""
+    params |= {"cause": cause._replace(fingerprint="").text(), "fingerprint": cause.fingerprint or None}
+    if first := await _find_first(db, cause):
+        return first, None
+    try:
+        ((json, told, changed, _),) = await fetch_with_new_ids(db, sql, params, Lane.LONG, IMPORT_TIMEOUT)
+    except Rejected:  # also by the unique index of the keys, if a concurrent request was first
+        if first := await _find_first(db, cause):
+            return first, None
+        raise
     # A concurrent request with the same key may have left nothing to change.
     first = None if changed else await _find_first(db, cause)
-    return first or Imported(json)
+    return (first, None) if first else (Imported(json), told)
 
 
 async def _find_first(db: Database, cause: Cause) -> Imported | None:
-    """Return the result of the first import with the key, or None if there was none. Raise KeyReused."""
+    """Return the result of the first request with the key, or None if there was none. Raise KeyReused."""
     done = await find_event(db, cause)
     return Imported(done[0].partition(" ")[2], replayed=True) if done else None

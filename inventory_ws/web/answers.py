@@ -2,14 +2,17 @@
 
 import asyncio
 import gzip
+from collections.abc import Callable
 
 from aiohttp import hdrs, web
 
 from ..files import csvfile
 from ..files.importing import FILES, Imported
+from ..pg.database import DATABASE
 from ..products.listing import ListQuery, Products
-from ..products.repository import Product
-from .reading import wants_csv, wants_gzip
+from ..products.repository import REFUSAL_TIMEOUT, Product, get_product
+from .errors import INVALID, PREVENTED, Failure
+from .reading import read_id, read_tags, read_versions, wants_csv, wants_gzip
 
 JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
 CSV = {
@@ -65,3 +68,26 @@ def result_response(done: Product | Imported, message: str | None = None, *, sta
 def json_response(body: str | bytes, status: int = 200) -> web.Response:
     """Return a body of JSON."""
     return web.Response(body=body.encode() if isinstance(body, str) else body, status=status, headers=JSON)
+
+
+async def refusal(
+    request: web.Request,
+    status: int,
+    message: str,
+    possible: Callable[[Product], bool],
+    missing: str = "Producto no encontrado",
+) -> Failure:
+    """Return why a change had no effect: 404 if the product is gone, else `status` with the current product. If the change
+    was `possible`, a trigger or a policy of the database's owner has prevented it."""
+    current = await get_product(request.app[DATABASE], read_id(request), REFUSAL_TIMEOUT)
+    if current is None:
+        return Failure(404, missing)
+    if possible(current):
+        return Failure(400, INVALID, errors=PREVENTED)
+    return Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
+
+
+def has_version(request: web.Request) -> Callable[[Product], bool]:
+    """Return whether a product has a version of If-Match."""
+    versions, tags = read_versions(request), read_tags(request.if_match)
+    return lambda product: versions is None or product.version in tags

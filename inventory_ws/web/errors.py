@@ -40,6 +40,8 @@ REFUSALS = {
     "54000": "es un texto demasiado largo",
 }
 
+PREVENTED = [{"field": "", "message": REFUSALS["42501"]}]  # by a trigger or a policy of the owner
+
 KEPT = (hdrs.ALLOW, hdrs.RETRY_AFTER, hdrs.WWW_AUTHENTICATE)  # headers of aiohttp's own errors
 
 log = logging.getLogger(__name__)

@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import hdrs, web
 
-from ..files import importing, reader
+from ..files import importing, reader, undoing
 from ..files.importing import MAX_FAULTS, NotImported
 from ..files.reader import FileQuery, NotInstalled
 from ..live import eventlog
@@ -21,9 +20,8 @@ from ..products import listing, repository
 from ..products.exact_json import encode
 from ..products.listing import LIST_CACHE, ListQuery
 from ..products.models import INT4_MAX, NewProduct, ProductChange, StockMove
-from ..products.repository import Product
-from .answers import json_response, list_response, result_response
-from .errors import INVALID, REFUSALS, Failure
+from .answers import has_version, json_response, list_response, refusal, result_response
+from .errors import INVALID, PREVENTED, Failure
 from .reading import MAX_FILE, is_file, read_body, read_cause, read_id, read_model, read_tags, read_versions, wants_csv
 
 # A commit that waits for its synchronous standby holds back the changes after it.
@@ -34,7 +32,6 @@ HEALTHY = """
     """
 
 NOT_IMPORTED = f"{INVALID}: no se ha importado nada"
-PREVENTED = [{"field": "", "message": REFUSALS["42501"]}]
 
 
 async def list_products(request: web.Request) -> web.Response:
@@ -119,6 +116,15 @@ async def _import(request: web.Request, query: FileQuery) -> web.Response:
     return result_response(done, "Importación completada")
 
 
+async def undo_import(request: web.Request) -> web.Response:
+    """POST /api/importaciones/{clave}/deshacer"""
+    cause = await read_cause(request, "deshacer importación")
+    done = await request.app[HUB].change(undoing.undo_import, request.match_info["clave"], cause)
+    if done is None:
+        raise Failure(404, "El registro no guarda esa importación")
+    return result_response(done, "Importación deshecha")
+
+
 async def update_product(request: web.Request) -> web.Response:
     """PUT and PATCH /api/productos/{id}"""
     change = await read_model(request, ProductChange)
@@ -128,7 +134,7 @@ async def update_product(request: web.Request) -> web.Response:
         repository.update_product, read_id(request), change, read_versions(request), await read_cause(request)
     )
     if product is None:
-        raise await _refusal(request, 412, "Alguien cambió este producto antes", _has_version(request))
+        raise await refusal(request, 412, "Alguien cambió este producto antes", has_version(request))
     return result_response(product, "Producto actualizado exitosamente")
 
 
@@ -138,7 +144,7 @@ async def delete_product(request: web.Request) -> web.Response:
         repository.delete_product, read_id(request), read_versions(request), await read_cause(request)
     )
     if product is None:
-        raise await _refusal(request, 412, "Alguien cambió este producto antes", _has_version(request))
+        raise await refusal(request, 412, "Alguien cambió este producto antes", has_version(request))
     return result_response(product, "Producto eliminado exitosamente")
 
 
@@ -148,7 +154,7 @@ async def restore_product(request: web.Request) -> web.Response:
     product = await request.app[HUB].change(repository.restore_product, read_id(request), cause)
     if product is None:
         missing = "El registro no guarda cómo era este producto, o la base de datos no lo permite"
-        raise await _refusal(request, 409, "El producto no está eliminado", lambda _: False, missing)
+        raise await refusal(request, 409, "El producto no está eliminado", lambda _: False, missing)
     return result_response(product, "Producto restaurado exitosamente")
 
 
@@ -160,7 +166,7 @@ async def move_stock(request: web.Request) -> web.Response:
     )
     if product is None:
         reason = "No hay existencias suficientes" if move.delta < 0 else "No caben tantas unidades"
-        raise await _refusal(
+        raise await refusal(
             request, 409, reason, lambda current: 0 <= json.loads(current.json)["stock"] + move.delta <= INT4_MAX
         )
     return result_response(product, "Existencias actualizadas exitosamente")
@@ -197,26 +203,3 @@ async def health(request: web.Request) -> web.Response:
         data |= {"reason": "; ".join(log.faults)} if log.faults else {}
         raise Failure(503, "El servicio no atiende", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
     return json_response(f'{{"success":true,"data":{encode(data)}}}')
-
-
-async def _refusal(
-    request: web.Request,
-    status: int,
-    message: str,
-    possible: Callable[[Product], bool],
-    missing: str = "Producto no encontrado",
-) -> Failure:
-    """Return why a change had no effect: 404 if the product is gone, else `status` with the current product. If the change
-    was `possible`, a trigger or a policy of the database's owner has prevented it."""
-    current = await repository.get_product(request.app[DATABASE], read_id(request), repository.REFUSAL_TIMEOUT)
-    if current is None:
-        return Failure(404, missing)
-    if possible(current):
-        return Failure(400, INVALID, errors=PREVENTED)
-    return Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
-
-
-def _has_version(request: web.Request) -> Callable[[Product], bool]:
-    """Return whether a product has a version of If-Match."""
-    versions, tags = read_versions(request), read_tags(request.if_match)
-    return lambda product: versions is None or product.version in tags

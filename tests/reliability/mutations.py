@@ -260,6 +260,20 @@ MUTATIONS = [
         "tests/test_files.py -k 'decided_by_a_person or untouched_cells'",
     ),
     Mutation(
+        "what somebody has touched since an import",
+        "inventory_ws/files/undoing.py",
+        "j.j ->> 'updated_at' <> version AS tocado",
+        "false AS tocado",
+        "tests/test_files.py -k taken_back_where",
+    ),
+    Mutation(
+        "the events of an import, and no others",
+        "inventory_ws/files/undoing.py",
+        "producto_id = id AND todos, ",
+        "producto_id = id, ",
+        "tests/test_files.py -k not_taken_back",
+    ),
+    Mutation(
         "the lock on the rows of a file",
         "inventory_ws/files/importing.py",
         '_judged(fields, " FOR NO KEY UPDATE")',
