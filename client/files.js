@@ -85,6 +85,7 @@ function forget() {
   decided.clear();
   form.reset();
   for (const select of [...fields, $('importSheet')]) select.replaceChildren();
+  fields.at(-1).parentElement.hidden = true; // until there is a file that was exported here
   for (const id of ['importError', 'importSummary']) say(id, '');
   $('importPreview').hidden = confirmed.disabled = true;
   confirmed.textContent = 'Importar';
@@ -168,13 +169,14 @@ function show(data) {
   const options = columnas.map(({ columna, titulo, muestra }) => [`columna ${columna}`, [short(titulo || `Columna ${columna}`, 40), short(muestra[0] ?? '', 24)].filter(Boolean).join(' · ')]);
   for (const select of fields) {
     fill(select, [['', '—'], ...options], `columna ${columnas.find(({ campo }) => campo === select.name)?.columna}`);
+    select.parentElement.hidden &&= !select.value;
     select.ariaInvalid = errors.some(({ field }) => field === select.name) ? 'true' : null;
   }
   fill($('importSheet'), hojas.map((name) => [name, name]), hoja);
   $('importSheet').parentElement.hidden = hojas.length < 2;
   $('importRepeated').parentElement.hidden = !repetidos;
   $('importRound').parentElement.hidden = !$('importRound').checked && !filas.some((row) => row.errors.some(({ message }) => message.includes('más de 2 decimales')));
-  const unused = columnas.filter(({ campo, titulo }) => !campo && titulo).map(({ titulo }) => titulo).join(', ');
+  const unused = errors.length ? '' : columnas.filter(({ campo, titulo }) => !campo && titulo).map(({ titulo }) => titulo).join(', ');
   const kind = [formato, codificacion].filter(Boolean).join(', ').toUpperCase();
   $('importAbout').textContent = `${kind}, ${fila_titulos ? `títulos en la fila ${fila_titulos}` : 'sin títulos'}${unused && `. No se usan: ${short(unused, 300)}`}`;
   for (const chip of chips) {
@@ -191,7 +193,7 @@ function show(data) {
   $('importSummary').classList.toggle('visually-hidden', !missing && counts !== ''); // it is on the chips
   const writes = errors.length ? 0 : nuevos + cambiados;
   confirmed.disabled = !writes;
-  confirmed.textContent = !writes || !faltas ? `Importar ${whole.format(writes)}` : `Importar ${plural(writes, 'válida', 'válidas')}; ${plural(faltas, 'queda', 'quedan')} fuera`;
+  confirmed.textContent = !writes ? 'Importar' : !faltas ? `Importar ${whole.format(writes)}` : `Importar ${plural(writes, 'válida', 'válidas')}; ${plural(faltas, 'queda', 'quedan')} fuera`;
   const left = (only ? trial[STATES[only][0]] : nuevos + cambiados + iguales + faltas + omitidos) - filas.length;
   $('importAll').hidden = left <= 0;
   $('importAll').textContent = `Ver ${plural(left, 'fila más', 'filas más')}`;
@@ -245,7 +247,7 @@ confirmed.onclick = async () => {
     $('importFile').value = '';
     const done = [data.creados && plural(data.creados, 'producto nuevo', 'productos nuevos'), data.actualizados && plural(data.actualizados, 'cambiado', 'cambiados')];
     const rest = (data.restantes ?? []).map(({ row, field, message }) => ['Fila', row, field, message].join(' '));
-    toast([`Importado: ${done.filter(Boolean).join(', ')}`, ...rest].join('\n'), { kind: 'success', stays: rest.length > 0 });
+    toast([`Importado: ${done.filter(Boolean).join(', ')}`, ...rest].join('\n'), { kind: 'success', stays: rest.length > 0, action: ['Deshacer', () => takeBack(key)] });
   } catch (error) {
     const why = `No se ha importado nada: ${reasonOf(error)}`;
     if (!dialog.open) tellRefusal(why); // another file, or the key, may have closed it
@@ -255,3 +257,13 @@ confirmed.onclick = async () => {
   busy('');
   cancel.disabled = form.inert = false;
 };
+
+async function takeBack(key) {
+  try {
+    const { data: { deshechos, tocados } } = await alone(inventory.undoImport(key));
+    const others = tocados.length ? `\nSiguen como están, porque alguien los cambió después: ${tocados.map(({ nombre }) => short(nombre)).join(', ')}` : '';
+    toast(`Importación deshecha: ${plural(deshechos, 'producto', 'productos')}${others}`, { kind: 'success', stays: others !== '' });
+  } catch (error) {
+    tellRefusal(`La importación no se ha deshecho: ${reasonOf(error)}`);
+  }
+}

@@ -435,6 +435,11 @@ async def test_columns_are_chosen_and_kept_and_the_trial_follows_the_products(
     await expect(page.locator("#importRows")).to_contain_text("precio $12,00 → $10,00")
     await page.get_by_role("button", name="Importar 2").click()
     await expect(page.locator("#importDialog")).to_be_hidden()
+    await client.post("/api/productos/2/stock", json={"delta": 7})
+    await page.get_by_role("button", name="Deshacer").click()
+    await expect(page.locator(".toast").filter(has_text="deshecha: 1 producto")).to_contain_text("Ratón")
+    await expect(card(page, "Teclado")).to_contain_text("$12,00")
+    await expect(card(page, "Ratón")).to_contain_text("7 unidades")
     await page.get_by_role("button", name="Importar").first.click()
     await expect(page.locator("#importPreview")).to_be_hidden()
 
