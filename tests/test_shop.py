@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -570,14 +571,42 @@ async def test_export_opens_in_a_spreadsheet_and_imports_without_changes(
     await expect(page.locator("#confirmImport")).to_be_disabled()
 
 
-async def test_dropped_file_is_imported(visit: Visit, client: TestClient) -> None:  # noqa: F811
+def workbook(**sheets: list[str]) -> bytes:
+    """An OpenDocument spreadsheet; each sheet has one column for each word of its rows."""
+    cell = '<table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>'
+    tables = "".join(
+        f'<table:table table:name="{name}">'
+        + "".join(f"<table:table-row>{''.join(map(cell.format, row.split()))}</table:table-row>" for row in rows)
+        + "</table:table>"
+        for name, rows in sheets.items()
+    )
+    names = "".join(f' xmlns:{n}="urn:oasis:names:tc:opendocument:xmlns:{n}:1.0"' for n in ("office", "table", "text"))
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as file:
+        file.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        file.writestr("META-INF/manifest.xml", "<manifest/>")
+        file.writestr(
+            "content.xml",
+            f"<office:document-content{names}><office:body><office:spreadsheet>{tables}</office:spreadsheet>"
+            "</office:body></office:document-content>",
+        )
+    return written.getvalue()
+
+
+async def test_dropped_workbook_is_read_by_sheets(visit: Visit, client: TestClient) -> None:  # noqa: F811
     page = await visit()
     await connected(page)
     await page.evaluate(
-        "const data = new DataTransfer(); data.items.add(new File(['nombre;precio\\nTeclado;1\\n'], 'a.csv'));"
-        "document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))"
+        "(bytes) => { const data = new DataTransfer(); data.items.add(new File([new Uint8Array(bytes)], 'a.ods'));"
+        "document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true })) }",
+        list(workbook(Enero=["nombre precio", "Teclado 1"], Febrero=["cosa vale", "Teclado 1", "Ratón 2"])),
     )
     await expect(page.locator("#importSummary")).to_have_text("1 nuevo")
+    await page.get_by_label("Hoja", exact=True).select_option("Febrero")
+    await expect(page.locator("#importSummary")).to_have_text("Elige la columna de nombre y precio.")
+    await page.locator("#import-nombre").select_option("cosa · Teclado")
+    await page.locator("#import-precio").select_option("vale · 1")
+    await expect(page.locator("#importSummary")).to_have_text("2 nuevos")
 
 
 async def test_chosen_rows_are_exported_and_deleted_together(
