@@ -249,7 +249,7 @@ confirmed.onclick = async () => {
     const rest = (data.restantes ?? []).map(({ row, field, message }) => ['Fila', row, field, message].join(' '));
     toast([`Importado: ${done.filter(Boolean).join(', ')}`, ...rest].join('\n'), { kind: 'success', stays: rest.length > 0, action: ['Deshacer', () => takeBack(key)] });
   } catch (error) {
-    const why = `No se ha importado nada: ${reasonOf(error)}`;
+    const why = `No se ha importado nada: ${short(reasonOf(error), 300)}`;
     if (!dialog.open) tellRefusal(why); // another file, or the key, may have closed it
     await ask(); // what has changed since the trial
     say('importError', why);
