@@ -2,13 +2,14 @@ import { cards } from './cards.js';
 import { bringBack, editInPlace, step } from './changes.js';
 import { followKey, login, openDelete, openEdit, tellDialogs } from './dialogs.js';
 import { exportRows } from './files.js';
-import { past } from './history.js';
+import { past, shownTime } from './history.js';
 import './keys.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, toast, whenKnown } from './notices.js';
 import { drawWith, inventory, schedule } from './page.js';
 import { attachPaper } from './paper.js';
 import { openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
+import { choose, drawChoice, picked } from './selection.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { queue, withMoves, withPending } from './unsent.js';
 import { containing, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, whyEmpty } from './view.js';
@@ -21,16 +22,18 @@ const ACTIONS = {
   edit: openEdit,
   delete: openDelete,
   events: openProduct,
+  choose,
   take: (row) => step(row, -1),
   add: (row) => step(row, 1),
   'stock-field': (row, button) => editInPlace(button.closest('.product-card').querySelector('.stock'), row, 'stock'),
 };
 
-function act({ target }) {
+function act(event) {
+  const { target } = event;
   const row = withMoves((past() ?? inventory.products).get(Number(target.closest('[data-id]')?.dataset.id)));
   const [button, cell] = [target.closest('[data-action]'), target.closest('[data-edit]')];
   if (!row || (past() && button?.dataset.action !== 'events') || target.closest('.editor')) return;
-  if (button) ACTIONS[button.dataset.action](row, button);
+  if (button) ACTIONS[button.dataset.action](row, button, event);
   else if (cell) editInPlace(cell, row, cell.dataset.edit);
 }
 
@@ -53,7 +56,10 @@ attachScanner({
   sell: (row) => { step(row, -1); focusTake(row.id); },
 });
 
-$('export').onclick = () => exportRows(shown);
+$('export').onclick = () => {
+  const products = past() ?? inventory.products; // without what is not sent: it is not of this version
+  exportRows((picked().length ? picked() : shown).map(({ id }) => products.get(id)), shownTime());
+};
 $('showAll').onclick = () => {
   const from = isOnlyFollowed() ? $('onlyFollowed') : $('search');
   showAll();
@@ -83,6 +89,7 @@ drawWith(() => {
     found.querySelector('[data-action=take]').focus();
     toFocus = null;
   }
+  drawChoice(rows);
   drawCounts(total, rows);
 });
 queue.addEventListener('cola', schedule);
@@ -142,7 +149,7 @@ inventory.addEventListener('evento', ({ detail: { message, before, applied, miss
   if (missed) missedKeys.push(changeKey(message));
   else if (isShown(data.id)) {
     const action = type === 'PRODUCT_DELETED' && before ? bringBack(before, 'Restaurar') : null;
-    notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo === 'importación' });
+    notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo?.endsWith('importación') });
   }
   tellDialogs(data.id, inventory.products.get(data.id) ?? null);
 });

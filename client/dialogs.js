@@ -41,7 +41,7 @@ function showErrors(form, { errors = [], message = '' }) {
 for (const form of [$('createForm'), $('editForm')]) {
   form.addEventListener('input', ({ target }) => {
     target.ariaInvalid = null;
-    $(`${target.id}Error`).textContent = '';
+    $(`${target.id}Error`).textContent = form.querySelector('.form-error').textContent = '';
   });
 }
 

@@ -5,10 +5,13 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from aiohttp.test_utils import TestClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from yarl import URL
+
+from inventory_ws.files import reader
 
 from .conftest import create, error, settled
 
@@ -297,3 +300,22 @@ async def test_import_of_which_the_log_has_other_events_than_it_says_is_not_take
     psql("UPDATE eventos SET tipo = tipo")
     await error(await client.post("/api/importaciones/k/deshacer"), 404)
     assert [row["precio"] for row in await exported(client)] == ["2.00", "1299.99"]
+
+
+async def test_spreadsheet_gets_the_list_from_an_address_of_its_own(client: TestClient) -> None:
+    """Its "from the web" sends no header that tells what it wants."""
+    await create(client, nombre="Teclado")
+    await create(client, nombre="Ratón")
+    resp = await client.get("/api/productos.csv?q=raton", headers={"Accept": "*/*"})
+    assert resp.content_type == "text/csv"
+    found = list(csv.DictReader(io.StringIO(await resp.text(), newline="")))
+    assert [(row["id"], row["nombre"], row["updated_at"][-1]) for row in found] == [("2", "Ratón", "Z")]
+
+
+async def test_workbook_without_the_extra_is_415(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raising(*_: object) -> None:
+        raise reader.NotInstalled
+
+    monkeypatch.setattr(reader, "_convert", raising)
+    resp = await client.post("/api/productos?ensayo=1", data=reader.ZIP, headers=FILE)
+    assert "inventory-ws[files]" in (await error(resp, 415))["message"]

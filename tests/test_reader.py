@@ -1,11 +1,14 @@
 """What the reader makes of a file: numbers, titles, separators, encodings and workbooks of other programs."""
 
+import io
 import json
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inventory_ws.files.reader import FileQuery, Table, read
+from inventory_ws.files.reader import FileQuery, NotInstalled, Table, read
 
 
 def rows(table: Table) -> list[dict[str, Any]]:
@@ -153,3 +156,112 @@ def test_what_is_worth_a_look_is_said() -> None:
         None,
     ]
     assert [row["campos"].get("descripcion") for row in read_rows] == [None, "Uno & dos", None, "a < b"]
+
+
+def xlsx(sheets: dict[str, str], hidden: str = "") -> bytes:
+    """A workbook of sheets, each the XML of its rows; the one that is `hidden` is not shown."""
+    names = list(sheets)
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    rels = 'xmlns="http://schemas.openxmlformats.org/package/2006/relationships"'
+    entries = "".join(
+        f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"{" state=" + chr(34) + "hidden" + chr(34) if name == hidden else ""}/>'
+        for n, name in enumerate(names, 1)
+    )
+    links = "".join(
+        f'<Relationship Id="r{n}" Type="{kind}/worksheet" Target="worksheets/sheet{n}.xml"/>'
+        for n in range(1, len(names) + 1)
+    )
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as parts:
+        parts.writestr("[Content_Types].xml", "<Types/>")
+        parts.writestr(
+            "_rels/.rels",
+            f'<Relationships {rels}><Relationship Id="r1" Type="{kind}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        )
+        parts.writestr("xl/workbook.xml", f'<workbook {main} xmlns:r="{kind}"><sheets>{entries}</sheets></workbook>')
+        parts.writestr("xl/_rels/workbook.xml.rels", f"<Relationships {rels}>{links}</Relationships>")
+        for n, rows in enumerate(sheets.values(), 1):
+            parts.writestr(
+                f"xl/worksheets/sheet{n}.xml", f"<worksheet {main}><sheetData>{rows}</sheetData></worksheet>"
+            )
+    return file.getvalue()
+
+
+def row(number: int, *cells: object) -> str:
+    """The XML of a row: texts, numbers, and formulas, which are texts with `=`; None: no cell."""
+    found = ""
+    for letter, cell in zip("ABCDEF", cells, strict=False):
+        if isinstance(cell, str) and cell.startswith("="):
+            found += f'<c r="{letter}{number}"><f>{cell[1:]}</f><v></v></c>'
+        elif isinstance(cell, str):
+            found += f'<c r="{letter}{number}" t="inlineStr"><is><t>{cell}</t></is></c>'
+        elif cell is not None:
+            found += f'<c r="{letter}{number}"><v>{cell}</v></c>'
+    return f'<row r="{number}">{found}</row>'
+
+
+def test_workbook_is_read_from_its_first_visible_sheet_with_cells() -> None:
+    sheet = row(3, None, "Artículo", "P.V.P.", "Uds.") + "".join(
+        row(n, None, *cells)
+        for n, cells in enumerate(
+            [
+                ("Piñón", 1299, 3),
+                ("Cable", 36.300000000000004, 4.0),
+                ("00123", 12.5, None),
+                (123, 1.299, 1),
+                ("Fórmula", 1, "=2*3"),
+                ("Texto", "1.299,50 €", "1.000"),
+                (None, 2, 3),  # the rest of a merged cell
+            ],
+            4,
+        )
+    )
+    book = xlsx(
+        {"Oculta": row(1, "a", "b"), "Vacía": "", "Precios": sheet, "Otra": row(1, "nombre", "precio")}, "Oculta"
+    )
+    table = read(book, FileQuery())
+    about = [table.about[name] for name in ("formato", "hojas", "hoja", "fila_titulos")]
+    assert about == ["xlsx", ["Oculta", "Vacía", "Precios", "Otra"], "Precios", 3]
+    assert [(row.get("nombre"), row.get("precio"), row.get("stock")) for row in rows(table)] == [
+        ("Piñón", "1299.00", 3),
+        ("Cable", "36.30", 4),
+        ("00123", "12.50", 0),
+        ("123", None, None),
+        ("Fórmula", "1.00", 0),
+        ("Texto", "1299.50", 0),
+        ("", None, None),
+    ]
+    assert messages(table) == [
+        "7 precio: tiene más de 2 decimales",
+        "8 stock: es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo",
+        "9 stock: puede ser 1000 o 1: escríbalo sin separador",
+        "10 nombre: es obligatorio",
+    ]
+    assert read(book, FileQuery(hoja="Otra")).about["fila_titulos"] == 1
+    assert messages(read(book, FileQuery(hoja="Ninguna"))) == [
+        "1 : no hay ninguna hoja con ese nombre, o ninguna con datos"
+    ]
+
+
+def test_workbook_of_old_programs_is_read() -> None:
+    table = read((Path(__file__).parent / "files" / "lista.xls").read_bytes(), FileQuery())
+    assert (table.about["formato"], [(row["nombre"], row["precio"], row["stock"]) for row in rows(table)]) == (
+        "xls",
+        [("Piñón", "12.50", 3), ("Otro", "1299.00", 4)],
+    )
+
+
+def test_workbook_that_no_memory_holds_is_refused_and_ends_nothing_else() -> None:
+    """calamine makes a table of all cells between the first and the last, and aborts its process."""
+    far = row(1, "nombre", "precio") + '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
+    refusal = "la hoja de cálculo está dañada o es demasiado grande: guárdela como CSV"
+    for body in (xlsx({"Hoja": far}), b"PK\x03\x04 no workbook", b"\xd0\xcf\x11\xe0 no workbook"):
+        assert messages(read(body, FileQuery())) == [f"1 : {refusal}"]
+
+
+def test_workbook_needs_an_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "python_calamine.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(NotInstalled):
+        read(xlsx({"Hoja": ""}), FileQuery())

@@ -19,10 +19,9 @@ TITLES = {
     "descripcion": "descripcion|description|descripcion corta|short description|descripcion larga|body|detalle|detalles",
     "precio": "precio|precio venta|precio de venta|precio publico|precio venta publico|precio normal|pvp con iva|pvp iva incluido"
     "|pvp|price|regular price|sales price|list price|unit price|variant price|precio unitario|unitprice|retail price",
-    "stock": "stock|stock actual|existencias|existencia|en inventario|inventario|cantidad disponible|cantidad|unidades|uds|ud"
-    "|quantity on hand|current quantity|variant inventory qty|in stock|quantity|qty",
+    "stock": "stock|stock actual|existencias|existencia|en inventario|inventario|cantidad disponible|cantidad a mano|cantidad|unidades|uds|ud"
+    "|quantity on hand|current quantity|inventory quantity|qty available|variant inventory qty|in stock|quantity|qty",
 }
-RANKS = {name: TITLES.get(name, name.replace("_", " ")).split("|") for name in READ}
 CURRENCIES = re.compile(r"( (eur|euros?|usd|mxn|cop|ars|clp|pen|uyu|en))+$")
 NET = re.compile(r"\bsin\b|\bexcl", re.IGNORECASE)  # of two prices, the one with taxes
 
@@ -39,8 +38,8 @@ class Columns(NamedTuple):
 
 
 def folded(title: str) -> str:
-    """Return a title without case, accents, marks, brackets and units."""
-    text = re.sub(r"\[.*?\]|\(.*?\)", " ", title)
+    """Return a title without case, accents, marks, brackets, units, and the prefix of a table."""
+    text = re.sub(r"\[.*?\]|\(.*?\)|^\w{2,}\.(?=\w{3})", " ", title)
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     text = re.sub("[\u0300-\u036f.]", "", unicodedata.normalize("NFD", text.lower()))
     text = re.sub(r"[\W_]+", " ", text).strip()
@@ -86,20 +85,19 @@ def find_columns(rows: Sequence[Cells], given: Mapping[str, str], updates: bool)
 
 def _places(cells: Cells) -> dict[str, int]:
     """Return the column of each field whose title is in this row."""
-    names = [folded(cell) for cell in cells]
+    # A question ("¿Existencias?") is answered by yes or no.
+    titles = [(n, cell, folded(cell)) for n, cell in enumerate(cells) if "?" not in cell]
     places: dict[str, int] = {}
-    for field in READ:
-        ranked = [
-            (RANKS[field].index(name), bool(NET.search(cells[n])), n)
-            for n, name in enumerate(names)
-            if name in RANKS[field]
-        ]
-        if ranked and field not in ("id", "updated_at"):
+    for field in FIELDS:
+        ranks = TITLES.get(field, field.replace("_", " ")).split("|")
+        ranked = [(ranks.index(name), bool(NET.search(cell)), n) for n, cell, name in titles if name in ranks]
+        if ranked:
             places[field] = min(ranked)[2]
-    ours = [name for name in cells if name in COLUMNS]
+    lower = [cell.lower() for cell in cells]
+    ours = [name for name in lower if name in COLUMNS]
     # Our own id, and not that of another program: nothing else is in the file, or it was exported here.
-    if "id" in ours and ("updated_at" in ours or len(ours) == len([name for name in cells if name])):
-        places |= {name: cells.index(name) for name in ("id", "updated_at") if name in ours}
+    if "id" in ours and ("updated_at" in ours or len(ours) == len([name for name in lower if name])):
+        places |= {name: lower.index(name) for name in ("id", "updated_at") if name in ours}
     elif "nombre" not in places and "descripcion" in places and len(places) > 1:
         places["nombre"] = places.pop("descripcion")
     return places

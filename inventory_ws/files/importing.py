@@ -67,7 +67,7 @@ def _judged(fields: Sequence[str], lock: str = "") -> str:
             SELECT id, p.*::productos AS p FROM productos AS p WHERE id IN (SELECT id FROM pedidas) ORDER BY id{lock}
         ), casadas AS (
             SELECT pedidas.*, v.id IS NOT NULL AS existe, p, b, CASE WHEN pedido IS NULL OR version IS NULL OR ahora = version THEN 'ahora'
-                WHEN b IS NOT NULL THEN 'antes' ELSE '' END AS sabido
+                WHEN b IS DISTINCT FROM NULL THEN 'antes' ELSE '' END AS sabido
             FROM pedidas LEFT JOIN vistos AS v USING (id) LEFT JOIN LATERAL (
                 SELECT j ->> 'updated_at' AS ahora FROM producto_json(p) AS j
             ) AS actual ON version IS NOT NULL LEFT JOIN LATERAL (

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ..products.exact_json import number_of
 from ..products.models import NewProduct, ProductChange, explain
 from .csvfile import FORMULA, fault
+from .workbook import NO_VALUE
 
 NUMBERS = ("precio", "stock")
 NULLABLE = {name for name, field in NewProduct.model_fields.items() if field.default is None}
@@ -36,7 +37,7 @@ INLINE = re.compile(r"</?(?:b|i|u|em|strong|span|a|img|td)\b[^<>]*>", re.IGNOREC
 
 
 class Doubtful(ValueError):
-    """A number that two people read as two numbers. The argument says how to write it."""
+    """A cell that may mean one thing or another. The argument says how to write it."""
 
 
 def bare(cell: str) -> str:
@@ -138,6 +139,8 @@ class Reader:
         return read | {"campos": fields}
 
     def _value(self, name: str, cell: str, foreign: bool) -> Any:
+        if cell == NO_VALUE:
+            raise Doubtful("es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo")
         if name in NUMBERS:
             found = number(name, cell, self.marks[name])
             if name == "precio" and self.rounds and isinstance(found, Decimal):

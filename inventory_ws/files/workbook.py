@@ -8,11 +8,16 @@ import csv
 import datetime
 import io
 import json
+import re
 import resource
 import sys
+import zipfile
 
 CPU = 20  # seconds
 NOT_INSTALLED, PROTECTED, NO_SHEET = 3, 4, 5  # exit statuses
+NO_VALUE = "fórmula sin valor"  # the text of a cell whose formula nobody has computed, or ends in an error
+# Such cells of an xlsx: for calamine they are empty, which would be a stock of 0.
+FORMULAS = re.compile(rb'<c r="([A-Z]+)(\d+)"(?:[^>]* t="e"|[^>]*><f\b[^>]*(?:/>|>[^<]*</f>)(?:<v ?/>|<v></v>)?</c>)')
 
 
 def main(memory: str, most: str, wanted: str) -> int:
@@ -24,7 +29,8 @@ def main(memory: str, most: str, wanted: str) -> int:
     except ImportError:
         return NOT_INSTALLED
     try:
-        book = CalamineWorkbook.from_filelike(io.BytesIO(sys.stdin.buffer.read()))
+        body = io.BytesIO(sys.stdin.buffer.read())
+        book = CalamineWorkbook.from_filelike(body)
     except PasswordError:
         return PROTECTED
     found = [sheet for sheet in book.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet]
@@ -33,16 +39,31 @@ def main(memory: str, most: str, wanted: str) -> int:
         return NO_SHEET
     for name in [wanted] if wanted else shown:
         sheet = book.get_sheet_by_name(name)
-        if sheet.total_height:
+        if sheet.height:  # total_height is the index of the last row
             break
     else:
         return NO_SHEET
     rows = [[text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False, nrows=int(most))]
+    for row, column in uncomputed(body):
+        if row < len(rows) and column < len(rows[row]):
+            rows[row][column] = rows[row][column] or NO_VALUE
     while rows and not any(rows[-1]):
         rows.pop()
     print(json.dumps({"hojas": [sheet.name for sheet in found], "hoja": name}))
     csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
     return 0
+
+
+def uncomputed(body: io.BytesIO) -> list[tuple[int, int]]:
+    """Return the row and the column of each cell of an xlsx whose formula has no value, counted from 0."""
+    if not zipfile.is_zipfile(body):
+        return []
+    with zipfile.ZipFile(body) as parts:
+        found = [FORMULAS.findall(parts.read(name)) for name in parts.namelist() if name.startswith("xl/worksheets/")]
+    places = [(int(row) - 1, letters) for sheet in found for letters, row in sheet]
+    return [
+        (row, sum((letter - 64) * 26**n for n, letter in enumerate(reversed(letters))) - 1) for row, letters in places
+    ]
 
 
 def text(value: object) -> str:
