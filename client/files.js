@@ -1,7 +1,7 @@
 import { decode, guarded, parse, unguarded, write } from './csv.js';
 import { typedAs } from './fields.js';
 import { $, element, importing, say, tableRow, tellRefusal, toast, working } from './notices.js';
-import { inventory } from './page.js';
+import { inventory, mayWrite } from './page.js';
 import { FIELDS, folded, plural, short, whole } from './words.js';
 
 // Import and export of files.
@@ -41,7 +41,7 @@ export function exportRows(rows) {
 // ---- import
 
 function open() {
-  if ($('importDialog').open) return;
+  if ($('importDialog').open || !mayWrite()) return;
   show(null);
   $('importDialog').showModal();
 }

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     flag("hosts", "otros nombres por los que se le llama, o redes como 10.0.0.0/8, con comas", "", type=_words)
     flag("max-sockets", "clientes conectados a la vez, %(default)s", "10000", type=_number)
     flag("token", "clave que se pide a los clientes")
+    flag("open-reads", "con --token: leer no la necesita, cambiar sí", False, action="store_true")
     flag("compress", "permessage-deflate: menos bytes, algo más de trabajo", False, action="store_true")
     flag("keep-days", "borra del registro los eventos de más días; sin él, ninguno", type=_days)
     flag("keep-events", "borra del registro los eventos que pasen de tantos; sin él, ninguno", type=_number)

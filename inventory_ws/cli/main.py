@@ -77,11 +77,13 @@ def _socket_limit(sockets: int) -> int:
 
 
 def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
+    if args.open_reads and not args.token:
+        raise ValueError("--open-reads necesita --token: sin clave, cualquiera puede cambiar el inventario")
     app = create_app(
         dsn=dsn,
         hosts=LOOPBACK | args.hosts | {args.host} | addresses.names(sock),
         origins=args.origins,
-        authenticate=bearer(args.token) if args.token else None,
+        authenticate=bearer(args.token, open_reads=args.open_reads) if args.token else None,
         max_sockets=_socket_limit(args.max_sockets),
         compress=args.compress,
         title=args.title,
