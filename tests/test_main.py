@@ -126,6 +126,12 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
     return result.stderr
 
 
+def test_reads_are_not_open_without_a_token_for_changes(tmp_path: Path) -> None:
+    told = one_line(run("--port", "0", "--data-dir", str(tmp_path / "data"), "--open-reads"))
+    assert "--token" in told
+    assert not (tmp_path / "data").exists()
+
+
 def test_port_in_use_is_an_error_of_one_line(dsn: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -42,6 +42,8 @@ def main(argv: list[str] | None = None) -> int:
         logging.getLogger(name).addFilter(ClientErrorFilter())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until run_app installs its handlers
     try:
+        if args.open_reads and not args.token:
+            raise ValueError("--open-reads necesita --token: sin clave, cualquiera puede cambiar el inventario")
         with ExitStack() as stack:
             sock = stack.enter_context(addresses.listen(args.host, args.port))
             if not (dsn := args.database_url):
@@ -77,8 +79,6 @@ def _socket_limit(sockets: int) -> int:
 
 
 def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
-    if args.open_reads and not args.token:
-        raise ValueError("--open-reads necesita --token: sin clave, cualquiera puede cambiar el inventario")
     app = create_app(
         dsn=dsn,
         hosts=LOOPBACK | args.hosts | {args.host} | addresses.names(sock),
