@@ -28,6 +28,8 @@ def parser() -> argparse.ArgumentParser:
     flag("database-url", url, variable="DATABASE_URL")
     data = default_data_dir()
     flag("data-dir", "carpeta del PostgreSQL incluido, %(default)s", data, "INVENTORY_WS_DATA", type=Path)
+    flag("tls-cert", "certificado (PEM, con su cadena): la página es https; SIGHUP lo lee otra vez")
+    flag("tls-key", "su clave privada; sin ella, está en el mismo archivo")
     flag("origins", "páginas de otros sitios, separadas por comas; null: las de un archivo", "", type=_words)
     flag("hosts", "otros nombres por los que se le llama, o redes como 10.0.0.0/8, con comas", "", type=_words)
     flag("max-sockets", "clientes conectados a la vez, %(default)s", "10000", type=_number)
