@@ -1,7 +1,7 @@
 import { typedAs } from './fields.js';
 import { newKey } from './net.js';
 import { $, element, importing, say, tellRefusal, toast, working } from './notices.js';
-import { inventory } from './page.js';
+import { inventory, mayWrite } from './page.js';
 import { reasonOf } from './unsent.js';
 import { FIELDS, plural, short, shown, whole } from './words.js';
 
@@ -69,7 +69,7 @@ $('importFile').onchange = ({ target }) => target.files[0] && read(target.files[
 for (const type of ['dragover', 'drop']) {
   document.addEventListener(type, (event) => {
     const { files, types } = event.dataTransfer;
-    if (!types.includes('Files') || importing.now) return;
+    if (!types.includes('Files') || importing.now || !mayWrite()) return;
     event.preventDefault();
     if (type === 'dragover' || !files[0] || document.querySelector('dialog[open]:not(#importDialog)')) return;
     $('importFile').files = files;

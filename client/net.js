@@ -4,6 +4,7 @@ export const SOCKET_REFUSALS = {
   1008: 'demasiados mensajes seguidos',
   1009: 'un mensaje era demasiado grande',
   4401: 'falta una clave de acceso válida',
+  4403: 'no está permitido',
 };
 export const isFinal = (code) => code in SOCKET_REFUSALS || (code >= 4400 && code < 4500);
 

@@ -20,9 +20,10 @@ from .pg.schema import migrated_database
 from .products import listing
 from .products.listing import LIST_CACHE
 from .web import handlers, page
-from .web.page import PAGE_DATA, TITLE
+from .web.answers import cors
+from .web.page import AUTHENTICATE, PAGE_DATA, TITLE
 from .web.reading import MAX_BODY
-from .web.security import Authenticate, bearer, cors, security, still_allowed
+from .web.security import Authenticate, ask_again, bearer, security
 from .web.websocket import complete_extension, websocket
 
 PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
@@ -77,10 +78,11 @@ def create_app(
     app[TITLE] = title or ""
     app[PAGE_DATA] = {"currency": currency} if currency else {}
     if authenticate:
+        app[AUTHENTICATE] = authenticate
         asks_for_token = getattr(authenticate, "__module__", None) == bearer.__module__
         if login is not None or not asks_for_token:
             app[PAGE_DATA]["login"] = login or ""
-        hub.add_work(partial(hub.check_logins, partial(still_allowed, authenticate), authenticate_every))
+        hub.add_work(partial(hub.check_logins, partial(ask_again, authenticate), authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
         hub.add_work(partial(eventlog.prune, db, keep_days, keep_events))
     hub.add_work(partial(eventlog.look_for_faults, db, hub.log.faults))

@@ -99,6 +99,7 @@ HANDSHAKE = {
 WAYS_TO_FAIL: dict[str, tuple[str, str, dict]] = {
     "peticion_mal_formada": ("GET", "/../../ws", {"headers": {**HANDSHAKE, "Sec-WebSocket-Version": "12"}}),
     "json_invalido": ("POST", "", {"data": b"{", "headers": JSON_BODY}),
+    "texto_no_utf8": ("POST", "", {"data": '{"nombre":"Ratón"}'.encode("latin-1"), "headers": JSON_BODY}),
     "datos_invalidos": ("POST", "", {"json": {}}),
     "valor_repetido": ("POST", "", {"json": PRODUCT}),
     "rechazado_por_la_base": ("PATCH", "/1", {"json": {"precio": 5000}}),

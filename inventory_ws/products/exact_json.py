@@ -18,9 +18,9 @@ DECODER = json.JSONDecoder(
 
 
 def decode(body: bytes) -> Any:
-    """Parse JSON in UTF-8. Raise ValueError."""
+    """Parse JSON in UTF-8, with or without a BOM. Raise ValueError; UnicodeDecodeError if it is not UTF-8."""
     try:
-        return DECODER.decode(body.decode())
+        return DECODER.decode(body.decode("utf-8-sig"))
     except (RecursionError, ArithmeticError) as exc:
         raise ValueError("nested too deeply, or an exponent out of all range") from exc
 

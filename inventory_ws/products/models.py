@@ -99,12 +99,16 @@ class NewProduct(_Body):
 
 
 class ProductChange(_Body):
-    """The fields to change; an omitted field keeps its value, so the defaults are never used. Only `descripcion` may be null."""
+    """The fields to change; an omitted field keeps its value, so the defaults are never used. Only `descripcion` may be null.
+    A product may come back whole: `id` is not changed, and the times are not read."""
 
+    id: int = Field(0, exclude=True)
     nombre: Nombre = ""
     descripcion: Descripcion | None = None
     precio: Precio = Decimal(0)
     stock: Stock = 0
+    created_at: Any = Field(None, exclude=True)
+    updated_at: Any = Field(None, exclude=True)
 
 
 class StockMove(_Body):

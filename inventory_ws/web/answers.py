@@ -1,8 +1,8 @@
-"""What is answered: products and lists of them, as JSON or CSV, in gzip where it is asked for."""
+"""What is answered: products and lists of them, as JSON or CSV, in gzip where it is asked for; and the headers of CORS."""
 
 import asyncio
 import gzip
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import hdrs, web
 
@@ -20,6 +20,7 @@ CSV = {
     hdrs.CONTENT_DISPOSITION: 'attachment; filename="productos.csv"',
 }
 GZIP = {hdrs.CONTENT_ENCODING: "gzip"}
+EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After"
 START = b'{"success":true,"data":'
 COMPRESS_FROM = 1024  # bytes; what is shorter fits into one packet as it is
 
@@ -87,3 +88,14 @@ def has_version(request: web.Request) -> Callable[[Product], bool]:
     """Return whether a product has a version of If-Match."""
     versions, tags = read_versions(request), read_tags(request.if_match)
     return lambda product: versions is None or product.version in tags
+
+
+def cors(origins: Collection[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Return what adds the headers of CORS when a response is sent: those that the host application has set by then stay."""
+
+    async def allow(request: web.Request, response: web.StreamResponse) -> None:
+        if (origin := request.headers.get(hdrs.ORIGIN, "")) in origins:
+            response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
+            response.headers.setdefault(hdrs.ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
+
+    return allow

@@ -18,6 +18,7 @@ from ..products.repository import KeyReused
 FAILURES = {
     "peticion_mal_formada": (400, "Petición mal formada"),
     "json_invalido": (400, "El cuerpo no es JSON válido"),
+    "texto_no_utf8": (400, "El cuerpo no está en UTF-8"),
     "datos_invalidos": (400, "Datos inválidos"),
     "valor_repetido": (400, "Datos inválidos"),
     "rechazado_por_la_base": (400, "Datos inválidos"),

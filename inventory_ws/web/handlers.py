@@ -128,7 +128,9 @@ async def undo_import(request: web.Request) -> web.Response:
 async def update_product(request: web.Request) -> web.Response:
     """PUT and PATCH /api/productos/{id}"""
     change = await read_model(request, ProductChange)
-    if not change.model_fields_set:
+    if "id" in change.model_fields_set and change.id != read_id(request):
+        raise Failure("datos_invalidos", errors=[{"field": "id", "message": "no es el de la ruta"}])
+    if not change.model_dump(exclude_unset=True):
         raise Failure("sin_cambios")
     product = await request.app[HUB].change(
         repository.update_product, read_id(request), change, read_versions(request), await read_cause(request)

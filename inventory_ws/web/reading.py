@@ -46,6 +46,8 @@ async def read_model(request: web.Request, model: type[Model]) -> Model:
         raise Failure("tipo_no_admitido")
     try:
         value = decode(await read_body(request))
+    except UnicodeDecodeError:
+        raise Failure("texto_no_utf8") from None
     except ValueError as exc:
         raise Failure("json_invalido") from exc
     return model.model_validate(value)
