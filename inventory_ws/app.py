@@ -15,9 +15,10 @@ from .live import eventlog
 from .live.hub import HUB, SOCKETS, Hub
 from .live.log import LOG
 from .live.watch import log_of
-from .pg.database import DATABASE, POOL_SIZE, Database
+from .pg.database import DATABASE, POOL_SIZE
 from .pg.schema import migrated_database
 from .products import listing
+from .products.batching import BatchingDatabase
 from .products.listing import LIST_CACHE
 from .web import handlers, page
 from .web.answers import cors
@@ -69,7 +70,7 @@ def create_app(
         raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
     guard = security(hosts, origins, authenticate, {page.index, page.client_file, handlers.health, websocket})
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
-    app[DATABASE] = db = Database(dsn, pool_size)
+    app[DATABASE] = db = BatchingDatabase(dsn, pool_size)
     app[HUB] = hub = Hub(db, max_sockets=max_sockets, compress=compress)
     app[LOG] = hub.log
     app[SOCKETS] = hub.sockets

@@ -105,7 +105,7 @@ class Hub:
                     await asyncio.sleep(0.01)
 
     async def change(
-        self, change: Callable[Concatenate[Database, Given], Awaitable[Made]], *args: Given.args, **kwargs: Given.kwargs
+        self, change: Callable[Concatenate[Any, Given], Awaitable[Made]], *args: Given.args, **kwargs: Given.kwargs
     ) -> Made:
         """Run a change of the database, and wake the feed unless the change was refused (None, or an exception). A change
         that is cancelled or gets no answer in time may have been committed: it wakes the feed too."""

@@ -219,7 +219,7 @@ MUTATIONS = [
     Mutation(
         "the one time limit of a request with a key",
         "inventory_ws/products/repository.py",
-        "async with asyncio.timeout(STATEMENT_TIMEOUT):",
+        "async with asyncio.timeout(seconds or STATEMENT_TIMEOUT):",
         "async with asyncio.timeout(None):",
         "tests/test_once.py -k one_time_limit",
     ),
