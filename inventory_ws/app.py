@@ -17,8 +17,8 @@ from .live.watch import log_of
 from .pg.database import DATABASE, POOL_SIZE, Database
 from .pg.schema import migrated_database
 from .products import listing
-from .products.importing import FILES
 from .products.listing import LIST_CACHE
+from .products.several import FILES
 from .web import handlers, page
 from .web.page import PAGE_DATA, TITLE
 from .web.reading import MAX_BODY
@@ -96,6 +96,7 @@ def create_app(
         [
             web.get("/api/productos", handlers.list_products),
             web.post("/api/productos", handlers.create_product),
+            web.post("/api/stock", handlers.sell),
             web.get(PRODUCT, handlers.get_product),
             web.put(PRODUCT, handlers.update_product),
             web.patch(PRODUCT, handlers.update_product),

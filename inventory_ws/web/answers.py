@@ -6,9 +6,9 @@ import gzip
 from aiohttp import hdrs, web
 
 from ..products import csvfile
-from ..products.importing import FILES, Imported
 from ..products.listing import ListQuery, Products
 from ..products.repository import Product
+from ..products.several import FILES, Done
 from .reading import wants_csv, wants_gzip
 
 JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
@@ -51,8 +51,8 @@ async def list_response(
     return response
 
 
-def result_response(done: Product | Imported, message: str | None = None, *, status: int = 200) -> web.Response:
-    """Return what was read or done: the product with its version, or the result of an import."""
+def result_response(done: Product | Done, message: str | None = None, *, status: int = 200) -> web.Response:
+    """Return what was read or done: the product with its version, or the result of an import or a sale."""
     says = f'"message":"{message}",' if message else ""
     response = json_response(f'{{"success":true,{says}"data":{done.json}}}', status)
     if isinstance(done, Product):

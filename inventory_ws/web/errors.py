@@ -1,5 +1,6 @@
 """One JSON body for every error, including aiohttp's own 404 and 405."""
 
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from ..pg.errors import Rejected, Unavailable
 from ..products.exact_json import encode
 from ..products.models import NewProduct, explain
 from ..products.repository import KeyReused
+from ..products.several import NotMoved
 
 INVALID = "Datos inválidos"
 STATUS_MESSAGES = {
@@ -71,6 +73,8 @@ def error_response(exc: Exception, request: web.Request) -> web.Response:
             failure = exc
         case ValidationError():
             failure = Failure(400, INVALID, errors=explain(exc))
+        case NotMoved():
+            failure = _not_moved(*exc.args)
         case KeyReused():
             failure = Failure(422, STATUS_MESSAGES[422])
         case Unavailable():
@@ -102,6 +106,22 @@ def _refused(exc: Rejected) -> list[dict[str, str]]:
         return []
     message = str(exc) if exc.raised else REFUSALS.get(exc.code, "no es un valor permitido")
     return [{"field": field, "message": message}]
+
+
+def _not_moved(unfit: Sequence[tuple[int, str | None]]) -> Failure:
+    """Name each line of a sale whose product does not exist, or what there is of it."""
+    errors = [
+        {"field": f"movimientos.{line}.delta", "message": f"hay {json.loads(product)['stock']}"}
+        if product
+        else {"field": f"movimientos.{line}.id", "message": "no existe"}
+        for line, product in unfit
+    ]
+    there = list(dict.fromkeys(product for _, product in unfit if product))
+    if len(there) < len({product for _, product in unfit}):
+        return Failure(404, "No existen todos los productos: no se ha movido nada", errors=errors)
+    return Failure(
+        409, "No se pueden mover todas las líneas: no se ha movido nada", errors=errors, data=f"[{','.join(there)}]"
+    )
 
 
 def _without_slash(request: web.Request) -> str:

@@ -14,11 +14,10 @@ from ..live.log import LOG, Lost
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
 from ..pg.lanes import Lane
-from ..products import csvfile, importing, listing, repository
+from ..products import csvfile, listing, repository, several
 from ..products.exact_json import encode
-from ..products.importing import MissingProducts
 from ..products.listing import LIST_CACHE, ListQuery
-from ..products.models import INT4_MAX, NewProduct, ProductChange, StockMove
+from ..products.models import INT4_MAX, NewProduct, ProductChange, Sale, StockMove
 from ..products.repository import Product
 from .answers import json_response, list_response, result_response
 from .errors import INVALID, REFUSALS, Failure
@@ -92,14 +91,14 @@ async def create_product(request: web.Request) -> web.Response:
 
 async def _import(request: web.Request) -> web.Response:
     body = await read_body(request)
-    async with request.app[importing.FILES]:
+    async with request.app[several.FILES]:
         table = await asyncio.to_thread(csvfile.parse, body)
     if table.faults:
         raise Failure(400, NOT_IMPORTED, errors=table.faults)
     cause = await read_cause(request, "importación")
     try:
-        done = await request.app[HUB].change(importing.import_products, table.fields, table.rows, cause)
-    except MissingProducts as exc:
+        done = await request.app[HUB].change(several.import_products, table.fields, table.rows, cause)
+    except several.MissingProducts as exc:
         raise Failure(
             400, NOT_IMPORTED, errors=[csvfile.fault(row, "id", "no existe") for row in exc.args[0]]
         ) from None
@@ -151,6 +150,14 @@ async def move_stock(request: web.Request) -> web.Response:
             request, 409, reason, lambda current: 0 <= json.loads(current.json)["stock"] + move.delta <= INT4_MAX
         )
     return result_response(product, "Existencias actualizadas exitosamente")
+
+
+async def sell(request: web.Request) -> web.Response:
+    """POST /api/stock"""
+    sale = await read_model(request, Sale)
+    cause = await read_cause(request, sale.motivo)
+    done = await request.app[HUB].change(several.move_stock, sale.movimientos, cause)
+    return result_response(done, "Existencias actualizadas exitosamente")
 
 
 async def list_events(request: web.Request) -> web.Response:
