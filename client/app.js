@@ -1,3 +1,4 @@
+import { drawBasket, isCollecting } from './basket.js';
 import { cards } from './cards.js';
 import { bringBack, editInPlace, step } from './changes.js';
 import { followKey, login, openDelete, openEdit, tellDialogs } from './dialogs.js';
@@ -50,7 +51,8 @@ function focusTake(id) {
 attachScanner({
   find: (scanned) => loaded && !past() && withMoves(meantOf(scanned ? containing(inventory.products) : select(inventory.products).rows)),
   show: (row) => focusTake(row.id),
-  sell: (row) => { step(row, -1); focusTake(row.id); },
+  sell: (row) => { step(row, -1); if (!isCollecting()) focusTake(row.id); },
+  collects: isCollecting,
 });
 
 $('export').onclick = () => exportRows(shown);
@@ -84,6 +86,7 @@ drawWith(() => {
     toFocus = null;
   }
   drawCounts(total, rows);
+  drawBasket();
 });
 queue.addEventListener('cola', schedule);
 
