@@ -1,3 +1,4 @@
+import { drawBasket, isCollecting } from './basket.js';
 import { cards } from './cards.js';
 import { bringBack, editInPlace, step } from './changes.js';
 import { followKey, login, openDelete, openEdit, tellDialogs } from './dialogs.js';
@@ -54,7 +55,8 @@ function focusTake(id) {
 attachScanner({
   find: (scanned) => loaded && !past() && withMoves(meantOf(scanned ? containing(inventory.products) : select(inventory.products).rows)),
   show: (row) => focusTake(row.id),
-  sell: (row) => { if (mayWrite()) step(row, -1); focusTake(row.id); },
+  sell: (row) => { if (mayWrite()) step(row, -1); if (!isCollecting()) focusTake(row.id); },
+  collects: isCollecting,
 });
 
 $('export').onclick = () => {
@@ -92,6 +94,7 @@ drawWith(() => {
   }
   drawChoice(rows);
   drawCounts(total, rows);
+  drawBasket();
 });
 queue.addEventListener('cola', schedule);
 

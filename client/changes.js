@@ -1,3 +1,4 @@
+import { isCollecting, put } from './basket.js';
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
 import { isSeen, stamp, succeeded, toast } from './notices.js';
 import { inventory } from './page.js';
@@ -10,7 +11,8 @@ const name = ({ nombre }) => short(nombre);
 
 /** The units that a button moves. They count at once, and are sent together with those of other taps that wait. */
 export function step(row, delta) {
-  if (row.stock + delta < 0) toast(`${name(row)}: ${tooFew(row.stock)}`, { kind: 'error', key: `refused ${row.id}` });
+  if (isCollecting()) put(row, delta);
+  else if (row.stock + delta < 0) toast(`${name(row)}: ${tooFew(row.stock)}`, { kind: 'error', key: `refused ${row.id}` });
   else move(row, delta);
 }
 

@@ -14,7 +14,7 @@ const both = (a, b) => (a === null ? b : b === null ? a : a.intersection(b));
  *
  * `products` is a Map from id to row. `newestFirst`: the newest are loaded before the rest. `token` is the access key, '' if the service needs none.
  * `user`: in whose name changes are made; those in another name are refused.
- * `create`, `update`, `delete`, `restore` and `moveStock` make a change once, and return when its outcome is known. While the network,
+ * `create`, `update`, `delete`, `restore`, `moveStock` and `sell` make a change once, and return when its outcome is known. While the network,
  * the service or its database is unavailable, they retry with the same Idempotency-Key: `key`, where a change is made again that
  * may have been made before this page was loaded. They throw a ServiceError if the change is refused. A service without positions has no keys either: it gets each request once, and an outcome may stay unknown.
  * Events, each with a `detail`:
@@ -65,6 +65,7 @@ export class Inventario extends EventTarget {
     super();
     this.api = new URL('api/productos', base);
     this.log = new URL('api/eventos', base);
+    this.stock = new URL('api/stock', base);
     this.socketUrl = new URL('ws', base);
     this.socketUrl.protocol = this.socketUrl.protocol.replace('http', 'ws');
     globalThis.addEventListener?.('online', () => this.#wake());
@@ -88,6 +89,8 @@ export class Inventario extends EventTarget {
   importFile = (file, how, key) => this.#change('POST', `?${new URLSearchParams(how)}`, { file, key });
   /** Takes back what nobody has changed since the import with this key. */
   undoImport = (key) => this.#change('POST', '', { from: new URL(`importaciones/${key}/deshacer`, this.api) });
+  /** Moves the stock of several products, of all or of none; `lines` are {id, delta}. */
+  sell = (lines, motivo, key) => this.#change('POST', '', { body: { movimientos: lines, motivo }, key, from: this.stock });
   /** The newest 100 events of a product below the event `before`, the newest first. */
   eventsOf = (id, before = Number.MAX_SAFE_INTEGER) => this.#request('GET', `?producto=${id}&before=${before}&limit=100`, { from: this.log });
 

@@ -17,6 +17,7 @@ const ACTS = {
   t: () => useTable(!isTable()),
   i: () => $('import').click(),
   e: () => $('export').click(),
+  c: () => $('basketToggle').click(),
   u: undoLast,
 };
 

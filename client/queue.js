@@ -45,13 +45,17 @@ function fleeting() {
   };
 }
 
+/** The stock moves that a change makes, with a name for each. */
+const movesOf = ({ kind, key, id, delta, lines = kind === 'move' ? [{ id, delta }] : [] }) => lines.map((line) => ({ ...line, name: `${key} ${line.id}` }));
+
 const isSame = (a, b) => (a ?? null) === (b ?? null);
 
 /**
  * Changes in the order in which they were made, each with an Idempotency-Key. They are kept in the browser until their
  * outcome is known, also after a reload or the next day. Of several pages one sends them, one after the other.
  *
- * A change is {kind, id, ...}. Moves ({kind: 'move', id, delta, motivo}) of one product that still wait are made one. An update
+ * A change is {kind, id, ...}. Moves ({kind: 'move', id, delta, motivo}) of one product that still wait are made one; a sale
+ * ({kind: 'sale', lines: [{id, delta}]}) moves several products. An update
  * ({kind: 'update', id, values, base, version}) or a deletion that is refused with 412 because of other fields is sent again:
  * `base` has the former values of its fields, those of earlier moves that wait included. `send(change)` makes a change, and throws a ServiceError if it is refused; with status 401 the
  * change stays, and the queue stops; `again`: it may have been made before. `versionOf(id)` is the `updated_at` of the product as the page knows it.
@@ -65,7 +69,7 @@ export class Queue extends EventTarget {
   #changes = []; // as they are in the storage
   #adding = new Set(); // those that are being written to it
   #waiting = new Map(); // key -> [{resolve, reject, quiet}] of changes that were added here
-  #landed = new Set(); // keys of moves whose event has come before the answer
+  #landed = new Set(); // names of moves whose event has come before the answer
   #unseen = []; // {id, delta, version} of moves whose answer has come before the event
   #started = false;
   #running = false;
@@ -100,14 +104,14 @@ export class Queue extends EventTarget {
 
   /** The units by which moves will change the stock of a product from what the page knows. */
   unitsOf(id) {
-    const moves = this.changes.filter((change) => change.kind === 'move' && !this.#landed.has(change.key));
+    const moves = this.changes.flatMap(movesOf).filter((move) => !this.#landed.has(move.name));
     const unseen = this.#unseen.filter(({ version }) => this.versionOf(id) < version);
     return [...moves, ...unseen].reduce((sum, move) => sum + (move.id === id ? move.delta : 0), 0);
   }
 
   /** The ids of products for which unitsOf() may not be 0. */
   get moving() {
-    return new Set([...this.changes.filter(({ kind }) => kind === 'move'), ...this.#unseen].map(({ id }) => id));
+    return new Set([...this.changes.flatMap(movesOf), ...this.#unseen].map(({ id }) => id));
   }
 
   /** Sends what waits, from now on. */
@@ -137,8 +141,9 @@ export class Queue extends EventTarget {
   /** Notes that the event of a product has come, which moved its stock by so many units to this version. */
   land(id, delta, version) {
     if (this.#unseen.some((move) => move.id === id && move.version === version)) return;
-    const sent = this.changes.find((change) => change.kind === 'move' && change.sent && change.id === id && change.delta === delta && !this.#landed.has(change.key));
-    if (sent) this.#landed.add(sent.key);
+    const moves = this.changes.filter(({ sent }) => sent).flatMap(movesOf);
+    const move = moves.find((one) => one.id === id && one.delta === delta && !this.#landed.has(one.name));
+    if (move) this.#landed.add(move.name);
   }
 
   /** The change as it is kept: a move may join the last one of its product, unless that is on its way. */
@@ -211,14 +216,16 @@ export class Queue extends EventTarget {
 
   /** Tells an outcome to those who wait for it on this page. */
   #settle({ change, answer, error }) {
-    const { key, kind, id, delta } = change;
+    const { key } = change;
     const waiting = this.#waiting.get(key) ?? [];
-    const version = answer?.data?.updated_at;
-    if (kind === 'move' && version > this.versionOf(id) && !this.#landed.has(key)) this.#unseen.push({ id, delta, version });
+    const rows = [answer?.data].flat(); // of a sale, one for each line
+    for (const [n, { id, delta, name }] of movesOf(change).entries()) {
+      const version = rows[n]?.updated_at;
+      if (!this.#landed.delete(name) && version > this.versionOf(id)) this.#unseen.push({ id, delta, version });
+    }
     this.#unseen = this.#unseen.filter((move) => this.versionOf(move.id) < move.version);
     this.#changes = this.#changes.filter((one) => one.key !== key);
     this.#waiting.delete(key);
-    this.#landed.delete(key);
     for (const { resolve, reject } of waiting) error ? reject(error) : resolve(answer);
     this.#emit('resultado', { change, answer, error, mine: waiting.length > 0, quiet: waiting.length === 1 && waiting[0].quiet() });
   }

@@ -17,9 +17,9 @@ let began = 0; // the time of its first key
 let held = {}; // {field, value}: where it is typed, and what was there before
 let lastKey = -Infinity; // the time of its last key
 let last = null; // {code, id} of the last scan that found its product
-let page; // {find, show, sell}
+let page; // {find, show, sell, collects}
 
-/** `find(scanned)` returns the row that the search means, or a false value, of all products if it was scanned; `show(row)` and `sell(row)` do it. */
+/** `find(scanned)` returns the row that the search means, or a false value, of all products if it was scanned; `show(row)` and `sell(row)` do it; `collects()`: what is found is sold with others. */
 export function attachScanner(callbacks) {
   page = callbacks;
 }
@@ -90,7 +90,7 @@ function look(scanned) {
   last = row ? { code, id: row.id } : null;
   $('search').select(); // what is typed next is another search
   if (!row) return;
-  if (again) return page.sell(row);
+  if (again || page.collects()) return page.sell(row);
   page.show(row);
   if (scanned) toast(`${short(row.nombre)}: stock ${shown('stock', row)}.${mayWrite() ? ' Intro, o el mismo código otra vez, vende uno.' : ''}`, { key: `stock ${row.id}` });
 }

@@ -33,11 +33,12 @@ holdNotices(() => importing.now || queue.changes.some(({ sent }) => sent));
 addEventListener('beforeunload', (event) => (importing.now || (!queue.lasting && queue.changes.length)) && event.preventDefault());
 
 /** Makes a change; throws a ServiceError. */
-async function send({ kind, id, nombre, epoch, values, version, delta, motivo, key, again }) {
+async function send({ kind, id, nombre, epoch, values, version, delta, lines = [{ id, nombre }], motivo, key, again }) {
   if (again && inventory.epoch === null) throw new ServiceError(0, 'no se sabe si llegó, y este servicio no lo recuerda');
-  const now = inventory.products.get(id);
   // A restored backup, or another inventory at this address, may have another product of this number.
-  if (kind !== 'create' && epoch !== inventory.epoch && now && now.nombre !== nombre) throw new ServiceError(404, `ahora el #${id} es otro producto`);
+  const other = epoch !== inventory.epoch && lines.find((line) => ![undefined, line.nombre].includes(inventory.products.get(line.id)?.nombre));
+  if (other) throw new ServiceError(404, `ahora el #${other.id} es otro producto`);
+  if (kind === 'sale') return inventory.sell(lines.map((line) => pick(line, ['id', 'delta'])), motivo, key);
   if (kind === 'move') return inventory.moveStock(id, delta, motivo, key);
   if (kind === 'create') return inventory.create(values, key);
   if (kind === 'delete') return inventory.delete(id, version, key);
@@ -58,7 +59,10 @@ export const create = (values, options) => add('create', { nombre: values.nombre
 export const remove = (row, options) => add('delete', row, { version: row.updated_at, base: pick(row, Object.keys(FIELDS)) }, options);
 export const restore = (row, options) => add('restore', row, {}, options);
 /** `motivo`: the reason, optional; `undoes`: it takes back another move. */
-export const move = (row, delta, { motivo, undoes, ...options } = {}) => add('move', row, { delta, undoes, motivo: [motivo, $('device').value.trim()].filter(Boolean).join(' · ') || undefined }, options);
+export const move = (row, delta, { motivo, undoes, ...options } = {}) => add('move', row, { delta, undoes, motivo: withDevice(motivo) }, options);
+/** `lines` are {id, nombre, delta}; `undoes`: they take back another sale. */
+export const sell = (lines, { undoes } = {}) => add('sale', {}, { lines, undoes, motivo: withDevice(!undoes && 'venta') });
+const withDevice = (motivo) => [motivo, $('device').value.trim()].filter(Boolean).join(' · ') || undefined;
 
 function add(kind, { id, nombre }, more, options) {
   const outcome = queue.add({ kind, id, nombre, epoch: inventory.epoch, ...more }, options);
@@ -87,8 +91,9 @@ export const tooFew = (stock) => (stock === 0 ? 'no queda ninguna unidad' : `no 
 export const reasonOf = ({ errors, message }) => errors?.map((error) => error.message).join(', ') || message;
 
 /** A change in words. */
-function inWords({ kind, nombre, values, delta }) {
+function inWords({ kind, nombre = '', values, delta, lines }) {
   const name = short(nombre);
+  if (kind === 'sale') return `Venta: ${lines.map((line) => `${short(line.nombre)} ${signed.format(line.delta)}`).join(', ')}`;
   if (kind === 'move') return `${name}: ${signed.format(delta)}`;
   if (kind === 'create') return `${name}: nuevo`;
   if (kind === 'delete') return `${name}: eliminar`;
@@ -117,9 +122,9 @@ function addRefusal(change, why) {
 }
 
 function tell({ change, answer, error, quiet }) {
-  if (answer) addOwn({ type: change.kind === 'delete' && 'PRODUCT_DELETED', data: answer.data });
+  for (const data of answer ? [answer.data].flat() : []) addOwn({ type: change.kind === 'delete' && 'PRODUCT_DELETED', data });
   if (error) {
-    if (quiet || change.kind === 'create') return; // the form tells it
+    if (quiet || ['create', 'sale'].includes(change.kind)) return; // the form or the basket tells it
     const why = error.code === 'stock_insuficiente' ? tooFew(error.data.stock) : reasonOf(error);
     return addRefusal(change, why);
   }

@@ -9,19 +9,19 @@ const here = inventory.api.pathname; // one origin may have several inventories
 const names = { followed: `inventario-siguiendo ${here}`, view: `inventario-vista ${here}` };
 const isId = (id) => Number.isInteger(id) && id > 0 && id < 2 ** 31;
 
-/** The JSON value that this browser keeps under the name, or `otherwise`. */
-export function kept(name, otherwise) {
+/** The JSON value that this browser keeps under the name, or `otherwise`. `where`: sessionStorage is that of the tab. */
+export function kept(name, otherwise, where = 'localStorage') {
   try {
-    return JSON.parse(localStorage.getItem(name)) ?? otherwise;
+    return JSON.parse(window[where].getItem(name)) ?? otherwise;
   } catch {
     return otherwise; // storage may be forbidden, or contain something else
   }
 }
 
 /** Keeps a JSON value under the name, where the browser allows it. */
-export function keep(name, value) {
+export function keep(name, value, where = 'localStorage') {
   try {
-    localStorage.setItem(name, JSON.stringify(value));
+    window[where].setItem(name, JSON.stringify(value));
   } catch { /* as above */ }
 }
 

@@ -7,7 +7,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 
 DO $$
 DECLARE
-    version constant integer := 2; -- of this file: to be raised with any change that an older service would undo
+    version constant integer := 3; -- of this file: to be raised with any change that an older service would undo
     instalada integer;
 BEGIN
     IF to_regclass('eventos_epoca') IS NULL THEN
@@ -226,7 +226,8 @@ BEGIN
 END $$;
 
 -- Writes the event of one changed row. It is deferred to the COMMIT, so that an open transaction blocks nobody. The
--- transaction may set its cause in `inventory_ws.causa`: {"actor", "motivo", "clave", "huella"}.
+-- transaction may set its cause in `inventory_ws.causa`: {"actor", "motivo", "clave", "huella"}; `juntos`: nobody else's event
+-- comes between its own.
 CREATE OR REPLACE FUNCTION eventos_registrar() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
@@ -257,6 +258,10 @@ BEGIN
     END IF;
     IF causa ? 'clave' THEN -- `clave` is unique: only the first event of a transaction has it
         PERFORM set_config('inventory_ws.causa', (causa - '{clave,huella}'::text[])::text, true);
+    END IF;
+    -- A sale passes the turnstile alone: its events are next to one another.
+    IF causa ? 'juntos' THEN
+        PERFORM pg_advisory_xact_lock(2024013002);
     END IF;
     -- The turnstile. An id is drawn before its commit makes it visible. Every writer shares this lock from before it draws
     -- an id until its commit. A reader that gets the lock exclusively knows that no drawn id is still invisible.

@@ -18,7 +18,8 @@ def filter_case(context: Any, case: Any) -> bool:
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """A price has two decimals, the past ends with the last event, a key is of one request, few products can be restored, and
-    there are no users, who alone may be named. The id of a body is that of the path."""
+    there are no users, who alone may be named. The id of a body is that of the path, and
+    the lines of a sale are of different products."""
     (case.headers or {}).pop("X-Actor", None)
     body = case.body if isinstance(case.body, dict) else {}
     if isinstance(price := body.get("precio"), float) and 0 <= price <= 9999999999.99:
@@ -29,6 +30,10 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         case.headers["Idempotency-Key"] = uuid4().hex
     if case.path.endswith("/restaurar") and str(number := case.path_parameters["id"]).isdecimal():
         case.path_parameters["id"] = min(int(number), 5)
+    if isinstance(lines := body.get("movimientos"), list):
+        body["movimientos"] = list(
+            {str(line.get("id") if isinstance(line, dict) else line): line for line in lines}.values()
+        )
     query = case.query or {}
     if str(query.get("at", "")).isdecimal():
         query["at"] = min(int(query["at"]), 1)

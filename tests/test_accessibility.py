@@ -180,6 +180,16 @@ async def unsent(page: Page, client: TestClient) -> None:
     await page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
 
 
+async def filled_basket(page: Page, client: TestClient) -> None:
+    await populated(page, client)
+    await page.locator("#basketToggle").click()
+    await expect(page.locator("#basketTotal")).to_contain_text("Vacía")
+    assert await objections(page) == []
+    await card(page, "Ratón").locator("[data-action=take]").click()
+    await card(page, "Teclado").locator("[data-action=take]").click()  # of which there is none
+    await expect(page.locator("#basketLines em").first).not_to_be_empty()
+
+
 async def offline(page: Page, client: TestClient) -> None:
     await populated(page, client)
     await client.server.close()
@@ -200,7 +210,7 @@ STATES = [
     offline,
     unsent,
 ]
-STATES += [choosing, in_place, one_history, importing, choosing_columns, helped, undoable, wired]
+STATES += [choosing, in_place, one_history, importing, choosing_columns, helped, undoable, wired, filled_basket]
 LOOKS = {
     "laptop": {"color_scheme": "light"},
     "phone": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},

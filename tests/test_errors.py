@@ -119,6 +119,7 @@ WAYS_TO_FAIL: dict[str, tuple[str, str, dict]] = {
     "metodo_no_permitido": ("DELETE", "", {}),
     "stock_insuficiente": ("POST", "/1/stock", {"json": {"delta": -12}}),
     "stock_excesivo": ("POST", "/1/stock", {"json": {"delta": 2**31 - 1}}),
+    "lineas_imposibles": ("POST", "/../stock", {"json": {"movimientos": [{"id": 1, "delta": -12}]}}),
     "producto_existente": ("POST", "/1/restaurar", {}),
     "producto_cambiado": ("DELETE", "/1", {"headers": {"If-Match": '"2024-01-30T10:00:00.000Z"'}}),
     "cuerpo_grande": ("POST", "", {"data": b"x" * 70_000, "headers": JSON_BODY}),

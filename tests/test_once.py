@@ -31,6 +31,7 @@ CHANGES: dict[str, tuple[str, str, dict[str, Any] | None]] = {
     "patch": ("PATCH", "/api/productos/1", {"precio": 7.5, "descripcion": None}),
     "delete": ("DELETE", "/api/productos/1", None),
     "stock": ("POST", "/api/productos/1/stock", {"delta": -1}),
+    "sale": ("POST", "/api/stock", {"movimientos": [{"id": 1, "delta": -1}]}),
 }
 
 

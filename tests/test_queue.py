@@ -280,6 +280,34 @@ async def test_units_are_counted_once_whichever_comes_first(page: Page) -> None:
     ) == [-2, 0, 0, -2, -2, 0]
 
 
+async def test_sale_moves_the_stock_of_each_of_its_products(page: Page) -> None:
+    """The event of one of them comes before the answer, that of the other after it."""
+    assert await run(
+        page,
+        """
+        const versions = {};
+        open({ versionOf: (id) => versions[id] ?? '' }); queue.start();
+        queue.add({ kind: 'sale', lines: [{ id: 1, delta: -2 }, { id: 2, delta: -2 }] });
+        move(1, -1); // another change, which the sale does not take in
+        await until(() => window.last);
+        const units = () => [queue.unitsOf(1), queue.unitsOf(2), [...queue.moving].sort()];
+        const seen = [units()];
+        versions[2] = '2026-02'; queue.land(2, -2, '2026-02');
+        seen.push(units());
+        last.answer([{ updated_at: '2026-01' }, { updated_at: '2026-02' }]);
+        await until(() => sent.length === 2);
+        seen.push(units());
+        versions[1] = '2026-01';
+        seen.push(units());
+        return [seen, sent, told];
+        """,
+    ) == [
+        [[-3, -2, [1, 2]], [-3, 0, [1, 2]], [-3, 0, [1]], [-1, 0, [1]]],
+        ["sale undefined", "move 1 -1"],
+        ["sale undefined done true"],
+    ]
+
+
 async def test_without_storage_changes_are_sent_all_the_same(page: Page) -> None:
     assert await run(
         page,

@@ -1,6 +1,7 @@
 """What a valid product is, and the errors of one that is not. Knows neither HTTP nor SQL."""
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -15,6 +16,9 @@ VALIDATION_MESSAGES = {
     "model_type": "tiene que ser un objeto JSON",
     "missing": "es obligatorio",
     "extra_forbidden": "no es un campo de este recurso",
+    "list_type": "tiene que ser una lista",
+    "too_short": "no puede estar vacía",
+    "too_long": "tiene más de {max_length} líneas",
     "string_type": "tiene que ser un texto",
     "string_unicode": "no es texto válido",
     "string_too_short": "no puede estar vacío",
@@ -68,6 +72,8 @@ def _moving(delta: int) -> int:
     return delta
 
 
+Delta = Annotated[int, Field(ge=-INT4_MAX, le=INT4_MAX), AfterValidator(_moving)]
+Motivo = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), STORABLE]
 Nombre = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=255),
@@ -114,15 +120,43 @@ class ProductChange(_Body):
 class StockMove(_Body):
     """Units that come in (positive) or go out (negative), and the reason."""
 
-    delta: Annotated[int, Field(ge=-INT4_MAX, le=INT4_MAX), AfterValidator(_moving)]
-    motivo: Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), STORABLE] = ""
+    delta: Delta
+    motivo: Motivo = ""
+
+
+class SaleLine(_Body):
+    """Units of one product of several that are moved together."""
+
+    id: Annotated[int, Field(ge=1, le=INT4_MAX)]
+    delta: Delta
+
+
+def units_by_product(lines: Iterable[SaleLine]) -> dict[int, int]:
+    """Return the units of each product, in the order of the lines; those of a product that is named twice are added up."""
+    units: dict[int, int] = {}
+    for line in lines:
+        units[line.id] = units.get(line.id, 0) + line.delta
+    return units
+
+
+def _all_moving(lines: list[SaleLine]) -> list[SaleLine]:
+    if 0 in units_by_product(lines).values():  # such a product would have no event
+        raise PydanticCustomError("zero", "las líneas de un producto no pueden sumar 0")
+    return lines
+
+
+class Sale(_Body):
+    """Stock moves that are made together or not at all, and their reason."""
+
+    movimientos: Annotated[list[SaleLine], Field(min_length=1, max_length=200), AfterValidator(_all_moving)]
+    motivo: Motivo = ""
 
 
 def explain(error: ValidationError) -> list[dict[str, str]]:
     """Return the errors by field: `[{"field": "precio", "message": "es obligatorio"}]`."""
     return [
         {
-            "field": str(fault["loc"][0]) if fault["loc"] else "",
+            "field": ".".join(map(str, fault["loc"])),
             "message": VALIDATION_MESSAGES.get(fault["type"], fault["msg"]).format(**fault.get("ctx", {})),
         }
         for fault in error.errors(include_url=False, include_input=False)

@@ -11,6 +11,7 @@ from ..files.importing import FILES, Imported
 from ..pg.database import DATABASE
 from ..products.listing import ListQuery, Products
 from ..products.repository import REFUSAL_TIMEOUT, Product, get_product
+from ..products.sales import Sold
 from .errors import PREVENTED, Failure
 from .reading import read_id, read_tags, read_versions, wants_csv, wants_gzip
 
@@ -55,8 +56,8 @@ async def list_response(
     return response
 
 
-def result_response(done: Product | Imported, message: str | None = None, *, status: int = 200) -> web.Response:
-    """Return what was read or done: the product with its version, or the result of an import."""
+def result_response(done: Product | Imported | Sold, message: str | None = None, *, status: int = 200) -> web.Response:
+    """Return what was read or done: the product with its version, or the result of an import or a sale."""
     says = f'"message":"{message}",' if message else ""
     response = json_response(f'{{"success":true,{says}"data":{done.json}}}', status)
     if isinstance(done, Product):

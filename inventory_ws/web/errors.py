@@ -1,5 +1,6 @@
 """One JSON body for every error, including aiohttp's own 404 and 405."""
 
+import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from ..pg.errors import Rejected, Unavailable
 from ..products.exact_json import encode
 from ..products.models import NewProduct, explain
 from ..products.repository import KeyReused
+from ..products.sales import NotMoved
 
 # Each way to fail: the code for programs, its status (0: only in an ERROR message of a socket), and the text for people.
 # The first code of a status is that of aiohttp's own errors. README.md and openapi.json list the codes too.
@@ -39,6 +41,7 @@ FAILURES = {
     "cuerpo_lento": (408, "El cuerpo tarda demasiado"),
     "stock_insuficiente": (409, "No hay existencias suficientes"),
     "stock_excesivo": (409, "No caben tantas unidades"),
+    "lineas_imposibles": (409, "No se pueden mover todas las líneas: no se ha movido nada"),
     "producto_existente": (409, "El producto no está eliminado"),
     "producto_cambiado": (412, "Alguien cambió este producto antes"),
     "cuerpo_grande": (413, "El cuerpo es demasiado grande"),
@@ -107,6 +110,8 @@ def error_response(exc: Exception, request: web.Request) -> web.Response:
             failure = exc
         case ValidationError():
             failure = Failure("datos_invalidos", errors=explain(exc))
+        case NotMoved():
+            failure = _not_moved(*exc.args)
         case KeyReused():
             failure = Failure("idempotency_key_repetida")
         case Unavailable():
@@ -141,6 +146,21 @@ def _refused(exc: Rejected) -> list[dict[str, str]]:
         return []
     message = str(exc) if exc.raised else REFUSALS.get(exc.code, "no es un valor permitido")
     return [{"field": field, "message": message}]
+
+
+def _not_moved(unfit: Sequence[tuple[int, str | None]]) -> Failure:
+    """Name each line of a sale whose product does not exist, or what there is of it."""
+    errors = [
+        {"field": f"movimientos.{line}.delta", "message": f"hay {json.loads(product)['stock']}"}
+        if product
+        else {"field": f"movimientos.{line}.id", "message": "no existe"}
+        for line, product in unfit
+    ]
+    there = list(dict.fromkeys(product for _, product in unfit if product))
+    if len(there) < len({product for _, product in unfit}):
+        missing = "No existen todos los productos: no se ha movido nada"
+        return Failure("producto_no_encontrado", missing, errors=errors)
+    return Failure("lineas_imposibles", errors=errors, data=f"[{','.join(there)}]")
 
 
 def _without_slash(request: web.Request) -> str:

@@ -16,10 +16,10 @@ from ..live.log import LOG, Lost
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
 from ..pg.lanes import Lane
-from ..products import listing, repository
+from ..products import listing, repository, sales
 from ..products.exact_json import encode
 from ..products.listing import LIST_CACHE, ListQuery
-from ..products.models import INT4_MAX, NewProduct, ProductChange, StockMove
+from ..products.models import INT4_MAX, NewProduct, ProductChange, Sale, StockMove
 from .answers import has_version, json_response, list_response, refusal, result_response
 from .errors import PREVENTED, Failure
 from .reading import MAX_FILE, is_file, read_body, read_cause, read_id, read_model, read_tags, read_versions, wants_csv
@@ -171,6 +171,14 @@ async def move_stock(request: web.Request) -> web.Response:
             request, code, lambda current: 0 <= json.loads(current.json)["stock"] + move.delta <= INT4_MAX
         )
     return result_response(product, "Existencias actualizadas exitosamente")
+
+
+async def sell(request: web.Request) -> web.Response:
+    """POST /api/stock"""
+    sale = await read_model(request, Sale)
+    cause = await read_cause(request, sale.motivo)
+    done = await request.app[HUB].change(sales.sell, sale.movimientos, cause)
+    return result_response(done, "Existencias actualizadas exitosamente")
 
 
 async def list_events(request: web.Request) -> web.Response:

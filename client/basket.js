@@ -1,0 +1,116 @@
+import { $, element, say, tellRefusal, toast } from './notices.js';
+import { inventory } from './page.js';
+import { queue, sell, tooFew, withMoves } from './unsent.js';
+import { keep, kept, searchFor } from './view.js';
+import { plural, price, short, whole } from './words.js';
+
+// The basket. While it is open, a unit that is scanned or tapped is put into it, to be sold with the others.
+
+const name = `inventario-cesta ${inventory.api.pathname}`;
+const before = kept(name, {}, 'sessionStorage'); // of this tab: another one is another till
+let lines = new Map((before.lines ?? []).map((line) => [line.id, line])); // id -> {id, nombre, delta}, the last one put in at the end
+let drawn = ''; // the lines on the page
+
+/** Whether it is open. */
+export const isCollecting = () => !$('basket').hidden;
+
+const rowOf = ({ id }) => withMoves(inventory.products.get(id));
+const worthOf = (all) => all.reduce((sum, line) => sum - Math.round((rowOf(line)?.precio ?? 0) * 100) * line.delta, 0) / 100;
+const inWords = (all) => `${plural(all.reduce((sum, { delta }) => sum - delta, 0), 'unidad', 'unidades')} · ${price(worthOf(all))}`;
+
+/** Why the units of a line cannot be sold; a false value if they can. */
+function obstacle(line) {
+  const row = rowOf(line);
+  return row && row.stock + line.delta < 0 && tooFew(row.stock);
+}
+
+/** Puts units of a product in, or takes them out again: −1 is one to sell. */
+export function put({ id, nombre }, delta) {
+  const line = { id, nombre, delta: (lines.get(id)?.delta ?? 0) + delta };
+  lines.delete(id);
+  if (line.delta) lines.set(id, line);
+  changed();
+  // Whoever goes through the buttons by keyboard stays there.
+  if (lines.size && !document.activeElement?.matches('button:focus-visible')) $('basketSell').focus({ preventScroll: true });
+}
+
+function changed() {
+  keep(name, { open: isCollecting(), lines: [...lines.values()] }, 'sessionStorage');
+  drawBasket();
+}
+
+/** Shows the lines with the prices and the stocks of now. */
+export function drawBasket() {
+  const all = [...lines.values()].reverse();
+  say('basketCount', String(lines.size || ''));
+  say('basketTotal', lines.size ? inWords(all) : 'Vacía. Un código leído, o −1 en la lista, pone una unidad.');
+  const now = JSON.stringify(all.map((line) => [line, rowOf(line)?.precio, obstacle(line)]));
+  if (now === drawn) return;
+  drawn = now;
+  const { id, by } = document.activeElement?.dataset ?? {};
+  $('basketLines').replaceChildren(...all.map(lineInWords));
+  if (by) ($('basketLines').querySelector(`[data-id="${id}"][data-by="${by}"]`) ?? $('basketTitle')).focus();
+}
+
+function lineInWords(line) {
+  const { id, nombre, delta } = line;
+  const button = (by, sign, label) => {
+    const node = element('button', { type: 'button', ariaLabel: `${label} de ${nombre}`, onclick: () => put(line, by) }, sign);
+    Object.assign(node.dataset, { id, by });
+    return node;
+  };
+  return element('li', {}, element('span', { className: 'what' }, short(nombre), element('em', {}, obstacle(line) || '')),
+    element('span', { className: 'stepper' }, button(1, '−', 'Una menos'), element('b', {}, whole.format(-delta)), button(-1, '+', 'Una más')),
+    element('span', {}, price(worthOf([line]))));
+}
+
+function take() {
+  const all = [...lines.values()];
+  lines = new Map();
+  changed();
+  $('basketTitle').focus({ preventScroll: true });
+  return all;
+}
+
+const putBack = (all) => all.forEach((line) => put(line, line.delta));
+
+$('basketSell').onclick = () => {
+  const missing = [...lines.values()].filter(obstacle);
+  if (missing.length) return toast(missing.map((line) => `${short(line.nombre)}: ${obstacle(line)}`).join('\n'), { kind: 'error', key: 'sale' });
+  searchFor('');
+  sell(take());
+};
+
+$('basketClear').onclick = () => {
+  const all = take();
+  toast('La cesta está vacía otra vez', { key: 'sale', action: ['Deshacer', () => putBack(all)] });
+};
+
+queue.addEventListener('resultado', ({ detail: { change, error } }) => {
+  const { kind, lines: sold, undoes } = change;
+  if (kind !== 'sale') return;
+  if (error) {
+    const why = error.errors?.map(({ field, message }) => `${short(sold[field.split('.')[1]]?.nombre ?? 'Cesta')}: ${message}`).join('\n') ?? error.message;
+    return tellRefusal(`La venta no se ha hecho.\n${why}`, { action: ['A la cesta', () => { show(true); putBack(sold); }] });
+  }
+  if (change.at < performance.timeOrigin) return;
+  const back = () => sell(sold.map((line) => ({ ...line, delta: -line.delta })), { undoes: !undoes });
+  toast(undoes ? 'Venta deshecha' : `Venta: ${inWords(sold)}`, { kind: 'success', action: [undoes ? 'Rehacer' : 'Deshacer', back] });
+});
+
+// ---- open and closed
+
+function show(yes) {
+  $('basket').hidden = !yes;
+  $('basketToggle').ariaExpanded = String(yes);
+  if (yes) $('createPanel').open = false;
+  changed();
+}
+
+$('basketToggle').onclick = () => show(!isCollecting());
+$('closeBasket').onclick = () => {
+  show(false);
+  $('basketToggle').focus();
+};
+$('basket').addEventListener('keydown', ({ key }) => key === 'Escape' && $('closeBasket').click());
+show(before.open === true);
