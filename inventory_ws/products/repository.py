@@ -10,14 +10,13 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ..pg.aiopg_fixes import Params, Row
-from ..pg.connection import STATEMENT_TIMEOUT
 from ..pg.database import Database
 from ..pg.errors import Rejected, Unavailable
 from ..pg.lanes import Lane
 from .exact_json import encode
 from .models import NewProduct, ProductChange
 
-REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with STATEMENT_TIMEOUT, four seconds together
+REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with a statement, four seconds together
 
 Versions = Sequence[datetime] | None
 """The product versions that a change applies to; None: any version."""
@@ -123,7 +122,7 @@ async def _change(db: Database, sql: str, params: Params, cause: Cause, effectiv
     if not cause.key:
         return await _execute(db, sql, params, cause)
     try:
-        async with asyncio.timeout(STATEMENT_TIMEOUT):  # for all statements together
+        async with asyncio.timeout(db.timeout):  # for all statements together
             return await _change_once(db, sql, params, cause, effective)
     except TimeoutError:
         raise Unavailable("no time is left") from None
