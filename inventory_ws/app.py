@@ -15,6 +15,7 @@ from .live import eventlog
 from .live.hub import HUB, SOCKETS, Hub
 from .live.log import LOG
 from .live.watch import log_of
+from .pg.connection import STATEMENT_TIMEOUT
 from .pg.database import DATABASE, POOL_SIZE
 from .pg.schema import migrated_database
 from .products import listing
@@ -25,7 +26,7 @@ from .web.answers import cors
 from .web.page import AUTHENTICATE, PAGE_DATA, TITLE
 from .web.reading import MAX_BODY
 from .web.security import Authenticate, ask_again, bearer, security
-from .web.websocket import complete_extension, websocket
+from .web.websocket import PING_EVERY, complete_extension, websocket
 
 PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
 
@@ -34,12 +35,14 @@ def create_app(
     *,
     dsn: str,
     pool_size: int = POOL_SIZE,
+    statement_timeout: float = STATEMENT_TIMEOUT,
     hosts: Collection[str] | None = None,
     origins: Collection[str] = (),
     authenticate: Authenticate | None = None,
     authenticate_every: float = 60.0,
     login: str | None = None,
     max_sockets: int = 10_000,
+    ping_every: float = 20.0,
     compress: bool = False,
     title: str | None = None,
     currency: str | None = None,
@@ -50,32 +53,34 @@ def create_app(
 
     - `dsn`: the connection string of PostgreSQL, in any format of libpq (`postgresql://user@host/name`).
     - `pool_size`: how many connections to PostgreSQL changes may take, beside two for reading, one for health and one that
-      listens.
+      listens. `statement_timeout`: seconds for a statement and its wait for a connection; then the request gets 503.
     - `hosts`: allowed names in the `Host` header beside `localhost`, and networks (`10.0.0.0/8`) whose addresses are allowed.
       None: no check, because the host application checks.
     - `origins`: other origins whose pages may use the service (`https://shop.example`; `null` for a page from a file).
     - `authenticate`: returns whether a request is allowed, or the name of its user (`security.bearer(token)` for one shared
       token). Each open socket is checked again every `authenticate_every` seconds. None allows everybody.
     - `login`: the address where users sign in. The page links to it, with its own address as `?next=`.
-    - `max_sockets`: further sockets get 503. `compress`: permessage-deflate for clients that offer it.
+    - `max_sockets`: further sockets get 503. `ping_every`: seconds between pings of a socket, whose client has half of them to
+      answer; many proxies cut after 30 of silence. `compress`: permessage-deflate for clients that offer it.
     - `title`: of the page. `currency`: of its prices, as a code of ISO 4217 (`EUR`). None: `$`.
     - `keep_days`: older events are deleted from the log. `keep_events`: all but this number of newest events are deleted.
 
     Start-up raises `inventory_ws.Unavailable` if PostgreSQL does not answer, PermissionError if the role can neither create the
     schema nor use an existing one, and ValueError if the schema does not fit the database or cannot hear of changes.
     """
-    if authenticate_every <= 0:
-        raise ValueError("authenticate_every is a number of seconds above 0")
+    if not (authenticate_every > 0 and ping_every > 0):
+        raise ValueError("authenticate_every and ping_every are numbers of seconds above 0")
     if not re.fullmatch("([A-Z]{3})?", currency or ""):
         raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
     guard = security(hosts, origins, authenticate, {page.index, page.client_file, handlers.health, websocket})
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
-    app[DATABASE] = db = BatchingDatabase(dsn, pool_size)
+    app[DATABASE] = db = BatchingDatabase(dsn, pool_size, statement_timeout)
     app[HUB] = hub = Hub(db, max_sockets=max_sockets, compress=compress)
     app[LOG] = hub.log
     app[SOCKETS] = hub.sockets
     app[LIST_CACHE] = {}
     app[FILES] = asyncio.Lock()
+    app[PING_EVERY] = ping_every
     app[TITLE] = title or ""
     app[PAGE_DATA] = {"currency": currency} if currency else {}
     if authenticate:

@@ -212,7 +212,7 @@ async def test_repeated_change_is_not_acknowledged_before_the_standby_has_it(
     client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It can be seen before, if its backend ends while it waits, or the server restarts."""
-    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
+    monkeypatch.setattr(client.app[DATABASE], "timeout", 0.5)
     key, count = {"Idempotency-Key": "k1"}, "SELECT count(*) FROM eventos WHERE clave = 'k1'"
     async with no_standby(client, psql):
         await error(await client.post("/api/productos", json=PRODUCT, headers=key), 503)
@@ -236,7 +236,7 @@ async def test_statement_that_is_given_up_occupies_its_connection_until_it_ends(
     async with asyncio.timeout(10):  # after it, nothing but changes commits
         while psql("SELECT revisado NOT LIKE epoca || '%' FROM eventos_epoca") == [(True,)]:
             await asyncio.sleep(0.1)
-    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
+    monkeypatch.setattr(client.app[DATABASE], "timeout", 0.5)
     async with no_standby(client, psql):
         waiting, full = f"SELECT count(*) {OURS} AND wait_event = 'SyncRep'", [(POOL_SIZE,)]
         async with asyncio.timeout(20):

@@ -107,7 +107,7 @@ async def test_exhausted_pool_is_503(client: TestClient, psql: Callable, monkeyp
     locked = "SELECT pg_advisory_xact_lock_shared(1)"
     busy = [asyncio.create_task(client.app[DATABASE].fetch(locked, lane=Lane.QUICK)) for _ in range(ALL)]
     await waits(psql, "Lock", ALL)
-    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
+    monkeypatch.setattr(client.app[DATABASE], "timeout", 0.5)
     await error(await client.get("/api/productos"), 503)
     psql("SELECT pg_advisory_unlock(1)")
     await asyncio.gather(*busy)
@@ -125,8 +125,7 @@ async def test_listen_without_an_answer_times_out(dsn: str, monkeypatch: pytest.
     async def execute(*_: object) -> None:
         await asyncio.sleep(60)
 
-    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
-    async with Database(dsn) as db, asyncio.timeout(5):
+    async with Database(dsn, timeout=1) as db, asyncio.timeout(5):
         monkeypatch.setattr("inventory_ws.pg.database.Connection.execute", execute)
         with pytest.raises(Unavailable):
             async with db.listen("inventory_ws"):

@@ -146,6 +146,14 @@ async def test_host_says_in_its_own_words_what_a_user_may_not(dsn: str, aiohttp_
     assert (await client.get("/", data=b"x")).status == 200
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"pool_size": 0}, {"statement_timeout": 0.9}, {"ping_every": 0}, {"authenticate_every": float("nan")}]
+)
+def test_limit_that_is_none_is_refused_by_its_name(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        inventory_ws.create_app(dsn="", **wrong)
+
+
 async def test_pool_size_is_the_number_of_connections_that_changes_take(
     dsn: str, aiohttp_client: Callable, psql: Callable, connect: Callable
 ) -> None:

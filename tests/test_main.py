@@ -207,6 +207,21 @@ def test_service_with_tls_ends_with_its_terminal(service: Callable[..., Service]
     one.stop()
 
 
+async def test_limits_are_settings_of_the_program(service: Callable[..., Service], connect: Callable) -> None:
+    flags, env = ("--pool-size", "1", "--ping-every", "0.3"), CLEAN | {"INVENTORY_WS_STATEMENT_TIMEOUT": "1"}
+    one, session = service(*flags, env=env), connect()
+    async with aiohttp.ClientSession(one.url) as client, client.ws_connect("/ws", autoping=False) as ws:
+        await ws.receive_json(timeout=5)
+        assert (await ws.receive(timeout=5)).type is aiohttp.WSMsgType.PING
+        session.cursor().execute("BEGIN; LOCK TABLE productos IN SHARE MODE")
+        posts = [client.post("/api/productos", json={"nombre": "Teclado", "precio": 1}) for _ in range(2)]
+        assert [resp.status for resp in await asyncio.gather(*posts)] == [503, 503]
+    log = one.stop()[1]
+    assert log.count("canceling statement due to statement timeout") == 1, (
+        log
+    )  # the other has waited for the connection
+
+
 def test_port_in_use_is_an_error_of_one_line(dsn: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestClient
 
 from inventory_ws import create_app
 from inventory_ws.pg.connection import Connection
+from inventory_ws.pg.database import DATABASE
 from inventory_ws.products.repository import Product
 
 from .conftest import PRODUCT, create, error, settled
@@ -230,7 +231,7 @@ async def test_all_statements_of_a_keyed_request_share_one_time_limit(
         return await run(conn, *args)
 
     monkeypatch.setattr(Connection, "run", slow)
-    monkeypatch.setattr("inventory_ws.products.repository.STATEMENT_TIMEOUT", 0.6)
+    monkeypatch.setattr(client.app[DATABASE], "timeout", 0.6)
     await error(await client.post("/api/productos", json=PRODUCT, headers=KEY), 503)
     assert (await client.post("/api/productos", json=PRODUCT)).status == 201
 

@@ -457,6 +457,12 @@ async def test_page_of_a_host_with_users_leads_to_their_login_and_back(
     async def signed_in(request: web.Request) -> bool:
         return "ana" in users
 
+    async def signed_in_to_change(request: web.Request) -> bool:
+        return request.method == "GET" or "ana" in users
+
+    async def forbidden(request: web.Request) -> bool:
+        raise web.HTTPForbidden
+
     async def enter(request: web.Request) -> web.Response:
         users.add("ana")
         raise web.HTTPFound(request.query["next"])
@@ -465,6 +471,8 @@ async def test_page_of_a_host_with_users_leads_to_their_login_and_back(
     host.add_routes([web.get("/entrar", enter)])
     host.add_subapp("/a/", create_app(dsn=dsn, authenticate=signed_in, login="/entrar?por=web", authenticate_every=0.1))
     host.add_subapp("/b/", create_app(dsn=dsn, authenticate=signed_in))
+    host.add_subapp("/c/", create_app(dsn=dsn, authenticate=signed_in_to_change, login="/entrar"))
+    host.add_subapp("/d/", create_app(dsn=dsn, authenticate=forbidden))
     server: TestServer = await aiohttp_server(host)
     page = await visit(str(server.make_url("/b/")))
     await expect(page.get_by_role("dialog")).to_contain_text("Hay que iniciar sesión")
@@ -480,6 +488,17 @@ async def test_page_of_a_host_with_users_leads_to_their_login_and_back(
     await page.get_by_role("button", name="Iniciar sesión").click()
     await connected(page)
     await expect(page).to_have_url(str(server.make_url("/a/?q=mate")))
+    users.clear()
+    await page.goto(str(server.make_url("/c/")))
+    await connected(page)
+    await expect(page.locator("#createPanel")).to_be_hidden()
+    await page.get_by_role("button", name="Cambiar productos").click()
+    await connected(page)
+    await expect(page.locator("#createPanel")).to_be_visible()
+    await expect(page.get_by_role("button", name="Cambiar productos")).to_be_hidden()
+    await page.goto(str(server.make_url("/d/")))
+    await expect(page.locator("#connectionStatus")).to_have_text("Detenido: no está permitido")
+    await expect(page.locator("dialog[open]")).to_have_count(0)
 
 
 async def test_what_a_user_has_not_sent_waits_for_that_user(

@@ -38,7 +38,7 @@ async def test_every_limit_holds_behind_a_pooler_of_sessions(
     assert (await ws.receive_json(timeout=5))["id"] == 1
     ((settings,),) = await client.app[DATABASE].fetch(
         "SELECT jsonb_object_agg(name, current_setting(name)) FROM unnest(%(names)s::text[]) AS name",
-        {"names": [*SERVER_SETTINGS]},
+        {"names": [*SERVER_SETTINGS, "statement_timeout"]},
     )
     assert (settings["lock_timeout"], settings["statement_timeout"]) == ("2s", "3300ms")
     assert settings["inventory_ws.bell"] == "local"

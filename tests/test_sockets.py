@@ -301,11 +301,10 @@ async def test_cancelled_send_of_aiohttp_affects_no_other_socket(
 
 @pytest.mark.parametrize("closes", [True, False])
 async def test_closed_socket_is_freed_without_the_garbage_collector(
-    client: TestClient, closes: bool, monkeypatch: pytest.MonkeyPatch
+    dsn: str, aiohttp_client: Callable, closes: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full collection over thousands of open sockets stops the service for a third of a second."""
-    # These timers refer to the socket.
-    monkeypatch.setattr("inventory_ws.web.websocket.HEARTBEAT", 1.0)
+    client = await aiohttp_client(create_app(dsn=dsn, ping_every=1))  # its timer refers to the socket, as this one does
     monkeypatch.setattr("inventory_ws.live.hub.CLOSE_TIMEOUT", 0.1)
 
     def kept() -> list[str]:

@@ -18,8 +18,8 @@ from .test_sockets import MANY
 
 
 @pytest.fixture
-async def app(dsn: str) -> web.Application:
-    return create_app(dsn=dsn)
+async def app(dsn: str, request: pytest.FixtureRequest) -> web.Application:
+    return create_app(dsn=dsn, **getattr(request, "param", {}))
 
 
 @pytest.fixture(params=["tls", "unix"])
@@ -89,10 +89,8 @@ async def test_slow_client_misses_nothing(session: aiohttp.ClientSession, app: w
     assert [event["id"] for event in await receive(slow, 1000)] == list(range(1, 1001))
 
 
-async def test_vanished_client_is_removed(
-    session: aiohttp.ClientSession, app: web.Application, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("inventory_ws.web.websocket.HEARTBEAT", 0.2)
+@pytest.mark.parametrize("app", [{"ping_every": 0.2}], indirect=True)
+async def test_vanished_client_is_removed(session: aiohttp.ClientSession, app: web.Application) -> None:
     ws = await session.ws_connect("/ws", autoping=False)
     await receive(ws, 1)
     ws._response.connection.transport.pause_reading()  # as one whose network is gone, it answers no ping

@@ -13,7 +13,7 @@ from psycopg2.extensions import make_dsn
 from inventory_ws import create_app
 from inventory_ws.live.eventlog import prune_events
 from inventory_ws.live.log import LOG
-from inventory_ws.pg.database import Database
+from inventory_ws.pg.database import DATABASE, Database
 from inventory_ws.pg.schema import apply_schema, compare, find_faults, sql_file
 
 from .conftest import create, error, healthy, settled, waits
@@ -94,7 +94,7 @@ async def test_what_a_start_repairs_is_reported_by_health(
 async def test_comparison_that_waits_for_a_standby_keeps_no_fault_from_health(
     client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
+    monkeypatch.setattr(client.app[DATABASE], "timeout", 0.5)
     async with no_standby(client, psql):
         psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
         psql("UPDATE eventos_epoca SET revisado = NULL")

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..pg.connection import STATEMENT_TIMEOUT
+from ..pg.database import POOL_SIZE
 from .embedded import default_data_dir
 
 
@@ -38,6 +40,9 @@ def parser() -> argparse.ArgumentParser:
     flag("compress", "permessage-deflate: menos bytes, algo más de trabajo", False, action="store_true")
     flag("keep-days", "borra del registro los eventos de más días; sin él, ninguno", type=_days)
     flag("keep-events", "borra del registro los eventos que pasen de tantos; sin él, ninguno", type=_number)
+    flag("pool-size", "conexiones a PostgreSQL para los cambios; hay cuatro más, %(default)s", POOL_SIZE, type=_number)
+    flag("statement-timeout", "segundos para cada consulta, %(default)s", STATEMENT_TIMEOUT, type=float)
+    flag("ping-every", "segundos entre los PING a cada cliente, %(default)s", 20.0, type=float)
     flag("title", "título de la página; sin él, Inventario")
     flag("currency", "moneda de los precios, como EUR; sin ella, $")
     flags.add_argument("--demo", action="store_true", help="pone un catálogo de muestra si el inventario está vacío")

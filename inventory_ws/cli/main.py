@@ -94,6 +94,9 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket, context: ssl
         currency=args.currency,
         keep_days=args.keep_days,
         keep_events=args.keep_events,
+        pool_size=args.pool_size,
+        statement_timeout=args.statement_timeout,
+        ping_every=args.ping_every,
     )
     if args.demo:
         app.cleanup_ctx.insert(1, _demo)  # after the database and before the feed

@@ -149,7 +149,9 @@ def _import_sql(fields: Sequence[str]) -> str:
         f"coalesce((f).{name}, {default})" if isinstance(default := defaults[name], int) else f"(f).{name}"
         for name in FIELDS
     ]
-    sets = ", ".join(f"{name} = CASE WHEN '{name}' = ANY(escribe) THEN (f).{name} ELSE p.{name} END" for name in fields)
+    sets = ", ".join(
+        f"{name} = CASE WHEN '{name}' = ANY(h.escribe) THEN (h.f).{name} ELSE p.{name} END" for name in fields
+    )
     return f"""
         WITH {_judged(fields, " FOR NO KEY UPDATE")}, faltas AS MATERIALIZED (
             SELECT falta FROM juicios, jsonb_array_elements(faltas) AS falta WHERE estado = 'falta' ORDER BY fila LIMIT 1000
@@ -159,7 +161,7 @@ def _import_sql(fields: Sequence[str]) -> str:
             INSERT INTO productos ({columns}) SELECT {", ".join(values)} FROM hacer WHERE estado = 'nuevo' ORDER BY fila
             RETURNING id
         ), cambiados AS (
-            UPDATE productos AS p SET {sets} FROM hacer AS h WHERE p.id = h.id AND estado = 'cambiado'
+            UPDATE productos AS p SET {sets} FROM hacer AS h WHERE p.id = h.id AND h.estado = 'cambiado'
             RETURNING p.id
         ), hecho AS (
             SELECT c + a AS cuantos, quedan, format('{{"creados":%s,"actualizados":%s%s}}', c, a,

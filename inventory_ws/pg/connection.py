@@ -12,11 +12,10 @@ from .aiopg_fixes import FixedConnection, Params, Row
 from .errors import translated
 
 STATEMENT_TIMEOUT = 3.6  # seconds for a statement and its wait for a connection
+SOONER = 0.3  # seconds by which the server ends a statement, and releases its locks, before the service gives up
 
-# SET after connecting, because poolers refuse or drop settings in `options`. The first two limits are shorter than
-# STATEMENT_TIMEOUT: the server ends a statement, and releases its locks, before the service gives up.
+# SET after connecting, because poolers refuse or drop settings in `options`.
 SERVER_SETTINGS = {
-    "statement_timeout": "3300",
     "lock_timeout": "2000",
     "idle_in_transaction_session_timeout": "5000",
     "client_connection_check_interval": "1000",
@@ -49,14 +48,16 @@ class Connection(FixedConnection):
     `pid`: of its backend, which behind a pooler libpq does not know; 0 before `open`. `server`: when the server was started.
     """
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, time_limit: float) -> None:
         super().__init__(dsn)
+        self.time_limit = time_limit
         self.pid, self.server = 0, ""
         self._prepared: set[str] = set()
 
     async def open(self) -> None:
         """Connect to a server that takes changes. Raise OperationalError."""
-        settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in SERVER_SETTINGS.items())
+        limits = SERVER_SETTINGS | {"statement_timeout": f"{(self.time_limit - SOONER) * 1000:.0f}"}
+        settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in limits.items())
         sql = "SELECT pg_backend_pid(), pg_postmaster_start_time()::text, current_setting('transaction_read_only')"
         try:
             await self
@@ -71,7 +72,7 @@ class Connection(FixedConnection):
     async def fetch(self, sql: str, params: Params | None = None) -> list[Row]:
         """Run one statement and return its rows. Raise Unavailable or Rejected."""
         with translated():
-            async with asyncio.timeout(STATEMENT_TIMEOUT):
+            async with asyncio.timeout(self.time_limit):
                 rows = await self.run(sql, params)
         self.receive_notifications()
         return rows

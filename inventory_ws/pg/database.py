@@ -27,10 +27,14 @@ log = logging.getLogger(__name__)
 class Database:
     """PostgreSQL behind a pool of connections, which are opened when they are needed. All are to one server."""
 
-    def __init__(self, dsn: str, size: int = POOL_SIZE) -> None:
-        """Take a connection string of libpq, a URL or `key=value` words, and the number of connections. Raise ValueError."""
+    def __init__(self, dsn: str, size: int = POOL_SIZE, timeout: float = STATEMENT_TIMEOUT) -> None:
+        """Take a connection string of libpq, a URL or `key=value` words, the number of connections, and the seconds for a
+        statement. Raise ValueError."""
         if index(size) < 1:
             raise ValueError(f"pool_size={size}: at least one connection is needed")
+        if not timeout >= 1:
+            raise ValueError(f"statement_timeout={timeout}: at least one second is needed")
+        self.timeout = timeout
         self._hosts = Hosts(dsn)
         self._queues = queues(size)
         self._all = WeakSet[Connection]()
@@ -45,7 +49,7 @@ class Database:
         pair: list[Connection] = []
         try:
             with translated():
-                async with asyncio.timeout(2 * STATEMENT_TIMEOUT):
+                async with asyncio.timeout(2 * self.timeout):
                     for lane in (Lane.HEALTH, Lane.QUICK):
                         pair.append(await self._connect())
                         self._queues[lane].idle.append(pair[-1])
@@ -79,7 +83,7 @@ class Database:
                 raise psycopg2.InterfaceError("the service has ended")
             dsn = addresses.pop(0)
             try:
-                self._all.add(conn := Connection(dsn))
+                self._all.add(conn := Connection(dsn, self.timeout))
                 async with asyncio.timeout(ATTEMPT_TIMEOUT if addresses else None):
                     await conn.open()
             except BaseException as exc:
@@ -149,7 +153,7 @@ class Database:
         """Run one statement and return its rows. Raise Unavailable or Rejected. `seconds`: for everything. `limit`: fewer of them
         for the statement without its commit."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (seconds or STATEMENT_TIMEOUT)
+        deadline = loop.time() + (seconds or self.timeout)
         attempts = 2 if lane is Lane.QUICK else 1
         while True:
             try:
@@ -172,7 +176,7 @@ class Database:
                 left = deadline - asyncio.get_running_loop().time()
                 if left < LEAST:
                     raise TimeoutError
-                if seconds or left < STATEMENT_TIMEOUT - 0.1:  # after a wait, too, the server has to end it first
+                if seconds or left < self.timeout - 0.1:  # after a wait, too, the server has to end it first
                     seconds = left - min(0.3, left / 4)
                 if limit:
                     seconds = min(seconds or limit, limit)
@@ -196,7 +200,7 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """Open a connection beside the pool, for a script or for `LISTEN`. Raise Unavailable, also from the block."""
         with translated():
-            async with asyncio.timeout(STATEMENT_TIMEOUT):
+            async with asyncio.timeout(self.timeout):
                 conn = await self._connect()
             try:
                 yield conn
@@ -207,7 +211,7 @@ class Database:
     async def listen(self, channel: str) -> AsyncIterator[Connection]:
         """Open a connection that listens to a channel. Raise Unavailable."""
         async with self.connection() as conn:
-            async with asyncio.timeout(STATEMENT_TIMEOUT):
+            async with asyncio.timeout(self.timeout):
                 await conn.execute(f"LISTEN {channel}")
             yield conn
 

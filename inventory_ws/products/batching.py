@@ -42,8 +42,8 @@ class Change(NamedTuple):
 class BatchingDatabase(Database):
     """A database that makes changes that arrive together in one transaction."""
 
-    def __init__(self, dsn: str, size: int = POOL_SIZE) -> None:
-        super().__init__(dsn, size)
+    def __init__(self, dsn: str, size: int = POOL_SIZE, timeout: float = STATEMENT_TIMEOUT) -> None:
+        super().__init__(dsn, size, timeout)
         self._under_way: asyncio.TimerHandle | None = None  # when it is due, nobody waits any longer
         self._waiting: list[tuple[Change, asyncio.Future[Row | None]]] = []
         self._batches = set[asyncio.Task[None]]()
@@ -58,7 +58,7 @@ class BatchingDatabase(Database):
         """Return the row of the change, made in a batch, or else the result of `alone`, which makes it in the seconds that are
         left. Raise what `alone` raises, or Unavailable if nobody knows whether the batch was committed."""
         loop = asyncio.get_running_loop()
-        deadline, made = loop.time() + STATEMENT_TIMEOUT, loop.create_future()
+        deadline, made = loop.time() + self.timeout, loop.create_future()
         if self._under_way:
             self._waiting.append((change, made))
         else:

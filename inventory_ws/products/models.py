@@ -156,7 +156,7 @@ def explain(error: ValidationError) -> list[dict[str, str]]:
     """Return the errors by field: `[{"field": "precio", "message": "es obligatorio"}]`."""
     return [
         {
-            "field": ".".join(map(str, fault["loc"])),
+            "field": ".".join(map(str, fault["loc"] if len(fault["loc"]) > 2 else fault["loc"][:1])),
             "message": VALIDATION_MESSAGES.get(fault["type"], fault["msg"]).format(**fault.get("ctx", {})),
         }
         for fault in error.errors(include_url=False, include_input=False)

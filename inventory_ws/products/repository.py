@@ -11,7 +11,6 @@ from functools import partial
 from typing import NamedTuple
 
 from ..pg.aiopg_fixes import Params, Row
-from ..pg.connection import STATEMENT_TIMEOUT
 from ..pg.database import Database
 from ..pg.errors import Rejected, Unavailable
 from ..pg.lanes import Lane
@@ -19,7 +18,7 @@ from .batching import BatchingDatabase, Change
 from .exact_json import encode
 from .models import NewProduct, ProductChange
 
-REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with STATEMENT_TIMEOUT, four seconds together
+REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with a statement, four seconds together
 
 Versions = Sequence[datetime] | None
 """The product versions that a change applies to; None: any version."""
@@ -134,7 +133,7 @@ async def _change_alone(
     if not cause.key:
         return await _execute(db, sql, params, cause, seconds)
     try:
-        async with asyncio.timeout(seconds or STATEMENT_TIMEOUT):  # for all statements together
+        async with asyncio.timeout(seconds or db.timeout):  # for all statements together
             return await _change_once(db, sql, params, cause, effective)
     except TimeoutError:
         raise Unavailable("no time is left") from None

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..pg.connection import STATEMENT_TIMEOUT
 from ..pg.database import Database
 from ..pg.errors import Rejected, translated
 from ..pg.lanes import Lane
@@ -67,7 +66,7 @@ async def sell(db: Database, lines: Sequence[SaleLine], cause: Cause) -> Sold:
         return Sold(json, replayed=True) if json else None
 
     with translated():
-        async with asyncio.timeout(STATEMENT_TIMEOUT):  # for all statements together
+        async with asyncio.timeout(db.timeout):  # for all statements together
             if first := await find():
                 return first
             try:

@@ -81,19 +81,15 @@ KEPT = (hdrs.ALLOW, hdrs.RETRY_AFTER, hdrs.WWW_AUTHENTICATE)  # headers of aioht
 
 log = logging.getLogger(__name__)
 
+Faults = Sequence[Mapping[str, str | int]]
+
 
 class Failure(Exception):
     """End a request with the error body of a code. `message`: another text than that of FAILURES. `data`: JSON text for
     the body, such as the current product."""
 
     def __init__(
-        self,
-        code: str,
-        message: str = "",
-        *,
-        errors: Sequence[Mapping[str, str | int]] = (),
-        data: str | None = None,
-        headers: LooseHeaders | None = None,
+        self, code: str, message: str = "", *, errors: Faults = (), data: str = "", headers: LooseHeaders | None = None
     ) -> None:
         super().__init__(code)
         status, text = FAILURES[code]

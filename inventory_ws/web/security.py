@@ -151,9 +151,10 @@ async def ask_again(authenticate: Authenticate, request: web.Request) -> int:
         answers.append(await user_of(authenticate, request))
         return web.Response()
 
-    if request.body_exists:  # a middleware may have read it, and then there is no copy
+    try:
+        again, handler = copied(request), _within(request.app, (), ask)
+    except RuntimeError:  # a handshake with a body, which a middleware has read, cannot be asked about again
         return 401
-    again, handler = copied(request), _within(request.app, (), ask)
     again.clear()
     for app in reversed(request.match_info.apps[:-1]):
         handler = _within(app, app.middlewares, handler)

@@ -17,7 +17,8 @@ from .errors import FAILURES, Failure
 from .security import ACTOR, REFUSED
 
 PROTOCOL = "inventario.v1"
-HEARTBEAT = 20.0  # seconds between pings: proxies cut after 30 of silence; a peer has half of this time to answer
+PING_EVERY = web.AppKey("PING_EVERY", float)
+"""Seconds between pings; a peer has half of them to answer."""
 MAX_FRAME = 4096  # bytes of a client's message
 RESUME_TIMEOUT = 3.0  # seconds for PostgreSQL to come back, if only it knows a client's position
 REFUSALS = {401: (4401, "hace falta una clave de acceso"), 403: (4403, "no está permitido")}  # close codes, by status
@@ -29,7 +30,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     _check_handshake(request)
     hub = request.app[HUB]
     ws = web.WebSocketResponse(
-        heartbeat=HEARTBEAT,
+        heartbeat=request.app[PING_EVERY],
         max_msg_size=MAX_FRAME + 1,
         compress=hub.compress,
         timeout=2.0,

@@ -114,7 +114,7 @@ MUTATIONS = [
     Mutation(
         "a statement that has waited is ended by the server first",
         "inventory_ws/pg/database.py",
-        "if seconds or left < STATEMENT_TIMEOUT - 0.1:",
+        "if seconds or left < self.timeout - 0.1:",
         "if seconds:",
         "tests/test_connections.py -k throws_no_connection_away",
     ),
@@ -219,7 +219,7 @@ MUTATIONS = [
     Mutation(
         "the one time limit of a request with a key",
         "inventory_ws/products/repository.py",
-        "async with asyncio.timeout(seconds or STATEMENT_TIMEOUT):",
+        "async with asyncio.timeout(seconds or db.timeout):",
         "async with asyncio.timeout(None):",
         "tests/test_once.py -k one_time_limit",
     ),
