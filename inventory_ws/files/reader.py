@@ -12,11 +12,12 @@ from ..products.exact_json import encode
 from . import workbook
 from .columns import FIELDS, READ, find_columns, folded
 from .csvfile import MAX_ROWS, Fault, Unreadable, decoded, fault, read_cells, separator
-from .values import Reader, marks_of
+from .values import Reader
 
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"  # the first bytes of xlsx and ods, and of xls
 MEMORY = 1 << 30  # bytes, for a workbook
 WORKBOOK_TIMEOUT = 30.0  # seconds
+BLANKS = " \t\x1a\u00a0"  # \x1a ends a file of DOS
 SAMPLES = 3  # cells of each column that a trial shows
 PROBLEMS = {
     workbook.PROTECTED: "la hoja de cálculo tiene contraseña: guárdela sin ella",
@@ -100,7 +101,7 @@ def read(body: bytes, query: FileQuery) -> Table:
     fields = [name for name in FIELDS if name in columns.places]
     if columns.faults or not rows:
         return Table(fields, "[]", faults, bool(faults), about)
-    reader = Reader(marks_of(rows[first:], columns.places), rounds=query.redondear, updates=updates)
+    reader = Reader(rows[first:], columns.places, rounds=query.redondear, updates=updates)
     read = _read_products(rows, first, columns.titles, columns.places, reader)
     row_faults = [error for row in read for error in row.get("errors", ())]
     # Row by row: json.dumps of everything would keep the event loop from running for as long as it takes.
@@ -151,12 +152,13 @@ def _read_products(
     ids: set[str] = set()
     head, width = [folded(title) for title in titles], len(titles)
     for number, row in enumerate(rows[first:], first + 1):
-        if not "".join(row).strip(" \x1a\u00a0"):
-            continue  # numbered, and otherwise ignored
+        cells = {name: row[place] if place < len(row) else "" for name, place in places.items()}
+        shifted = "".join(row[width:]).strip(BLANKS)
+        if not (shifted or "".join(cells.values()).strip(BLANKS)):
+            continue  # a blank row, or of another picture of a product: numbered, and otherwise ignored
         if row[0] == titles[0] and first and [folded(cell) for cell in row[:width]] == head:
             continue
-        cells = {name: row[place] if place < len(row) else "" for name, place in places.items()}
-        if "".join(row[width:]).strip():  # it may be shifted
+        if shifted:
             error = fault(number, "", "tiene más celdas que la cabecera")
             found: dict[str, Any] = {"fila": number, "errors": [error], "campos": {"nombre": cells.get("nombre")}}
         else:
