@@ -201,7 +201,7 @@ async def test_cell_that_both_changed_is_decided_by_a_person(client: TestClient,
         for row, name in zip(rows, ("Mouse", "Cable"), strict=True)
     ]
     assert counted(await tried(client, file_of(rows))) == {"iguales": 2}
-    rows[0]["updated_at"] = "24/11/26 10:00"  # a spreadsheet has rewritten it
+    rows[0]["updated_at"] = "2026-13-45T10:00:00.000Z"  # a spreadsheet has rewritten it
     rows[0]["stock"] = "39"
     assert counted(await tried(client, file_of(rows))) == {"faltas": 1, "iguales": 1}
     await asked(client, file_of(rows), conflictos="archivo")

@@ -50,9 +50,10 @@ def _judged(fields: Sequence[str], lock: str = "") -> str:
     return f"""
         filas AS MATERIALIZED (
             SELECT (j ->> 'fila')::integer AS fila, (j ->> 'id')::bigint AS pedido, j -> 'campos' AS campos, j ->> 'version' AS version,
+                nullif(j ->> 'version', '?')::timestamptz AS exportada,
                 coalesce(j ->> 'crudo', j -> 'campos' ->> 'nombre') COLLATE "C" AS crudo, j ? 'omitida' AS omitida,
                 coalesce(j -> 'errors', '[]') AS leidas, coalesce(j -> 'avisos', '[]') AS avisos,
-                CASE WHEN NOT j ? 'id' AND NOT j ? 'omitida' THEN lower(j -> 'campos' ->> 'nombre') COLLATE "C" END AS llave,
+                CASE WHEN %(named)s::boolean AND NOT j ? 'id' AND NOT j ? 'omitida' THEN lower(j -> 'campos' ->> 'nombre') COLLATE "C" END AS llave,
                 jsonb_populate_record(NULL::productos, CASE WHEN NOT j ? 'errors' THEN j -> 'campos' END) AS f,
                 coalesce(%(decisions)s::jsonb ->> (j ->> 'fila'), %(decisions)s::jsonb ->> '') AS decision
             FROM jsonb_array_elements(%(rows)s::jsonb) AS e (j)
@@ -66,15 +67,13 @@ def _judged(fields: Sequence[str], lock: str = "") -> str:
         ), vistos AS MATERIALIZED (
             SELECT id, p.*::productos AS p FROM productos AS p WHERE id IN (SELECT id FROM pedidas) ORDER BY id{lock}
         ), casadas AS (
-            SELECT pedidas.*, v.id IS NOT NULL AS existe, p, b, CASE WHEN pedido IS NULL OR version IS NULL OR ahora = version THEN 'ahora'
-                WHEN b IS DISTINCT FROM NULL THEN 'antes' ELSE '' END AS sabido
+            SELECT pedidas.*, v.id IS NOT NULL AS existe, p, b, CASE WHEN pedido IS NULL OR version IS NULL OR exportada = (p).updated_at
+                THEN 'ahora' WHEN b IS DISTINCT FROM NULL THEN 'antes' ELSE '' END AS sabido
             FROM pedidas LEFT JOIN vistos AS v USING (id) LEFT JOIN LATERAL (
-                SELECT j ->> 'updated_at' AS ahora FROM producto_json(p) AS j
-            ) AS actual ON version IS NOT NULL LEFT JOIN LATERAL (
                 SELECT json_populate_record(NULL::productos, mensaje -> 'data') AS b FROM eventos, eventos_epoca
                 WHERE producto_id = v.id AND eventos.id > desde AND mensaje -> 'data' ->> 'updated_at' = version
                 ORDER BY eventos.id DESC LIMIT 1
-            ) AS exportado ON version <> ahora
+            ) AS entonces ON exportada <> (p).updated_at
         ), juntas AS (
             SELECT * FROM casadas LEFT JOIN LATERAL (
                 SELECT array_agg(campo) FILTER (WHERE gana = 'archivo') AS escribe,
@@ -153,13 +152,13 @@ def _import_sql(fields: Sequence[str]) -> str:
     return f"""
         WITH {_judged(fields, " FOR NO KEY UPDATE")}, faltas AS MATERIALIZED (
             SELECT falta FROM juicios, jsonb_array_elements(faltas) AS falta WHERE estado = 'falta' ORDER BY fila LIMIT 1000
-        ), hacer AS MATERIALIZED (
-            SELECT * FROM juicios WHERE %(partly)s::boolean OR NOT EXISTS (SELECT FROM faltas)
+        ), permiso AS MATERIALIZED (
+            SELECT WHERE %(partly)s::boolean OR NOT EXISTS (SELECT FROM faltas)
         ), creados AS (
-            INSERT INTO productos ({columns}) SELECT {", ".join(values)} FROM hacer WHERE estado = 'nuevo' ORDER BY fila
+            INSERT INTO productos ({columns}) SELECT {", ".join(values)} FROM juicios, permiso WHERE estado = 'nuevo' ORDER BY fila
             RETURNING id
         ), cambiados AS (
-            UPDATE productos AS p SET {sets} FROM hacer AS h WHERE p.id = h.id AND estado = 'cambiado'
+            UPDATE productos AS p SET {sets} FROM juicios AS j, permiso WHERE p.id = j.id AND estado = 'cambiado'
             RETURNING p.id
         ), hecho AS (
             SELECT c + a AS cuantos, quedan, format('{{"creados":%s,"actualizados":%s%s}}', c, a,
@@ -173,7 +172,8 @@ def _import_sql(fields: Sequence[str]) -> str:
 
 def _params(table: Table, query: FileQuery) -> dict[str, Any]:
     decisions = encode(query.decisions)
-    return {"rows": table.rows, "decisions": decisions, "repeated": query.repetidos, "retyped": RETYPED}
+    named = query.ensayo or query.repetidos != "crear"  # else nobody is told which names exist already
+    return {"rows": table.rows, "decisions": decisions, "repeated": query.repetidos, "named": named, "retyped": RETYPED}
 
 
 async def try_file(db: Database, table: Table, query: FileQuery) -> tuple[str, str]:

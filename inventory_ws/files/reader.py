@@ -12,7 +12,7 @@ from ..products.exact_json import encode
 from . import workbook
 from .columns import FIELDS, READ, find_columns, folded
 from .csvfile import MAX_ROWS, Fault, Unreadable, decoded, fault, read_cells, separator
-from .values import Reader, marks_of
+from .values import Reader
 
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"  # the first bytes of xlsx and ods, and of xls
 MEMORY = 1 << 30  # bytes, for a workbook
@@ -100,7 +100,7 @@ def read(body: bytes, query: FileQuery) -> Table:
     fields = [name for name in FIELDS if name in columns.places]
     if columns.faults or not rows:
         return Table(fields, "[]", faults, bool(faults), about)
-    reader = Reader(marks_of(rows[first:], columns.places), rounds=query.redondear, updates=updates)
+    reader = Reader(rows[first:], columns.places, rounds=query.redondear, updates=updates)
     read = _read_products(rows, first, columns.titles, columns.places, reader)
     row_faults = [error for row in read for error in row.get("errors", ())]
     # Row by row: json.dumps of everything would keep the event loop from running for as long as it takes.

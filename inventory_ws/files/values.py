@@ -2,9 +2,11 @@
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,13 +24,13 @@ CENTS = Decimal("0.01")
 MONEY = r"US\$|[$€£¥₡₲]|S/\.?|Bs\.?|EUR|euros?|USD|MXN|COP|ARS|CLP|PEN|UYU"
 AROUND = re.compile(rf"^(-?)\s*(?:{MONEY})\s*|\s*(?:{MONEY}|uds?\.?|unidades|unid\.?|pzas?\.?|pcs)$", re.IGNORECASE)
 SPACES = re.compile(r"(?<=\d)[ '’\u00a0\u202f](?=\d{3}(\D|$))")  # between thousands
-SHORT = re.compile(r"[0-9]*[.,]?[0-9]*")
-PLAIN = re.compile(r"-?\d+")
+USUAL = re.compile(r"[0-9]+([.,][0-9]{1,2})?")
 BOTH = re.compile(r"-?\d{1,3}(?:([.,])\d{3})+(?!\1)([.,])\d+")  # 1.299,00
 THOUSANDS = re.compile(r"-?[1-9]\d{0,2}([.,])\d{3}(?:\1\d{3})+")  # 1.299.000
 DOUBTFUL = re.compile(r"-?[1-9]\d{0,2}([.,])\d{3}")
-DECIMAL = re.compile(r"-?\d*([.,])\d+")
+DECIMAL = re.compile(r"-?\d*(?:([.,])\d+|\d)")
 
+ID = re.compile(r"([1-9][0-9]{0,9})(?:[.,]0+)?")  # 7.0 is pandas' 7
 VERSION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 TOTAL = re.compile(r"(?:sub)?total(?:es)?(?: general)?\s*:?", re.IGNORECASE)
 GARBLED = re.compile("[\u2500-\u259f\ufffd]|[ÃÂ][\u0080-\u00bf]|â€")
@@ -42,14 +44,12 @@ class Doubtful(ValueError):
 
 def bare(cell: str) -> str:
     """Return a number without currency, unit and spaces."""
-    if SHORT.fullmatch(cell):
-        return cell
     return SPACES.sub("", AROUND.sub(r"\1", AROUND.sub(r"\1", cell.strip().replace("\u2212", "-"))))
 
 
-@lru_cache(10_000)
-def _mark(text: str) -> str | None:
-    """Return the decimal mark that the number proves, or None."""
+def _proven_mark(cell: str) -> str | None:
+    """Return the decimal mark that a number proves, or None."""
+    text = bare(cell)
     if found := BOTH.fullmatch(text):
         return found[2]
     if found := THOUSANDS.fullmatch(text):
@@ -61,39 +61,56 @@ def _mark(text: str) -> str | None:
 
 def decimal_mark(cells: Iterable[str]) -> str | None:
     """Return the decimal mark of a column, or None if its numbers prove none, or both."""
-    marks = {_mark(bare(cell)) for cell in cells} - {None}
+    marks = {_proven_mark(cell) for cell in cells} - {None}
     return marks.pop() if len(marks) == 1 else None
 
 
-def number(field: str, cell: str, mark: str | None) -> int | Decimal | str:
-    """Return the number in a cell, or the cell if it holds none. `mark`: the decimal mark of its column. Raise Doubtful."""
+def _is_version(text: str) -> bool:
+    """Return whether a text is an `updated_at` as it was exported: a spreadsheet may have rewritten it."""
+    with suppress(ValueError):
+        return VERSION.fullmatch(text) is not None and datetime.fromisoformat(text) is not None
+    return False
+
+
+def number(field: str, cell: str, column_mark: Callable[[str], str | None]) -> int | Decimal | str:
+    """Return the number in a cell, or the cell if it holds none. Raise Doubtful."""
+    if USUAL.fullmatch(cell):
+        return number_of(cell.replace(",", "."))
     text = bare(cell)
-    if DOUBTFUL.fullmatch(text) and mark is None:
-        whole = re.sub("[.,]", "", text)
-        part = number_of(text.replace(",", "."))
-        if field == "stock":
-            raise Doubtful(f"puede ser {whole} o {str(part).replace('.', ',')}: escríbalo sin separador")
-        raise Doubtful(f"puede ser {whole},00 o {part:.2f}".replace(".", ",") + ": escríbalo con dos decimales")
-    if PLAIN.fullmatch(text):
-        return number_of(text)
-    if THOUSANDS.fullmatch(text) or (mark and mark not in text and DOUBTFUL.fullmatch(text)):
+    mark = column_mark(field) if DOUBTFUL.fullmatch(text) else None
+    if THOUSANDS.fullmatch(text) or (mark and mark not in text):
         return number_of(re.sub("[.,]", "", text))
     if found := BOTH.fullmatch(text):
         return number_of(text.replace(found[1], "").replace(found[2], "."))
-    return number_of(text.replace(",", ".")) if DECIMAL.fullmatch(text) else cell
+    if mark or not DOUBTFUL.fullmatch(text):
+        return number_of(text.replace(",", ".")) if DECIMAL.fullmatch(text) else cell
+    whole, part = re.sub("[.,]", "", text), Decimal(text.replace(",", "."))
+    if field == "stock":
+        raise Doubtful(f"puede ser {whole} o {part.normalize()}: escríbalo sin separador".replace(".", ","))
+    raise Doubtful(f"puede ser {whole},00 o {part:.2f}: escríbalo con dos decimales".replace(".", ","))
 
 
 class Reader:
-    """Reads the rows of one file. `marks`: the decimal marks of its columns. `rounds`: round prices to two decimals. `updates`: a
-    row without an id may be a product that exists."""
+    """Reads the rows of one file; `places` tells the columns. `rounds`: round prices to two decimals. `updates`: a row without an
+    id may be a product that exists."""
 
-    def __init__(self, marks: dict[str, str | None], *, rounds: bool, updates: bool) -> None:
-        self.marks, self.rounds, self.updates = marks, rounds, updates
+    def __init__(
+        self, rows: Sequence[Sequence[str]], places: Mapping[str, int], *, rounds: bool, updates: bool
+    ) -> None:
+        self.rounds, self.updates = rounds, updates
+
+        @cache
+        def column_mark(field: str) -> str | None:
+            """Return the decimal mark of a column. That of the prices holds for the stock too: it is one spreadsheet."""
+            place = places.get(field, -1)
+            mark = decimal_mark(row[place] for row in rows if -1 < place < len(row))
+            return column_mark("precio") if mark is None and field == "stock" else mark
+
+        self.column_mark = column_mark
 
     def read(self, row: int, cells: dict[str, str]) -> dict[str, Any]:
         """Return the row as importing.py takes it, with its `errors` and `avisos`."""
         given = cells.get("id", "").strip()
-        known = re.sub(r"[.,]0+$", "", given)
         read: dict[str, Any] = {"fila": row}
         errors, notes = [], []
         values: dict[str, Any] = {}
@@ -122,16 +139,16 @@ class Reader:
                 fault(row, wrong["field"], wrong["message"]) for wrong in explain(exc) if wrong["field"] not in unread
             ]
             fields = {"nombre": called.replace("\x00", "")}
-        if given and not re.fullmatch("[1-9][0-9]{0,9}", known):
-            errors.append(fault(row, "id", "no existe"))
+        if known := ID.fullmatch(given):
+            read["id"] = known[1]
         elif given:
-            read["id"] = known
+            errors.append(fault(row, "id", "no existe"))
         if "precio" in fields:
             fields["precio"] = str(fields["precio"])
         if called != fields.get("nombre", called):
             read["crudo"] = called
         if version := cells.get("updated_at", "").strip():
-            read["version"] = version if VERSION.fullmatch(version) else "?"
+            read["version"] = version if _is_version(version) else "?"
         if errors:
             read["errors"] = errors
         if notes:
@@ -142,7 +159,7 @@ class Reader:
         if cell == NO_VALUE:
             raise Doubtful("es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo")
         if name in NUMBERS:
-            found = number(name, cell, self.marks[name])
+            found = number(name, cell, self.column_mark)
             if name == "precio" and self.rounds and isinstance(found, Decimal):
                 found = found.quantize(CENTS, ROUND_HALF_UP)
             return found
@@ -151,12 +168,3 @@ class Reader:
         if foreign and name == "descripcion" and (BLOCK.search(cell) or INLINE.search(cell)):
             return html.unescape(re.sub("\n+", "\n", INLINE.sub("", BLOCK.sub("\n", cell)))).strip()
         return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell
-
-
-def marks_of(rows: Sequence[Sequence[str]], places: dict[str, int]) -> dict[str, str | None]:
-    """Return the decimal mark of each column of numbers. That of the prices holds for the stock too: it is one spreadsheet."""
-    marks = {
-        name: decimal_mark(row[places[name]] for row in rows if len(row) > places[name]) if name in places else None
-        for name in NUMBERS
-    }
-    return marks | {"stock": marks["stock"] or marks["precio"]}

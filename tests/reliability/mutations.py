@@ -241,8 +241,8 @@ MUTATIONS = [
     Mutation(
         "all rows of a file or none",
         "inventory_ws/files/importing.py",
-        " OR NOT EXISTS (SELECT FROM faltas)\n",
-        " OR true\n",
+        " OR NOT EXISTS (SELECT FROM faltas)",
+        " OR true",
         "tests/test_csvfile.py -k faults_have_row",
     ),
     Mutation(
