@@ -144,11 +144,12 @@ async function save(refocus) {
     if (change.called) toast(`${name(base)}: recuento ${shown('stock', answer.data)} (había ${shown('stock', base)})`, { kind: 'success', action });
     else succeeded(answer, action);
     if (editing === mine) closeEditor(refocus);
-  } catch ({ status, data, message }) {
+  } catch ({ code, data, message }) {
     if (editing !== mine) return;
     input.readOnly = false;
-    if (status === 412 && data) mine.base = data;
-    note(status === 412 && data ? `Alguien lo cambió: ahora ${field} ${shown(field, data)}. Intro guarda lo tuyo.` : message, true);
+    const changed = code === 'producto_cambiado';
+    if (changed) mine.base = data;
+    note(changed ? `Alguien lo cambió: ahora ${field} ${shown(field, data)}. Intro guarda lo tuyo.` : message, true);
     if (refocus) input.focus();
   }
 }
@@ -158,10 +159,10 @@ async function moveTyped({ host, input, base, motivo }, delta) {
   const isThere = () => !editing && document.activeElement === homeOf(host);
   try {
     await move(base, delta, { motivo, quiet: () => isThere() && isSeen(homeOf(host)) });
-  } catch ({ status, data, message }) {
+  } catch ({ code, data, message }) {
     if (!isThere()) return;
     editInPlace(host, withMoves(inventory.products.get(base.id)) ?? base, 'stock');
     editing.input.value = input.value;
-    note(`${status === 409 && data ? tooFew(data.stock) : message}.`, true);
+    note(`${code === 'stock_insuficiente' ? tooFew(data.stock) : message}.`, true);
   }
 }

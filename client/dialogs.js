@@ -136,7 +136,7 @@ $('editForm').addEventListener('submit', async (event) => {
   } catch (error) {
     if (!quiet()) return;
     if (error.status === 404 && !gone) tellDialogs(base.id, null);
-    else if (error.status !== 412 || !error.data) showErrors(form, error);
+    else if (error.code !== 'producto_cambiado') showErrors(form, error);
     else {
       tellDialogs(base.id, error.data);
       showConflict(values, error.data);
@@ -181,8 +181,9 @@ $('overwrite').onclick = async () => {
   } catch (error) {
     if (!quiet()) return;
     if (error.status === 404) tellDialogs(theirs.id, null);
-    if (error.status === 412 && error.data) showConflict(values, error.data);
-    $('conflictError').textContent = error.status === 412 ? 'Ha vuelto a cambiar: mira otra vez.' : error.message;
+    const changed = error.code === 'producto_cambiado';
+    if (changed) showConflict(values, error.data);
+    $('conflictError').textContent = changed ? 'Ha vuelto a cambiar: mira otra vez.' : error.message;
   }
 };
 
@@ -205,7 +206,7 @@ $('confirmDelete').onclick = async () => {
   } catch (error) {
     if (!quiet()) return;
     if (error.status === 404) tellDialogs(row.id, null);
-    else if (error.status !== 412 || !error.data) $('deleteError').textContent = error.message;
+    else if (error.code !== 'producto_cambiado') $('deleteError').textContent = error.message;
     else {
       $('deleteNotice').textContent = `Alguien lo cambió antes: ahora ${stateInWords(row, error.data)}.`;
       $('confirmDelete').textContent = 'Eliminar de todos modos';

@@ -97,7 +97,7 @@ function showHttp(api) {
   for (const [name, schema] of Object.entries(api.components.schemas)) {
     $('schemas').append(fold(name, '', '', name, '', [
       schema.properties ? el('dl', { className: 'terms' }, fields(schema)) : [],
-      schema.oneOf || schema.allOf ? el('p', {}, el('code', {}, shape(schema))) : [],
+      schema.properties ? [] : el('p', {}, el('code', {}, shape(schema))),
     ].flat()));
   }
 }

@@ -7,11 +7,11 @@ export const SOCKET_REFUSALS = {
 };
 export const isFinal = (code) => code in SOCKET_REFUSALS || (code >= 4400 && code < 4500);
 
-/** Why the service did not execute a request; `status` is 0 if there was no answer. */
+/** Why the service did not execute a request; `status` is 0 if there was no answer. `code`: of the service's list, if it has one. */
 export class ServiceError extends Error {
-  constructor(status, message, { errors = [], data = null, retryAfter = 0 } = {}) {
+  constructor(status, message, { code, errors = [], data = null, retryAfter = 0 } = {}) {
     super(message);
-    Object.assign(this, { name: 'ServiceError', status, errors, data, retryAfter });
+    Object.assign(this, { name: 'ServiceError', status, code, errors, data, retryAfter });
   }
 }
 

@@ -125,7 +125,7 @@ async function attempt(button, change) {
   try {
     return await working(button, () => change({ quiet }));
   } catch (error) {
-    if (quiet()) say('productError', error.status === 412 ? 'Alguien lo acaba de cambiar: mira otra vez.' : error.message);
+    if (quiet()) say('productError', error.code === 'producto_cambiado' ? 'Alguien lo acaba de cambiar: mira otra vez.' : error.message);
     return null;
   } finally {
     if (document.activeElement === document.body) $('productTitle').focus(); // the focused button was removed with the list

@@ -189,17 +189,17 @@ export class Queue extends EventTarget {
       try {
         if (change.delta !== 0) outcome.answer = await this.send(change);
       } catch (error) {
-        const { status, message, errors, data } = error;
+        const { status, code, message, errors, data } = error;
         if (status === 401) {
           this.#started = false;
           return;
         }
-        const again = status === 412 && rebased(change, data);
+        const again = code === 'producto_cambiado' && rebased(change, data);
         if (again) {
           change = await this.#step(() => ({ put: again }));
           continue;
         }
-        outcome.error = { status, message, errors, data };
+        outcome.error = { status, code, message, errors, data };
       }
       await this.#step(() => ({ remove: change.n }));
       this.#settle(outcome);

@@ -120,7 +120,7 @@ function tell({ change, answer, error, quiet }) {
   if (answer) addOwn({ type: change.kind === 'delete' && 'PRODUCT_DELETED', data: answer.data });
   if (error) {
     if (quiet || change.kind === 'create') return; // the form tells it
-    const why = error.status === 409 && change.delta < 0 && error.data ? tooFew(error.data.stock) : reasonOf(error);
+    const why = error.code === 'stock_insuficiente' ? tooFew(error.data.stock) : reasonOf(error);
     return addRefusal(change, why);
   }
   if (change.at < performance.timeOrigin) {

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from .files.importing import FILES
 from .live import eventlog
 from .live.hub import HUB, SOCKETS, Hub
 from .live.log import LOG
@@ -17,7 +18,6 @@ from .live.watch import log_of
 from .pg.database import DATABASE, POOL_SIZE, Database
 from .pg.schema import migrated_database
 from .products import listing
-from .products.importing import FILES
 from .products.listing import LIST_CACHE
 from .web import handlers, page
 from .web.page import PAGE_DATA, TITLE

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 import uvloop
-from aiohttp import ClientWebSocketResponse
+from aiohttp import ClientResponse, ClientSession, ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
 from psycopg2.extensions import connection
 from xdist.scheduler import LoadScopeScheduling
@@ -19,6 +19,8 @@ from xdist.scheduler import LoadScopeScheduling
 from inventory_ws import create_app
 from inventory_ws.cli import embedded
 from inventory_ws.pg.database import DATABASE
+from inventory_ws.web.errors import FAILURES
+from inventory_ws.web.security import HEADERS
 
 from .tools.browser import Browsers
 from .tools.databases import database, empty_database, template_database
@@ -79,6 +81,24 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> dict[str, Callable[[], a
     """What touches transports and file descriptors is tested on uvloop too."""
     loops = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return loops if item.path.name in ON_BOTH_LOOPS else {"asyncio": loops["asyncio"]}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _failures_have_codes() -> Iterator[None]:
+    """Sees that each answer of the service that a test gets, and that is an error, has a code of the list and its status."""
+    ask = ClientSession._request
+
+    async def ask_and_look(self: ClientSession, method: str, *args: Any, **options: Any) -> ClientResponse:
+        resp = await ask(self, method, *args, **options)
+        ours = resp.headers.get("Content-Security-Policy") == HEADERS["Content-Security-Policy"]
+        if ours and resp.status >= 400 and method != "HEAD":
+            failure = await resp.json()
+            assert FAILURES[failure["code"]][0] == resp.status, failure
+        return resp
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ClientSession, "_request", ask_and_look)
+        yield
 
 
 @pytest.fixture(scope="session")

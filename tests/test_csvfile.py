@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inventory_ws import create_app
-from inventory_ws.products import csvfile
+from inventory_ws.files import csvfile
 
 from .conftest import Listen, create, error, receive, settled, waits
 

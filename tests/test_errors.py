@@ -1,5 +1,7 @@
 import asyncio
-from collections.abc import Callable
+import json
+import re
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiohttp import web
@@ -8,9 +10,13 @@ from yarl import URL
 
 from inventory_ws import create_app
 from inventory_ws.live.hub import HUB
+from inventory_ws.live.log import LOG
+from inventory_ws.pg.errors import Unavailable
 from inventory_ws.products import repository
+from inventory_ws.web.errors import FAILURES
 
-from .conftest import PRODUCT, error
+from .conftest import PRODUCT, create, error
+from .test_main import ROOT
 
 
 async def test_unknown_path_has_the_error_body(client: TestClient) -> None:
@@ -68,6 +74,106 @@ async def test_internal_error_is_logged_and_not_disclosed(
     await error(resp, 500)
     assert "secret" not in await resp.text()
     assert "RuntimeError: secret" in caplog.text
+
+
+def test_codes_are_told_in_the_readme_and_in_the_descriptions() -> None:
+    of_http = [code for code, (status, _) in FAILURES.items() if status]
+    of_sockets = [code for code, (status, _) in FAILURES.items() if not status]
+    described = json.loads((ROOT / "client/openapi.json").read_text())["components"]["schemas"]
+    assert described["Code"]["enum"] == of_http
+    messages = json.loads((ROOT / "client/asyncapi.json").read_text())["components"]["messages"]
+    assert messages["ERROR"]["payload"]["properties"]["code"]["enum"] == of_sockets
+    rows = re.findall(r"^\| (\d{3}|socket) \| (`.+`) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    told = {code: int(status.replace("socket", "0")) for status, codes in rows for code in re.findall("`(.+?)`", codes)}
+    assert told == {code: status for code, (status, _) in FAILURES.items()}
+
+
+JSON_BODY = {"Content-Type": "application/json"}
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "eHh4eHh4eHh4eHh4eHh4eA==",
+}
+WAYS_TO_FAIL: dict[str, tuple[str, str, dict]] = {
+    "peticion_mal_formada": ("GET", "/../../ws", {"headers": {**HANDSHAKE, "Sec-WebSocket-Version": "12"}}),
+    "json_invalido": ("POST", "", {"data": b"{", "headers": JSON_BODY}),
+    "datos_invalidos": ("POST", "", {"json": {}}),
+    "valor_repetido": ("POST", "", {"json": PRODUCT}),
+    "rechazado_por_la_base": ("PATCH", "/1", {"json": {"precio": 5000}}),
+    "fuera_del_registro": ("GET", "?at=1000", {}),
+    "sin_cambios": ("PATCH", "/1", {"json": {}}),
+    "if_match_vacio": ("DELETE", "/1", {"headers": {"If-Match": ""}}),
+    "idempotency_key_invalida": ("POST", "", {"json": PRODUCT, "headers": {"Idempotency-Key": "ñ"}}),
+    "subprotocolo_desconocido": ("GET", "/../../ws", {"headers": {**HANDSHAKE, "Sec-WebSocket-Protocol": "otro"}}),
+    "sin_identificar": ("GET", "", {"headers": {"X-User": ""}}),
+    "otro_usuario": ("POST", "", {"json": PRODUCT, "headers": {"X-Actor": "eva"}}),
+    "no_permitido": ("GET", "", {"headers": {"X-User": "eva"}}),
+    "origen_no_permitido": ("DELETE", "/1", {"headers": {"Origin": "https://malo.example"}}),
+    "ruta_no_encontrada": ("GET", "/nada", {}),
+    "producto_no_encontrado": ("GET", "/9", {}),
+    "producto_irrecuperable": ("POST", "/9/restaurar", {}),
+    "metodo_no_permitido": ("DELETE", "", {}),
+    "stock_insuficiente": ("POST", "/1/stock", {"json": {"delta": -12}}),
+    "stock_excesivo": ("POST", "/1/stock", {"json": {"delta": 2**31 - 1}}),
+    "producto_existente": ("POST", "/1/restaurar", {}),
+    "producto_cambiado": ("DELETE", "/1", {"headers": {"If-Match": '"2024-01-30T10:00:00.000Z"'}}),
+    "cuerpo_grande": ("POST", "", {"data": b"x" * 70_000, "headers": JSON_BODY}),
+    "tipo_no_admitido": ("POST", "", {"data": b"x"}),
+    "host_no_permitido": ("GET", "", {"headers": {"Host": "malo.example"}}),
+    "idempotency_key_repetida": ("POST", "/1/stock", {"json": {"delta": 2}, "headers": {"Idempotency-Key": "a"}}),
+}
+
+
+async def test_each_code_is_of_its_way_to_fail(
+    dsn: str, psql: Callable, aiohttp_client: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def authenticate(request: web.Request) -> str:
+        if request.headers.get("X-User") == "eva":
+            raise web.HTTPForbidden
+        return request.headers.get("X-User", "ana")
+
+    async def fails(code: str, method: str, path: str, **options: object) -> None:
+        resp = await client.request(method, f"/api/productos{path}", **options)
+        assert (await error(resp, FAILURES[code][0]))["code"] == code
+        met.append(code)
+
+    def breaks(exc: Exception) -> None:
+        async def broken(*_: object) -> None:
+            raise exc
+
+        monkeypatch.setattr(repository, "get_product", broken)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(1)
+
+    client = await aiohttp_client(create_app(dsn=dsn, hosts={"127.0.0.1"}, authenticate=authenticate))
+    met: list[str] = []
+    psql("ALTER TABLE productos ADD CHECK (precio < 5000), ADD UNIQUE (nombre)")
+    await create(client)
+    move = await client.post("/api/productos/1/stock", json={"delta": 1}, headers={"Idempotency-Key": "a"})
+    assert move.status == 200
+    for code, (method, path, options) in WAYS_TO_FAIL.items():
+        await fails(code, method, path, **options)
+    monkeypatch.setattr("inventory_ws.web.reading.BODY_TIMEOUT", 0.05)
+    await fails("cuerpo_lento", "POST", "", data=slow(), headers=JSON_BODY)
+    breaks(RuntimeError("fault"))
+    await fails("error_interno", "GET", "/1")
+    breaks(Unavailable("away"))
+    await fails("sin_base_de_datos", "GET", "/1")
+    ws = await client.ws_connect("/ws")
+    await ws.receive_json(timeout=5)
+    for text in ("hola", '{"type":"BAILAR"}', '{"type":"SUBSCRIBE","productos":"todos"}'):
+        await ws.send_str(text)
+        met.append((await ws.receive_json(timeout=5))["code"])
+    client.app[HUB].max_sockets = 0
+    await fails("demasiados_sockets", "GET", "/../../ws", headers=HANDSHAKE)
+    client.app[HUB].closing = True
+    await fails("cerrando", "GET", "/../../ws", headers=HANDSHAKE)
+    client.app[LOG].faults.append("a fault")
+    await fails("sin_servicio", "GET", "/../salud")
+    assert sorted(met) == sorted(FAILURES)
 
 
 OWNERS_RULES = """
@@ -133,7 +239,7 @@ async def test_refusal_that_no_client_can_cause_is_500(
 ) -> None:
     psql(rule)
     body = await error(await client.post("/api/productos", json={"nombre": "x", "precio": 1}), 500)
-    assert body == {"success": False, "message": "Error interno"}
+    assert body == {"success": False, "code": "error_interno", "message": "Error interno"}
     assert "POST /api/productos failed" in caplog.text
 
 

@@ -247,7 +247,7 @@ async def test_change_is_refused_only_for_its_own_fields(page: Page, kind: str, 
           versions.key = last.change.key;
           const { refuse } = last;
           window.last = null;
-          refuse({ status: 412, message: 'no', data: now });
+          refuse({ status: 412, code: 'producto_cambiado', message: 'no', data: now });
         }
         await until(() => told.length);
         return [versions, told];

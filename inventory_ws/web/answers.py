@@ -5,8 +5,8 @@ import gzip
 
 from aiohttp import hdrs, web
 
-from ..products import csvfile
-from ..products.importing import FILES, Imported
+from ..files import csvfile
+from ..files.importing import FILES, Imported
 from ..products.listing import ListQuery, Products
 from ..products.repository import Product
 from .reading import wants_csv, wants_gzip

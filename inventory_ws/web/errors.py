@@ -13,17 +13,46 @@ from ..products.exact_json import encode
 from ..products.models import NewProduct, explain
 from ..products.repository import KeyReused
 
-INVALID = "Datos inválidos"
-STATUS_MESSAGES = {
-    400: "Petición mal formada",
-    401: "Hay que identificarse",
-    403: "No está permitido",
-    404: "Ruta no encontrada",
-    405: "Método no permitido",
-    422: "Esa Idempotency-Key ya es de otra petición",
-    500: "Error interno",
-    503: "La base de datos no responde; inténtelo de nuevo",
+# Each way to fail: the code for programs, its status (0: only in an ERROR message of a socket), and the text for people.
+# The first code of a status is that of aiohttp's own errors. README.md and openapi.json list the codes too.
+FAILURES = {
+    "peticion_mal_formada": (400, "Petición mal formada"),
+    "json_invalido": (400, "El cuerpo no es JSON válido"),
+    "datos_invalidos": (400, "Datos inválidos"),
+    "valor_repetido": (400, "Datos inválidos"),
+    "rechazado_por_la_base": (400, "Datos inválidos"),
+    "fuera_del_registro": (400, "Datos inválidos"),
+    "sin_cambios": (400, "No hay nada que cambiar"),
+    "if_match_vacio": (400, "If-Match está vacío"),
+    "idempotency_key_invalida": (400, "Idempotency-Key lleva de 1 a 255 caracteres ASCII visibles"),
+    "subprotocolo_desconocido": (400, "El subprotocolo de este servicio es inventario.v1"),
+    "sin_identificar": (401, "Hay que identificarse"),
+    "otro_usuario": (401, "Hay que identificarse"),
+    "no_permitido": (403, "No está permitido"),
+    "origen_no_permitido": (403, "Ese origen (Origin) no está permitido; véase --origins"),
+    "ruta_no_encontrada": (404, "Ruta no encontrada"),
+    "producto_no_encontrado": (404, "Producto no encontrado"),
+    "producto_irrecuperable": (404, "El registro no guarda cómo era este producto, o la base de datos no lo permite"),
+    "metodo_no_permitido": (405, "Método no permitido"),
+    "cuerpo_lento": (408, "El cuerpo tarda demasiado"),
+    "stock_insuficiente": (409, "No hay existencias suficientes"),
+    "stock_excesivo": (409, "No caben tantas unidades"),
+    "producto_existente": (409, "El producto no está eliminado"),
+    "producto_cambiado": (412, "Alguien cambió este producto antes"),
+    "cuerpo_grande": (413, "El cuerpo es demasiado grande"),
+    "tipo_no_admitido": (415, "El cuerpo tiene que ser application/json; el de un archivo de productos, text/csv"),
+    "host_no_permitido": (421, "Este servidor no atiende ese nombre (Host); véase --hosts"),
+    "idempotency_key_repetida": (422, "Esa Idempotency-Key ya es de otra petición"),
+    "error_interno": (500, "Error interno"),
+    "sin_servicio": (503, "El servicio no atiende"),
+    "sin_base_de_datos": (503, "La base de datos no responde; inténtelo de nuevo"),
+    "cerrando": (503, "El servicio se está cerrando"),
+    "demasiados_sockets": (503, "Hay demasiados clientes conectados"),
+    "mensaje_invalido": (0, "Se esperaba un objeto JSON con un campo type"),
+    "mensaje_desconocido": (0, "Tipo de mensaje desconocido"),
+    "suscripcion_invalida": (0, "SUBSCRIBE lleva listas: productos (identificadores) y eventos (tipos)"),
 }
+BY_STATUS = {status: code for code, (status, _) in reversed(FAILURES.items())}
 
 # Messages for values that PostgreSQL rejects, by SQLSTATE. They also apply to constraints that the owner has added.
 REFUSALS = {
@@ -46,19 +75,21 @@ log = logging.getLogger(__name__)
 
 
 class Failure(Exception):
-    """End a request with `status` and the error body. `data`: JSON text for the body, such as the current product."""
+    """End a request with the error body of a code. `message`: another text than that of FAILURES. `data`: JSON text for
+    the body, such as the current product."""
 
     def __init__(
         self,
-        status: int,
-        message: str,
+        code: str,
+        message: str = "",
         *,
         errors: Sequence[Mapping[str, str | int]] = (),
         data: str | None = None,
         headers: LooseHeaders | None = None,
     ) -> None:
-        super().__init__(message)
-        body = f'{{"success":false,"message":{encode(message)}'
+        super().__init__(code)
+        status, text = FAILURES[code]
+        body = f'{{"success":false,"code":"{code}","message":{encode(message or text)}'
         body += f',"errors":{encode(errors)}' if errors else ""
         body += f',"data":{data}' if data else ""
         self.response = web.Response(status=status, text=body + "}", content_type="application/json", headers=headers)
@@ -70,28 +101,31 @@ def error_response(exc: Exception, request: web.Request) -> web.Response:
         case Failure():
             failure = exc
         case ValidationError():
-            failure = Failure(400, INVALID, errors=explain(exc))
+            failure = Failure("datos_invalidos", errors=explain(exc))
         case KeyReused():
-            failure = Failure(422, STATUS_MESSAGES[422])
+            failure = Failure("idempotency_key_repetida")
         case Unavailable():
-            failure = Failure(503, STATUS_MESSAGES[503], headers={hdrs.RETRY_AFTER: "1"})
+            failure = Failure("sin_base_de_datos", headers={hdrs.RETRY_AFTER: "1"})
         case _ if exc is request.content.exception():  # from reading the body: broken, or the client has disconnected
-            failure = Failure(400, STATUS_MESSAGES[400])
+            failure = Failure("peticion_mal_formada")
         case web.HTTPException() if exc.status < 400:
             raise exc
         case web.HTTPException():
             headers = {name: exc.headers[name] for name in KEPT if name in exc.headers}
-            message = STATUS_MESSAGES.get(exc.status, exc.reason)
+            code = BY_STATUS.get(exc.status, "peticion_mal_formada" if exc.status < 500 else "error_interno")
+            message = FAILURES[code][1] if exc.status in BY_STATUS else exc.reason
             if exc.status == 404:
                 message += _without_slash(request)
             elif exc.status in (401, 403) and exc.text != f"{exc.status}: {exc.reason}":  # in the words of the host
                 message = exc.text or message
-            failure = Failure(exc.status, message, headers=headers)
+            failure = Failure(code, message, headers=headers)
+            failure.response.set_status(exc.status)
         case Rejected() if faults := _refused(exc):
-            failure = Failure(400, INVALID, errors=faults)
+            code = "valor_repetido" if exc.code in ("23505", "23P01") else "rechazado_por_la_base"
+            failure = Failure(code, errors=faults)
         case _:
             log.error("%s %s failed", request.method, request.rel_url.raw_path, exc_info=exc)
-            failure = Failure(500, STATUS_MESSAGES[500])
+            failure = Failure("error_interno")
     return failure.response
 
 

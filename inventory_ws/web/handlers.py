@@ -7,6 +7,8 @@ from contextlib import suppress
 
 from aiohttp import hdrs, web
 
+from ..files import csvfile, importing
+from ..files.importing import MissingProducts
 from ..live import eventlog
 from ..live.eventlog import EventQuery
 from ..live.hub import HUB, SOCKETS
@@ -14,14 +16,13 @@ from ..live.log import LOG, Lost
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
 from ..pg.lanes import Lane
-from ..products import csvfile, importing, listing, repository
+from ..products import listing, repository
 from ..products.exact_json import encode
-from ..products.importing import MissingProducts
 from ..products.listing import LIST_CACHE, ListQuery
 from ..products.models import INT4_MAX, NewProduct, ProductChange, StockMove
 from ..products.repository import Product
 from .answers import json_response, list_response, result_response
-from .errors import INVALID, REFUSALS, Failure
+from .errors import REFUSALS, Failure
 from .reading import MAX_FILE, read_body, read_cause, read_id, read_model, read_tags, read_versions, wants_csv
 
 # A commit that waits for its synchronous standby holds back the changes after it.
@@ -31,7 +32,7 @@ HEALTHY = """
     )
     """
 
-NOT_IMPORTED = f"{INVALID}: no se ha importado nada"
+NOT_IMPORTED = "Datos inválidos: no se ha importado nada"
 PREVENTED = [{"field": "", "message": REFUSALS["42501"]}]
 
 
@@ -62,7 +63,7 @@ async def _list_past(request: web.Request, query: ListQuery, position: int) -> w
     except Lost:
         products = None
     if products is None:
-        raise Failure(400, INVALID, errors=[{"field": "at", "message": "no está en el registro"}])
+        raise Failure("fuera_del_registro", errors=[{"field": "at", "message": "no está en el registro"}])
     return await list_response(request, query, products, position, epoch)
 
 
@@ -70,7 +71,7 @@ async def get_product(request: web.Request) -> web.Response:
     """GET /api/productos/{id}"""
     product = await repository.get_product(request.app[DATABASE], read_id(request))
     if product is None:
-        raise Failure(404, "Producto no encontrado")
+        raise Failure("producto_no_encontrado")
     if product.version in read_tags(request.if_none_match):
         return web.Response(status=304, headers={hdrs.ETAG: f'"{product.version}"'})
     return result_response(product)
@@ -84,7 +85,7 @@ async def create_product(request: web.Request) -> web.Response:
     new = await read_model(request, NewProduct)
     product = await request.app[HUB].change(repository.create_product, new, await read_cause(request))
     if product is None:
-        raise Failure(400, INVALID, errors=PREVENTED)
+        raise Failure("rechazado_por_la_base", errors=PREVENTED)
     response = result_response(product, "Producto creado exitosamente", status=201)
     response.headers[hdrs.LOCATION] = f"productos/{product.id}"  # relative: the path may be another in front of a proxy
     return response
@@ -95,14 +96,13 @@ async def _import(request: web.Request) -> web.Response:
     async with request.app[importing.FILES]:
         table = await asyncio.to_thread(csvfile.parse, body)
     if table.faults:
-        raise Failure(400, NOT_IMPORTED, errors=table.faults)
+        raise Failure("datos_invalidos", NOT_IMPORTED, errors=table.faults)
     cause = await read_cause(request, "importación")
     try:
         done = await request.app[HUB].change(importing.import_products, table.fields, table.rows, cause)
     except MissingProducts as exc:
-        raise Failure(
-            400, NOT_IMPORTED, errors=[csvfile.fault(row, "id", "no existe") for row in exc.args[0]]
-        ) from None
+        faults = [csvfile.fault(row, "id", "no existe") for row in exc.args[0]]
+        raise Failure("datos_invalidos", NOT_IMPORTED, errors=faults) from None
     return result_response(done, "Importación completada")
 
 
@@ -110,12 +110,12 @@ async def update_product(request: web.Request) -> web.Response:
     """PUT and PATCH /api/productos/{id}"""
     change = await read_model(request, ProductChange)
     if not change.model_fields_set:
-        raise Failure(400, "No hay nada que cambiar")
+        raise Failure("sin_cambios")
     product = await request.app[HUB].change(
         repository.update_product, read_id(request), change, read_versions(request), await read_cause(request)
     )
     if product is None:
-        raise await _refusal(request, 412, "Alguien cambió este producto antes", _has_version(request))
+        raise await _refusal(request, "producto_cambiado", _has_version(request))
     return result_response(product, "Producto actualizado exitosamente")
 
 
@@ -125,7 +125,7 @@ async def delete_product(request: web.Request) -> web.Response:
         repository.delete_product, read_id(request), read_versions(request), await read_cause(request)
     )
     if product is None:
-        raise await _refusal(request, 412, "Alguien cambió este producto antes", _has_version(request))
+        raise await _refusal(request, "producto_cambiado", _has_version(request))
     return result_response(product, "Producto eliminado exitosamente")
 
 
@@ -134,8 +134,7 @@ async def restore_product(request: web.Request) -> web.Response:
     cause = await read_cause(request, "restauración")
     product = await request.app[HUB].change(repository.restore_product, read_id(request), cause)
     if product is None:
-        missing = "El registro no guarda cómo era este producto, o la base de datos no lo permite"
-        raise await _refusal(request, 409, "El producto no está eliminado", lambda _: False, missing)
+        raise await _refusal(request, "producto_existente", lambda _: False, missing="producto_irrecuperable")
     return result_response(product, "Producto restaurado exitosamente")
 
 
@@ -146,9 +145,9 @@ async def move_stock(request: web.Request) -> web.Response:
         repository.move_stock, read_id(request), move.delta, await read_cause(request, move.motivo)
     )
     if product is None:
-        reason = "No hay existencias suficientes" if move.delta < 0 else "No caben tantas unidades"
+        code = "stock_insuficiente" if move.delta < 0 else "stock_excesivo"
         raise await _refusal(
-            request, 409, reason, lambda current: 0 <= json.loads(current.json)["stock"] + move.delta <= INT4_MAX
+            request, code, lambda current: 0 <= json.loads(current.json)["stock"] + move.delta <= INT4_MAX
         )
     return result_response(product, "Existencias actualizadas exitosamente")
 
@@ -182,25 +181,21 @@ async def health(request: web.Request) -> web.Response:
     data = {"database": database, "feed": following, "sockets": len(state[SOCKETS]), "last_event_id": log.head}
     if not (database and following) or log.faults:
         data |= {"reason": "; ".join(log.faults)} if log.faults else {}
-        raise Failure(503, "El servicio no atiende", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
+        raise Failure("sin_servicio", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
     return json_response(f'{{"success":true,"data":{encode(data)}}}')
 
 
 async def _refusal(
-    request: web.Request,
-    status: int,
-    message: str,
-    possible: Callable[[Product], bool],
-    missing: str = "Producto no encontrado",
+    request: web.Request, code: str, possible: Callable[[Product], bool], missing: str = "producto_no_encontrado"
 ) -> Failure:
-    """Return why a change had no effect: 404 if the product is gone, else `status` with the current product. If the change
-    was `possible`, a trigger or a policy of the database's owner has prevented it."""
+    """Return why a change had no effect: `missing` if the product is gone, else `code` with the current product. If the
+    change was `possible`, a trigger or a policy of the database's owner has prevented it."""
     current = await repository.get_product(request.app[DATABASE], read_id(request), repository.REFUSAL_TIMEOUT)
     if current is None:
-        return Failure(404, missing)
+        return Failure(missing)
     if possible(current):
-        return Failure(400, INVALID, errors=PREVENTED)
-    return Failure(status, message, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
+        return Failure("rechazado_por_la_base", errors=PREVENTED)
+    return Failure(code, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
 
 
 def _has_version(request: web.Request) -> Callable[[Product], bool]:

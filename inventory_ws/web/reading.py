@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from ..products.exact_json import decode
 from ..products.repository import Cause, Versions
-from .errors import STATUS_MESSAGES, Failure
+from .errors import Failure
 from .security import ACTOR
 
 MAX_BODY = 64 * 1024  # bytes
@@ -34,11 +34,11 @@ def read_id(request: web.Request) -> int:
 async def read_model(request: web.Request, model: type[Model]) -> Model:
     """Parse and validate the body. Raise Failure or ValidationError."""
     if request.content_type != "application/json":
-        raise Failure(415, "El cuerpo tiene que ser application/json; el de un archivo de productos, text/csv")
+        raise Failure("tipo_no_admitido")
     try:
         value = decode(await read_body(request))
     except ValueError as exc:
-        raise Failure(400, "El cuerpo no es JSON válido") from exc
+        raise Failure("json_invalido") from exc
     return model.model_validate(value)
 
 
@@ -51,7 +51,7 @@ async def read_body(request: web.Request) -> bytes:
         async with asyncio.timeout(None if request.content.is_eof() else seconds):
             data = await request.read()
     except TimeoutError:
-        raise Failure(408, "El cuerpo tarda demasiado", headers={hdrs.CONNECTION: "close"}) from None
+        raise Failure("cuerpo_lento", headers={hdrs.CONNECTION: "close"}) from None
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(request.client_max_size) from None  # the host application's limit may be lower
     if len(data) > limit:
@@ -60,9 +60,8 @@ async def read_body(request: web.Request) -> bytes:
 
 
 def _too_large(limit: int) -> Failure:
-    return Failure(
-        413, f"El cuerpo pasa de {limit >> 20} MiB" if limit >> 20 else f"El cuerpo pasa de {limit >> 10} KiB"
-    )
+    size = f"{limit >> 20} MiB" if limit >> 20 else f"{limit >> 10} KiB"
+    return Failure("cuerpo_grande", f"El cuerpo pasa de {size}")
 
 
 async def read_cause(request: web.Request, reason: str = "") -> Cause:
@@ -70,7 +69,7 @@ async def read_cause(request: web.Request, reason: str = "") -> Cause:
     actor = request.get(ACTOR, "")
     # Of a page on which somebody else has signed in since.
     if unquote(request.headers.get("X-Actor", quote(actor))) != actor:
-        raise Failure(401, STATUS_MESSAGES[401])
+        raise Failure("otro_usuario")
     if "Idempotency-Key" not in request.headers:
         return Cause(actor, reason)
     # Several headers together contain a blank, which the check below refuses.
@@ -78,7 +77,7 @@ async def read_cause(request: web.Request, reason: str = "") -> Cause:
     if quoted := re.fullmatch(r'"(.*)"', key):  # a string, as RFC 9651 writes it
         key = re.sub(r"\\(.)", r"\1", quoted[1])
     if not re.fullmatch(r"[!-~]{1,255}", key):
-        raise Failure(400, "Idempotency-Key lleva de 1 a 255 caracteres ASCII visibles")
+        raise Failure("idempotency_key_invalida")
     same = f"{request.method} {request.path}\n{actor}\n".encode() + await read_body(request)  # aiohttp keeps the body
     return Cause(actor, reason, key, hashlib.sha256(same).hexdigest())
 
@@ -86,7 +85,7 @@ async def read_cause(request: web.Request, reason: str = "") -> Cause:
 def read_versions(request: web.Request) -> Versions:
     """Return the versions in If-Match, or None if the header is missing or is `*`. Raise Failure if it is empty."""
     if request.headers.get(hdrs.IF_MATCH) == "":  # a proxy has removed the ETag that was to be sent
-        raise Failure(400, "If-Match está vacío")
+        raise Failure("if_match_vacio")
     tags = read_tags(request.if_match)
     if request.if_match is None or "*" in tags:
         return None

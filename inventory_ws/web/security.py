@@ -11,7 +11,7 @@ from ipaddress import ip_address, ip_network
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from .errors import STATUS_MESSAGES, Failure, error_response
+from .errors import Failure, error_response
 
 Authenticate = Callable[[web.Request], Awaitable[bool | str | None]]
 """A function that returns True or the name of the user if a request is allowed, else False, None or an empty text. It may
@@ -100,10 +100,10 @@ def _check_host_and_origin(
     host = request.headers.get(hdrs.HOST, "")
     # DNS rebinding: if the name of a foreign page resolves to 127.0.0.1, browsers treat the page as same-origin.
     if is_ours and not is_ours(host):
-        raise Failure(421, "Este servidor no atiende ese nombre (Host); véase --hosts")
+        raise Failure("host_no_permitido")
     foreign = origin and origin not in origins and origin.partition("://")[2].lower() != host.lower()
     if foreign and (request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers):
-        raise Failure(403, "Ese origen (Origin) no está permitido; véase --origins")
+        raise Failure("origen_no_permitido")
 
 
 async def _identify(request: web.Request, authenticate: Authenticate, open_to_all: Collection[Handler]) -> None:
@@ -113,8 +113,7 @@ async def _identify(request: web.Request, authenticate: Authenticate, open_to_al
         if isinstance(user, str):
             request[ACTOR] = user
         if not user:
-            headers = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="inventario"'}
-            raise Failure(401, STATUS_MESSAGES[401], headers=headers)
+            raise Failure("sin_identificar", headers={hdrs.WWW_AUTHENTICATE: 'Bearer realm="inventario"'})
     except (Failure, web.HTTPUnauthorized, web.HTTPForbidden):
         request[UNAUTHENTICATED] = True
         if request.match_info.handler not in open_to_all:

@@ -13,7 +13,7 @@ from ..live.hub import HUB, UNAUTHORIZED, Hub
 from ..live.log import Log, Lost
 from ..live.stream import EVERYTHING, MAX_BUFFER, Stream, Subscription
 from ..pg.errors import Unavailable
-from .errors import STATUS_MESSAGES, Failure
+from .errors import FAILURES, Failure
 from .security import ACTOR, UNAUTHENTICATED
 
 PROTOCOL = "inventario.v1"
@@ -84,9 +84,9 @@ def _check_handshake(request: web.Request) -> None:
     offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
     if offered and PROTOCOL not in [name.strip() for name in offered.split(",")]:
         # aiohttp would log the offered protocols, a token among them.
-        raise Failure(400, f"El subprotocolo de este servicio es {PROTOCOL}")
+        raise Failure("subprotocolo_desconocido")
     if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
-        raise Failure(400, STATUS_MESSAGES[400])  # aiohttp would raise UnicodeEncodeError
+        raise Failure("peticion_mal_formada")  # aiohttp would raise UnicodeEncodeError
 
 
 async def _accept(request: web.Request, ws: web.WebSocketResponse) -> None:
@@ -94,15 +94,15 @@ async def _accept(request: web.Request, ws: web.WebSocketResponse) -> None:
     try:
         await ws.prepare(request)
     except ConnectionError:
-        raise Failure(400, STATUS_MESSAGES[400]) from None
+        raise Failure("peticion_mal_formada") from None
 
 
 def _check_room(hub: Hub) -> None:
     """Raise Failure if no further socket is accepted."""
     if hub.closing:
-        raise Failure(503, "El servicio se está cerrando", headers={hdrs.RETRY_AFTER: "1"})
+        raise Failure("cerrando", headers={hdrs.RETRY_AFTER: "1"})
     if len(hub.sockets) >= hub.max_sockets:
-        raise Failure(503, "Hay demasiados clientes conectados", headers={hdrs.RETRY_AFTER: "5"})
+        raise Failure("demasiados_sockets", headers={hdrs.RETRY_AFTER: "5"})
 
 
 def _begin(stream: Stream, hub: Hub, resume: tuple[int, str] | None) -> None:
@@ -174,12 +174,16 @@ def _reply(text: str, stream: Stream) -> bytes:
         elif kind == "UNSUBSCRIBE":
             stream.subscription = EVERYTHING
     except ValidationError:
-        return message_frame("ERROR", message="SUBSCRIBE lleva listas: productos (identificadores) y eventos (tipos)")
+        return _error("suscripcion_invalida")
     except (ValueError, TypeError, KeyError, RecursionError):
-        return message_frame("ERROR", message="Se esperaba un objeto JSON con un campo type")
+        return _error("mensaje_invalido")
     if kind == "PING":
         return stream.pong()
     if kind in ("SUBSCRIBE", "UNSUBSCRIBE"):
         chosen = {name: sorted(wanted) for name, wanted in stream.subscription if wanted is not None}
         return message_frame("SUBSCRIBED", **chosen)
-    return message_frame("ERROR", message="Tipo de mensaje desconocido")
+    return _error("mensaje_desconocido")
+
+
+def _error(code: str) -> bytes:
+    return message_frame("ERROR", code=code, message=FAILURES[code][1])

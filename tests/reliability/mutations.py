@@ -240,14 +240,14 @@ MUTATIONS = [
     ),
     Mutation(
         "all rows of a file or none",
-        "inventory_ws/products/importing.py",
+        "inventory_ws/files/importing.py",
         "            WHERE id IS NULL AND NOT EXISTS (SELECT FROM perdidas) ORDER BY fila\n",
         "            WHERE id IS NULL ORDER BY fila\n",
         "tests/test_csvfile.py -k faults_have_row",
     ),
     Mutation(
         "the lock on the rows of a file",
-        "inventory_ws/products/importing.py",
+        "inventory_ws/files/importing.py",
         " ORDER BY id FOR NO KEY UPDATE\n",
         "\n",
         "tests/test_csvfile.py -k deleted_during_an_import",
@@ -261,7 +261,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the formula's apostrophe of a file",
-        "inventory_ws/products/csvfile.py",
+        "inventory_ws/files/csvfile.py",
         "isinstance(cell, str) and FORMULA.match(cell)",
         "False",
         "tests/test_csvfile.py -k exported_list_imported_unchanged",

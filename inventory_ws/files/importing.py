@@ -9,8 +9,8 @@ from aiohttp import web
 from ..pg.database import Database
 from ..pg.errors import Rejected
 from ..pg.lanes import Lane
+from ..products.repository import Cause, fetch_with_new_ids, find_event
 from .csvfile import FIELDS
-from .repository import Cause, fetch_with_new_ids, find_event
 
 IMPORT_TIMEOUT = 60.0  # seconds for a whole file
 

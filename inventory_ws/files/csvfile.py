@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from .exact_json import decode, encode, number_of
-from .models import NewProduct, ProductChange, explain
+from ..products.exact_json import decode, encode, number_of
+from ..products.models import NewProduct, ProductChange, explain
 
 MAX_ROWS = 50_000
 MAX_FAULTS = 100
