@@ -142,6 +142,14 @@ def test_diagrams_are_of_a_kind_that_is_drawn() -> None:
         assert rest
 
 
+def test_event_takes_as_much_space_as_the_course_says(psql: Callable[..., list[tuple[float, ...]]]) -> None:
+    chapter = dict(zip([file for _, file in CONTENTS], CHAPTERS, strict=True))["14-persistencia.md"]
+    (told,) = re.findall(r"ocupa su texto y unos (\d+) bytes más", chapter)
+    psql("INSERT INTO productos (nombre, precio) SELECT 'Teclado español', 64.9 FROM generate_series(1, 5000)")
+    ((more,),) = psql("SELECT pg_total_relation_size('eventos') / count(*) - avg(length(mensaje::text)) FROM eventos")
+    assert float(told) == pytest.approx(float(more), abs=40)
+
+
 class Session:
     """A reader of the guide in a folder like the checkout's: with its programs, and its files and windows."""
 
