@@ -99,6 +99,15 @@ def test_code_is_an_excerpt_or_a_program_or_says_that_it_is_neither() -> None:
             compile(block.text, "guia", "exec")
 
 
+def test_names_in_the_text_are_in_the_code() -> None:
+    """Those that begin with an underscore, which are changed without much ado; some stand in solutions."""
+    files = [*(ROOT / "inventory_ws").rglob("*.py"), *(ROOT / "tests" / "exercises").glob("*.patch")]
+    code = {name for file in files for name in re.findall(r"\b_\w+", file.read_text())}
+    named = {name for span in re.findall(r"`([^`\n]+)`", GUIDE) for name in re.findall(r"\b_\w+", span)}
+    assert named > {"_reply", "_same"}
+    assert named - code == set()
+
+
 def test_chapter_tells_where_it_has_what_comes_from_elsewhere() -> None:
     """A new terminal has no BASE, and who begins at this chapter no program of an earlier one."""
     for (_, file), chapter in zip(CONTENTS, CHAPTERS, strict=True):
