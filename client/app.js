@@ -2,13 +2,14 @@ import { cards } from './cards.js';
 import { bringBack, editInPlace, step } from './changes.js';
 import { followKey, login, openDelete, openEdit, tellDialogs } from './dialogs.js';
 import { exportRows } from './files.js';
-import { past } from './history.js';
+import { past, shownTime } from './history.js';
 import './keys.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, toast, whenKnown } from './notices.js';
-import { drawWith, inventory, schedule } from './page.js';
+import { drawWith, inventory, mayWrite, schedule } from './page.js';
 import { attachPaper } from './paper.js';
 import { openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
+import { choose, drawChoice, picked } from './selection.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { queue, withMoves, withPending } from './unsent.js';
 import { containing, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, whyEmpty } from './view.js';
@@ -21,16 +22,19 @@ const ACTIONS = {
   edit: openEdit,
   delete: openDelete,
   events: openProduct,
+  choose,
   take: (row) => step(row, -1),
   add: (row) => step(row, 1),
   'stock-field': (row, button) => editInPlace(button.closest('.product-card').querySelector('.stock'), row, 'stock'),
 };
 
-function act({ target }) {
+function act(event) {
+  const { target } = event;
   const row = withMoves((past() ?? inventory.products).get(Number(target.closest('[data-id]')?.dataset.id)));
   const [button, cell] = [target.closest('[data-action]'), target.closest('[data-edit]')];
-  if (!row || (past() && button?.dataset.action !== 'events') || target.closest('.editor')) return;
-  if (button) ACTIONS[button.dataset.action](row, button);
+  const allowed = past() ? ['events'] : ['events', 'follow'];
+  if (!row || ((past() || !mayWrite()) && !allowed.includes(button?.dataset.action)) || target.closest('.editor')) return;
+  if (button) ACTIONS[button.dataset.action](row, button, event);
   else if (cell) editInPlace(cell, row, cell.dataset.edit);
 }
 
@@ -50,10 +54,13 @@ function focusTake(id) {
 attachScanner({
   find: (scanned) => loaded && !past() && withMoves(meantOf(scanned ? containing(inventory.products) : select(inventory.products).rows)),
   show: (row) => focusTake(row.id),
-  sell: (row) => { step(row, -1); focusTake(row.id); },
+  sell: (row) => { if (mayWrite()) step(row, -1); focusTake(row.id); },
 });
 
-$('export').onclick = () => exportRows(shown);
+$('export').onclick = () => {
+  const products = past() ?? inventory.products; // without what is not sent: it is not of this version
+  exportRows((picked().length ? picked() : shown).map(({ id }) => products.get(id)), shownTime());
+};
 $('showAll').onclick = () => {
   const from = isOnlyFollowed() ? $('onlyFollowed') : $('search');
   showAll();
@@ -83,6 +90,7 @@ drawWith(() => {
     found.querySelector('[data-action=take]').focus();
     toFocus = null;
   }
+  drawChoice(rows);
   drawCounts(total, rows);
 });
 queue.addEventListener('cola', schedule);
@@ -97,7 +105,7 @@ function drawCounts(total, rows) {
   const [title, text] = total ? ['Nada coincide', whyEmpty()]
     : isOnlyFollowed() ? ['Todavía no sigues ningún producto', 'Pulsa la estrella de un producto para seguirlo: aquí verás solo los que elijas.']
       : past() ? ['Entonces no había productos', 'Es lo que cuenta el registro de ese momento.']
-        : ['Todavía no hay productos', 'Crea el primero, o importa un archivo: aparecerá aquí y en todas las pantallas abiertas.'];
+        : ['Todavía no hay productos', mayWrite() ? 'Crea el primero, o importa un archivo: aparecerá aquí y en todas las pantallas abiertas.' : 'El primero aparecerá aquí.'];
   say('emptyTitle', title);
   say('emptyText', text);
   $('empty').hidden = !loaded || rows.length > 0;
@@ -141,8 +149,8 @@ inventory.addEventListener('evento', ({ detail: { message, before, applied, miss
   if (!before) for (const list of [cards, rowBlocks]) list.arriving.add(data.id);
   if (missed) missedKeys.push(changeKey(message));
   else if (isShown(data.id)) {
-    const action = type === 'PRODUCT_DELETED' && before ? bringBack(before, 'Restaurar') : null;
-    notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo === 'importación' });
+    const action = type === 'PRODUCT_DELETED' && before && mayWrite() ? bringBack(before, 'Restaurar') : null;
+    notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo?.endsWith('importación') });
   }
   tellDialogs(data.id, inventory.products.get(data.id) ?? null);
 });
@@ -177,7 +185,7 @@ inventory.addEventListener('estado', ({ detail }) => {
   $('offline').hidden = !lostAt;
   $('offlineTitle').textContent = state === 'detenido' ? 'Conexión detenida.' : 'Sin conexión.';
   $('offlineText').textContent = loaded
-    ? `Ves lo último que llegó, a las ${lostAt}. Puedes leer y buscar; lo que guardes se envía cuando vuelva.`
+    ? `Ves lo último que llegó, a las ${lostAt}. Puedes leer y buscar${mayWrite() ? '; lo que guardes se envía cuando vuelva' : ''}.`
     : 'La lista no se ha podido cargar todavía.';
   const warning = lostAt ? 'Sin conexión: lo que guardes se envía cuando vuelva.' : '';
   for (const id of ['createOffline', 'editOffline', 'conflictOffline', 'deleteOffline']) say(id, warning);

@@ -96,12 +96,12 @@ function request(method, url, { headers = {}, body = '' } = {}) {
   };
 }
 
-async function ask(url, options, progress) {
+async function ask(url, options) {
   const carrier = net;
   const outcome = request(options.method, url, options);
   try {
     if (secondsLeft) throw new TypeError('no network');
-    const response = await carrier.ask(url, options, progress);
+    const response = await carrier.ask(url, options);
     if (secondsLeft) throw new TypeError('the network went before the answer came');
     const head = [...response.headers].filter(([name]) => TOLD.includes(name));
     response.clone().arrayBuffer().then((answer) => outcome(response.status, head, answer), () => outcome('error'));

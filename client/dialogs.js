@@ -41,7 +41,7 @@ function showErrors(form, { errors = [], message = '' }) {
 for (const form of [$('createForm'), $('editForm')]) {
   form.addEventListener('input', ({ target }) => {
     target.ariaInvalid = null;
-    $(`${target.id}Error`).textContent = '';
+    $(`${target.id}Error`).textContent = form.querySelector('.form-error').textContent = '';
   });
 }
 
@@ -237,7 +237,7 @@ export function tellDialogs(id, row) {
 
 // ---- the access key, or signing in where a host application has users
 
-export const { login } = document.documentElement.dataset; // the address where they sign in; empty: unknown; undefined: there are none
+export const { login, reader, user } = document.documentElement.dataset; // `login`: where they sign in; empty: unknown; undefined: there are none
 
 $('login').hidden = !login;
 $('login').addEventListener('click', () => {
@@ -246,6 +246,17 @@ $('login').addEventListener('click', () => {
   location.assign(url);
 });
 $('retryLogin').addEventListener('click', () => inventory.connect());
+
+if (reader !== undefined) $('keyTitle').textContent = 'Para cambiar algo hace falta una clave';
+$('askToWrite').hidden = user !== undefined || login === '';
+$('askToWrite').addEventListener('click', () => (login ? $('login').click() : askKey('')));
+
+function askKey(problem) {
+  say('keyError', problem);
+  $('keyDialog').returnValue = '';
+  if (!$('keyDialog').open) $('keyDialog').showModal();
+  $('accessKey').select();
+}
 
 function checkingKey(yes) {
   $('enterKey').disabled = yes;
@@ -258,12 +269,10 @@ export function followKey({ state, unauthorized }) {
     if (!unauthorized) $('loginDialog').close();
     else if (!$('loginDialog').open) $('loginDialog').showModal();
   } else if (unauthorized) {
-    say('keyError', inventory.token ? 'Esa clave no es válida. Escríbela otra vez.' : '');
+    const problem = inventory.token ? 'Esa clave no es válida. Escríbela otra vez.' : '';
     useKey('');
     checkingKey(false);
-    $('keyDialog').returnValue = '';
-    if (!$('keyDialog').open) $('keyDialog').showModal();
-    $('accessKey').select();
+    askKey(problem);
   } else if (state !== 'conectando') $('keyDialog').close('tried');
 }
 
@@ -282,5 +291,6 @@ $('keyDialog').addEventListener('close', () => {
   checkingKey(false);
   if ($('keyDialog').returnValue === 'tried') return;
   useKey('');
-  inventory.stop('falta la clave de acceso');
+  if (reader === undefined) inventory.stop('falta la clave de acceso');
+  else if (inventory.state !== 'conectado') inventory.connect();
 });

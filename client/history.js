@@ -8,9 +8,12 @@ const NEAR = 50; // ids searched backwards for an event: rolled back transaction
 let rows = null; // Map of the products at the selected position; null: the present
 let wanted = null; // the position requested last
 let loading = false;
+let time = null; // of the event at the selected position
 
 /** The products at the selected position; null for the present. */
 export const past = () => rows;
+/** When the products were like this. */
+export const shownTime = () => (rows && time ? new Date(time) : new Date());
 
 inventory.addEventListener('evento', grow);
 inventory.addEventListener('lista', grow);
@@ -73,6 +76,7 @@ async function load() {
       if (wanted === null) break;
       rows = byId(list);
       const event = events.data.findLast(({ id }) => id <= at);
+      time = event?.timestamp ?? null;
       const text = event ? `Tras el evento ${event.id} · ${moment.format(new Date(event.timestamp))}: ${eventInWords(event).log}` : `Tras el evento ${at}`;
       if (event && wanted === at) $('moment').value = wanted = at = Math.max(event.id, $('moment').min);
       $('moment').setAttribute('aria-valuetext', text);

@@ -1,4 +1,4 @@
-import { SOCKET_REFUSALS, ServiceError, base64url, byId, bytes, isFinal, newKey, send } from './net.js';
+import { SOCKET_REFUSALS, ServiceError, base64url, byId, bytes, isFinal, newKey } from './net.js';
 
 const PRODUCT_EVENT = /^PRODUCT_(CREATED|UPDATED|DELETED)$/;
 const UNKNOWN = [0, 502, 503, 504]; // after these statuses a change may have been made or not; 0: no answer
@@ -57,7 +57,7 @@ export class Inventario extends EventTarget {
   #line = new AbortController(); // of the requests that go over the same line as the socket
   /** Makes requests and sockets. An observer may replace both functions. */
   net = {
-    ask: (url, options, progress) => (progress ? send(url, options, progress) : fetch(url, options)),
+    ask: (url, options) => fetch(url, options),
     open: (url, protocols) => new WebSocket(url, protocols),
   };
 
@@ -83,8 +83,11 @@ export class Inventario extends EventTarget {
   restore = (id, key) => this.#change('POST', `/${id}/restaurar`, { key });
   /** `motivo`: the reason, optional. */
   moveStock = (id, delta, motivo, key) => this.#change('POST', `/${id}/stock`, { body: { delta, motivo }, key });
-  /** Imports a CSV file; `progress` is called with the part of it that has been sent. */
-  importFile = (text, progress) => this.#change('POST', '', { file: text, progress });
+  /** What a file would change; `how`: the query. */
+  tryFile = (file, how) => this.#request('POST', `?${new URLSearchParams({ ...how, ensayo: 1 })}`, { file });
+  importFile = (file, how, key) => this.#change('POST', `?${new URLSearchParams(how)}`, { file, key });
+  /** Takes back what nobody has changed since the import with this key. */
+  undoImport = (key) => this.#change('POST', '', { from: new URL(`importaciones/${key}/deshacer`, this.api) });
   /** The newest 100 events of a product below the event `before`, the newest first. */
   eventsOf = (id, before = Number.MAX_SAFE_INTEGER) => this.#request('GET', `?producto=${id}&before=${before}&limit=100`, { from: this.log });
 
@@ -341,8 +344,8 @@ export class Inventario extends EventTarget {
     }
   }
 
-  async #request(method, path, { body, file, progress, version, key, from = this.api } = {}) {
-    const headers = method === 'GET' ? {} : { 'Content-Type': file ? 'text/csv' : 'application/json' };
+  async #request(method, path, { body, file, version, key, from = this.api } = {}) {
+    const headers = method === 'GET' ? {} : { 'Content-Type': file ? 'application/octet-stream' : 'application/json' };
     if (version) headers['If-Match'] = `"${version}"`;
     if (key && !this.#keyless) headers['Idempotency-Key'] = key;
     const { token } = this;
@@ -355,7 +358,7 @@ export class Inventario extends EventTarget {
     const options = { method, headers, body: file ?? (body && JSON.stringify(body)), cache: 'no-cache', signal };
     let response;
     try {
-      response = await this.net.ask(from + path, options, progress);
+      response = await this.net.ask(from + path, options);
     } catch {
       throw new ServiceError(0, signal.aborted ? 'El servidor no contestó a tiempo.' : 'No se pudo llegar al servidor.');
     } finally {

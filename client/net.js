@@ -4,6 +4,7 @@ export const SOCKET_REFUSALS = {
   1008: 'demasiados mensajes seguidos',
   1009: 'un mensaje era demasiado grande',
   4401: 'falta una clave de acceso válida',
+  4403: 'no está permitido',
 };
 export const isFinal = (code) => code in SOCKET_REFUSALS || (code >= 4400 && code < 4500);
 
@@ -24,20 +25,3 @@ export const base64url = (text) => btoa(bytes(text)).replaceAll('+', '-').replac
 
 /** An Idempotency-Key. Pages that are not served over https lack crypto.randomUUID. */
 export const newKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-
-/** Like fetch(), and reports which part of the body has been sent. */
-export function send(url, { method, headers, body, signal }, progress) {
-  return new Promise((resolve, reject) => {
-    const request = new XMLHttpRequest();
-    request.open(method, url);
-    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    request.upload.onprogress = ({ loaded, total }) => progress(loaded / total);
-    request.onload = () => {
-      const retry = request.getResponseHeader('Retry-After');
-      resolve(new Response(request.response, { status: request.status, headers: retry ? { 'Retry-After': retry } : {} }));
-    };
-    request.onerror = request.onabort = reject;
-    signal.onabort = () => request.abort();
-    request.send(body);
-  });
-}

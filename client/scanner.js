@@ -1,6 +1,7 @@
 import { closeEditor } from './changes.js';
 import { past } from './history.js';
 import { $, toast } from './notices.js';
+import { mayWrite } from './page.js';
 import { searchFor, unfilter } from './view.js';
 import { short, shown } from './words.js';
 
@@ -91,7 +92,7 @@ function look(scanned) {
   if (!row) return;
   if (again) return page.sell(row);
   page.show(row);
-  if (scanned) toast(`${short(row.nombre)}: stock ${shown('stock', row)}. Intro, o el mismo código otra vez, vende uno.`, { key: `stock ${row.id}` });
+  if (scanned) toast(`${short(row.nombre)}: stock ${shown('stock', row)}.${mayWrite() ? ' Intro, o el mismo código otra vez, vende uno.' : ''}`, { key: `stock ${row.id}` });
 }
 
 addEventListener('keydown', (event) => {

@@ -2,6 +2,7 @@ import { Blocks } from './blocks.js';
 import { isEditing } from './changes.js';
 import { $ } from './notices.js';
 import { schedule } from './page.js';
+import { isChosen } from './selection.js';
 import { choices, order, sortBy, touch } from './view.js';
 import { hour, moment, plural, short, shown, signed } from './words.js';
 
@@ -82,6 +83,7 @@ const earlier = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short' }
 
 function update({ part }, row) {
   const time = new Date(row.updated_at);
+  part.choose.ariaLabel = `Elegir ${row.nombre}`;
   part.number.textContent = row.id;
   part.description.textContent = short(row.descripcion ?? '', 200);
   part.description.title = row.descripcion ?? '';
@@ -93,9 +95,10 @@ function update({ part }, row) {
   if (row.pending) part.pending.textContent = `${signed.format(row.pending)} ↑`;
 }
 
-function place({ node }, index) {
+function place({ node, part, row }, index) {
   const place = String(index + FIRST);
   if (node.ariaRowIndex !== place) node.ariaRowIndex = place;
+  part.choose.checked = isChosen(row.id);
 }
 
 // ---- by keyboard: one stop of the Tab key, and arrows from there
@@ -108,10 +111,10 @@ function makeStop(control) {
   if (stop) stop.tabIndex = 0;
 }
 
-const controlsOf = (node) => [...node.querySelectorAll('button, [data-edit]')];
+const controlsOf = (node) => [...node.querySelectorAll('button, input, [data-edit]')].filter((control) => control.checkVisibility());
 
 table.addEventListener('focusin', ({ target }) => {
-  const control = target.closest('tbody button, tbody [data-edit]');
+  const control = target.closest('tbody :is(button, input, [data-edit])');
   if (control && !target.closest('.editor')) makeStop(control);
 });
 

@@ -1,6 +1,6 @@
 import { ServiceError } from './net.js';
 import { $, addOwn, element, holdNotices, importing, log, say, toast, toastOf } from './notices.js';
-import { inventory } from './page.js';
+import { inventory, mayWrite } from './page.js';
 import { Queue } from './queue.js';
 import { keep, kept } from './view.js';
 import { FIELDS, hour, pick, plural, short, shown, signed, whole } from './words.js';
@@ -21,7 +21,7 @@ queue.owner = owner();
 inventory.user = user;
 queue.addEventListener('cola', drawLine);
 queue.addEventListener('resultado', ({ detail }) => tell(detail));
-inventory.addEventListener('vuelve', () => queue.start(owner()));
+inventory.addEventListener('vuelve', () => mayWrite() && queue.start(owner()));
 inventory.addEventListener('mensaje', ({ detail: { message: { type, actor = '' } } }) => {
   if (login !== undefined && type === 'CONNECTION_ESTABLISHED' && actor !== user) location.reload(); // somebody else has signed in
 });

@@ -15,14 +15,16 @@ from .live import eventlog
 from .live.hub import HUB, SOCKETS, Hub
 from .live.log import LOG
 from .live.watch import log_of
-from .pg.database import DATABASE, POOL_SIZE, Database
+from .pg.database import DATABASE, POOL_SIZE
 from .pg.schema import migrated_database
 from .products import listing
+from .products.batching import BatchingDatabase
 from .products.listing import LIST_CACHE
 from .web import handlers, page
-from .web.page import PAGE_DATA, TITLE
+from .web.answers import cors
+from .web.page import AUTHENTICATE, PAGE_DATA, TITLE
 from .web.reading import MAX_BODY
-from .web.security import Authenticate, bearer, cors, security, still_allowed
+from .web.security import Authenticate, ask_again, bearer, security
 from .web.websocket import complete_extension, websocket
 
 PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
@@ -68,7 +70,7 @@ def create_app(
         raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
     guard = security(hosts, origins, authenticate, {page.index, page.client_file, handlers.health, websocket})
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
-    app[DATABASE] = db = Database(dsn, pool_size)
+    app[DATABASE] = db = BatchingDatabase(dsn, pool_size)
     app[HUB] = hub = Hub(db, max_sockets=max_sockets, compress=compress)
     app[LOG] = hub.log
     app[SOCKETS] = hub.sockets
@@ -77,10 +79,11 @@ def create_app(
     app[TITLE] = title or ""
     app[PAGE_DATA] = {"currency": currency} if currency else {}
     if authenticate:
+        app[AUTHENTICATE] = authenticate
         asks_for_token = getattr(authenticate, "__module__", None) == bearer.__module__
         if login is not None or not asks_for_token:
             app[PAGE_DATA]["login"] = login or ""
-        hub.add_work(partial(hub.check_logins, partial(still_allowed, authenticate), authenticate_every))
+        hub.add_work(partial(hub.check_logins, partial(ask_again, authenticate), authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
         hub.add_work(partial(eventlog.prune, db, keep_days, keep_events))
     hub.add_work(partial(eventlog.look_for_faults, db, hub.log.faults))
@@ -96,6 +99,8 @@ def create_app(
         [
             web.get("/api/productos", handlers.list_products),
             web.post("/api/productos", handlers.create_product),
+            web.get("/api/productos.csv", handlers.export_products),
+            web.post("/api/importaciones/{clave}/deshacer", handlers.undo_import),
             web.get(PRODUCT, handlers.get_product),
             web.put(PRODUCT, handlers.update_product),
             web.patch(PRODUCT, handlers.update_product),

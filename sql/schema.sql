@@ -426,6 +426,34 @@ CREATE OR REPLACE FUNCTION eventos_faltas() RETURNS SETOF text LANGUAGE sql STAB
     ) AS llegan, eventos_epoca WHERE productos AND eventos = replica
 $$;
 
+-- Makes changes that arrived together, each as if it were alone: an array of [statement, Idempotency-Key or ""] in JSON. Returns
+-- what the statements return, each with its number. A change that has been made before, has no effect, fails or waits for a lock
+-- is left out, and after 100 ms the rest is: the service makes these alone.
+CREATE OR REPLACE FUNCTION productos_cambiar(cambios json) RETURNS TABLE (numero integer, producto_id integer, producto text)
+LANGUAGE plpgsql AS $$
+DECLARE
+    cambio json;
+BEGIN
+    numero := 0;
+    PERFORM set_config('lock_timeout', '10ms', true);
+    FOR cambio IN SELECT json_array_elements(cambios) LOOP
+        numero := numero + 1;
+        CONTINUE WHEN cambio ->> 1 <> '' AND EXISTS (SELECT FROM eventos WHERE clave = cambio ->> 1);
+        PERFORM set_config('inventory_ws.causa', '', true);
+        BEGIN
+            EXECUTE cambio ->> 0 INTO producto_id, producto;
+            -- What is deferred to the COMMIT of a change alone: its events get its cause, and the owner's constraints fail here.
+            SET CONSTRAINTS ALL IMMEDIATE;
+            SET CONSTRAINTS ALL DEFERRED;
+            IF producto_id IS NOT NULL THEN
+                RETURN NEXT;
+            END IF;
+        EXCEPTION WHEN OTHERS THEN -- undoes this change
+        END;
+        EXIT WHEN clock_timestamp() > statement_timestamp() + interval '100 ms';
+    END LOOP;
+END $$;
+
 -- These functions have the rights of their owner. Without EXECUTE, nobody can attach them to a table of their own and so forge
 -- events; firing the triggers does not need it.
 REVOKE EXECUTE ON FUNCTION productos_version(), eventos_registrar(), eventos_nueva_epoca(), eventos_borrados(),

@@ -106,6 +106,13 @@ async def tabular(page: Page, client: TestClient) -> None:
         await expect(page.locator(".product-row")).to_have_count(3)
 
 
+async def choosing(page: Page, client: TestClient) -> None:
+    await tabular(page, client)
+    if await page.locator("#choosing").is_visible():
+        await page.locator("#choosing").click()
+        await page.get_by_label("Elegir Ratón").check()
+
+
 async def in_place(page: Page, client: TestClient) -> None:
     await tabular(page, client)
     await (
@@ -126,15 +133,19 @@ async def one_history(page: Page, client: TestClient) -> None:
 async def importing(page: Page, client: TestClient) -> None:
     await populated(page, client)
     await page.locator("#import").click()
-    file = {"name": "a.csv", "mimeType": "text/csv", "buffer": b"nombre;precio\nSilla;1\nMesa;x\n"}
+    file = {
+        "name": "a.csv",
+        "mimeType": "text/csv",
+        "buffer": "nombre;precio;sitio\nSilla;1;A\nMesa;x;B\nRatón;2;C\n".encode(),
+    }
     await page.locator("#importFile").set_input_files(file)
-    await expect(page.locator("#importSummary")).to_have_text("2 nuevos")
+    await expect(page.locator("#importSummary")).to_have_text("1 nuevo · 1 no entra · 1 se omite · 1 con aviso")
 
 
-async def refused_file(page: Page, client: TestClient) -> None:
+async def choosing_columns(page: Page, client: TestClient) -> None:
     await importing(page, client)
-    await page.locator("#confirmImport").click()
-    await expect(page.locator("#importFaults tbody tr")).to_have_count(1)
+    await page.locator("#import-precio").select_option("—")
+    await expect(page.locator("#import-precio")).to_have_attribute("aria-invalid", "true")
 
 
 async def helped(page: Page, client: TestClient) -> None:
@@ -189,7 +200,7 @@ STATES = [
     offline,
     unsent,
 ]
-STATES += [tabular, in_place, one_history, importing, refused_file, helped, undoable, wired]
+STATES += [choosing, in_place, one_history, importing, choosing_columns, helped, undoable, wired]
 LOOKS = {
     "laptop": {"color_scheme": "light"},
     "phone": {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},

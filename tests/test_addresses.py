@@ -16,13 +16,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "default_address", lambda family: found[family])
 
 
-def printed(host: str, token: str | None = None) -> list[str]:
+def printed(host: str, token: str | None = None, secure: set[str] | None = None) -> list[str]:
     try:
         sock = addresses.listen(host, 0)
     except ValueError:
         pytest.skip(f"this machine has no {host}")
     with sock:
-        return addresses.welcome(host, sock, token).replace(f":{sock.getsockname()[1]}/", ":3000/").splitlines()
+        return addresses.welcome(host, sock, token, secure).replace(f":{sock.getsockname()[1]}/", ":3000/").splitlines()
 
 
 def test_loopback_prints_only_the_local_url() -> None:
@@ -34,6 +34,16 @@ def test_loopback_prints_only_the_local_url() -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "", "0"])
 def test_address_of_the_default_route_is_printed(host: str) -> None:
     assert printed(host, "clave") == ["Página: http://127.0.0.1:3000/", "En la red: http://192.168.1.10:3000/"]
+
+
+def test_addresses_of_a_service_with_tls_are_those_of_its_certificate() -> None:
+    here = "Página: https://127.0.0.1:3000/"
+    assert printed("127.0.0.1", "clave", {"aula.example"}) == [here]
+    assert printed("0.0.0.0", "clave", set()) == [here, "En la red: https://192.168.1.10:3000/"]
+    assert printed("0.0.0.0", "clave", {"10.0.0.0/8", "aula.example"}) == [
+        here,
+        "En la red: https://aula.example:3000/",
+    ]
 
 
 def test_printed_address_has_the_family_of_the_listening_socket() -> None:

@@ -238,12 +238,19 @@ async def test_statement_that_is_given_up_occupies_its_connection_until_it_ends(
             await asyncio.sleep(0.1)
     monkeypatch.setattr("inventory_ws.pg.database.STATEMENT_TIMEOUT", 0.5)
     async with no_standby(client, psql):
-        for _ in range(3):
-            changes = [asyncio.create_task(client.post("/api/productos", json=PRODUCT)) for _ in range(3 * POOL_SIZE)]
-            reads = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(3 * POOL_SIZE)))
-            assert {resp.status for resp in reads} == {200}
-            assert {resp.status for resp in await asyncio.gather(*changes)} == {503}
-        assert psql(f"SELECT count(*) {OURS} AND wait_event = 'SyncRep'") == [(POOL_SIZE,)]
+        waiting, full = f"SELECT count(*) {OURS} AND wait_event = 'SyncRep'", [(POOL_SIZE,)]
+        async with asyncio.timeout(20):
+            while True:
+                last = psql(waiting) == full
+                changes = [
+                    asyncio.create_task(client.post("/api/productos", json=PRODUCT)) for _ in range(3 * POOL_SIZE)
+                ]
+                reads = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(3 * POOL_SIZE)))
+                assert {resp.status for resp in reads} == {200}
+                assert {resp.status for resp in await asyncio.gather(*changes)} == {503}
+                if last:
+                    break
+        assert psql(waiting) == full
         assert psql(f"SELECT count(*) {OURS}")[0][0] <= POOL_SIZE + RESERVED + 2
         async with asyncio.timeout(5):
             while (await client.get("/api/salud")).status == 200:

@@ -142,6 +142,8 @@ async def test_host_says_in_its_own_words_what_a_user_may_not(dsn: str, aiohttp_
     assert (await error(await client.delete("/api/productos/1"), 403))["message"] == "No está permitido"
     async with client.ws_connect("/ws") as ws:
         assert (await ws.receive_json(timeout=5))["actor"] == "ana"
+    assert 'data-user="ana" data-reader=""' in await (await client.get("/")).text()
+    assert (await client.get("/", data=b"x")).status == 200
 
 
 async def test_pool_size_is_the_number_of_connections_that_changes_take(

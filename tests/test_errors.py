@@ -2,6 +2,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -98,6 +99,7 @@ HANDSHAKE = {
 WAYS_TO_FAIL: dict[str, tuple[str, str, dict]] = {
     "peticion_mal_formada": ("GET", "/../../ws", {"headers": {**HANDSHAKE, "Sec-WebSocket-Version": "12"}}),
     "json_invalido": ("POST", "", {"data": b"{", "headers": JSON_BODY}),
+    "texto_no_utf8": ("POST", "", {"data": '{"nombre":"Ratón"}'.encode("latin-1"), "headers": JSON_BODY}),
     "datos_invalidos": ("POST", "", {"json": {}}),
     "valor_repetido": ("POST", "", {"json": PRODUCT}),
     "rechazado_por_la_base": ("PATCH", "/1", {"json": {"precio": 5000}}),
@@ -113,20 +115,21 @@ WAYS_TO_FAIL: dict[str, tuple[str, str, dict]] = {
     "ruta_no_encontrada": ("GET", "/nada", {}),
     "producto_no_encontrado": ("GET", "/9", {}),
     "producto_irrecuperable": ("POST", "/9/restaurar", {}),
+    "importacion_no_encontrada": ("POST", "/../importaciones/nada/deshacer", {}),
     "metodo_no_permitido": ("DELETE", "", {}),
     "stock_insuficiente": ("POST", "/1/stock", {"json": {"delta": -12}}),
     "stock_excesivo": ("POST", "/1/stock", {"json": {"delta": 2**31 - 1}}),
     "producto_existente": ("POST", "/1/restaurar", {}),
     "producto_cambiado": ("DELETE", "/1", {"headers": {"If-Match": '"2024-01-30T10:00:00.000Z"'}}),
     "cuerpo_grande": ("POST", "", {"data": b"x" * 70_000, "headers": JSON_BODY}),
-    "tipo_no_admitido": ("POST", "", {"data": b"x"}),
+    "tipo_no_admitido": ("POST", "", {"data": b"x", "headers": {"Content-Type": "text/plain"}}),
     "host_no_permitido": ("GET", "", {"headers": {"Host": "malo.example"}}),
     "idempotency_key_repetida": ("POST", "/1/stock", {"json": {"delta": 2}, "headers": {"Idempotency-Key": "a"}}),
 }
 
 
 async def test_each_code_is_of_its_way_to_fail(
-    dsn: str, psql: Callable, aiohttp_client: Callable, monkeypatch: pytest.MonkeyPatch
+    dsn: str, psql: Callable, aiohttp_client: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     async def authenticate(request: web.Request) -> str:
         if request.headers.get("X-User") == "eva":
@@ -158,6 +161,9 @@ async def test_each_code_is_of_its_way_to_fail(
         await fails(code, method, path, **options)
     monkeypatch.setattr("inventory_ws.web.reading.BODY_TIMEOUT", 0.05)
     await fails("cuerpo_lento", "POST", "", data=slow(), headers=JSON_BODY)
+    (tmp_path / "python_calamine.py").write_text("raise ImportError")  # as where it is not installed
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    await fails("sin_lector_de_hojas", "POST", "", data=b"PK\x03\x04")
     breaks(RuntimeError("fault"))
     await fails("error_interno", "GET", "/1")
     breaks(Unavailable("away"))

@@ -251,6 +251,12 @@ async def test_update_keeps_omitted_fields(client: TestClient, method: str) -> N
     assert (body["data"]["nombre"], body["data"]["precio"], body["data"]["stock"]) == ("Laptop", 999.99, 3)
 
 
+async def test_body_may_begin_with_a_byte_order_mark(client: TestClient) -> None:
+    body = json.dumps(PRODUCT).encode("utf-8-sig")
+    resp = await client.post("/api/productos", data=body, headers={"Content-Type": "application/json"})
+    assert resp.status == 201, await resp.text()
+
+
 async def test_update_without_fields_is_refused(client: TestClient) -> None:
     await create(client)
     await error(await client.put("/api/productos/1", json={}), 400)
@@ -258,8 +264,14 @@ async def test_update_without_fields_is_refused(client: TestClient) -> None:
 
 async def test_update_with_the_same_values_changes_nothing(client: TestClient) -> None:
     before = await create(client)
-    resp = await client.put("/api/productos/1", json=PRODUCT)
-    assert (await resp.json())["data"] == before
+    whole = {**before, "created_at": "ayer", "updated_at": None}
+    for product in (PRODUCT, before, whole):
+        resp = await client.put("/api/productos/1", json=product)
+        assert (await resp.json())["data"] == before
+    wrong = await error(await client.put("/api/productos/1", json={**before, "id": 2}), 400)
+    assert wrong["errors"] == [{"field": "id", "message": "no es el de la ruta"}]
+    nothing = {name: before[name] for name in ("id", "created_at", "updated_at")}
+    assert (await error(await client.put("/api/productos/1", json=nothing), 400))["code"] == "sin_cambios"
     await client.put("/api/productos/1", json={"stock": 1})
     await settled(client, 2)
     assert len((await (await client.get("/api/eventos")).json())["data"]) == 2

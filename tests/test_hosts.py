@@ -225,7 +225,7 @@ async def test_page_and_socket_of_a_user_who_is_refused_by_an_exception_are_thos
         async with client.get("/") as resp:
             assert resp.status == 200
         async with client.ws_connect("/ws") as ws:
-            assert (await ws.receive(timeout=5)).data == 4401
+            assert (await ws.receive(timeout=5)).data == 4000 + refusal.status_code
         async with client.get("/api/productos") as resp:
             await error(resp, refusal.status_code)
             assert resp.headers["WWW-Authenticate"] == "Negotiate"

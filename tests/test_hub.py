@@ -315,6 +315,21 @@ async def test_user_who_signs_out_of_the_host_is_heard_no_more(
     assert (await ws.receive(timeout=5)).data == 4401
 
 
+async def test_socket_of_a_user_who_may_no_longer_read_is_closed_with_4403(dsn: str, aiohttp_client: Callable) -> None:
+    allowed = True
+
+    async def authenticate(request: web.Request) -> bool:
+        if not allowed:
+            raise web.HTTPForbidden
+        return True
+
+    client = await aiohttp_client(create_app(dsn=dsn, authenticate=authenticate, authenticate_every=0.05))
+    ws = await client.ws_connect("/ws")
+    await receive(ws, 1)
+    allowed = False
+    assert (await ws.receive(timeout=5)).data == 4403
+
+
 async def test_login_check_that_hangs_does_not_keep_others_open(dsn: str, aiohttp_client: Callable) -> None:
     signed_out = asyncio.Event()
 
@@ -359,12 +374,12 @@ async def test_login_check_goes_on_after_an_exception_and_a_cancelled_error_of_t
     sockets = [await listen() for _ in range(3)]
     raised: list[BaseException] = [asyncio.CancelledError(), ValueError()]
 
-    async def allowed(_: web.Request) -> bool:
+    async def ask(_: web.Request) -> int:
         if raised:
             raise raised.pop()
-        return False
+        return 401
 
-    await client.app[HUB]._check(iter(list(client.app[SOCKETS])), allowed)
+    await client.app[HUB]._check(iter(list(client.app[SOCKETS])), ask)
     await create(client)
     heard = [(await ws.receive(timeout=5)).data for ws in sockets]
     assert len([data for data in heard if data == 4401]) == 1

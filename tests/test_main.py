@@ -1,15 +1,18 @@
 """The command line, as people run it: in a process of its own."""
 
 import asyncio
+import fcntl
 import json
 import os
 import re
 import resource
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -22,8 +25,10 @@ import aiohttp
 import psutil
 import psycopg2
 import pytest
+import trustme
 import zxingcpp
 
+from inventory_ws.cli import tls
 from inventory_ws.cli.flags import parser
 from inventory_ws.cli.main import _socket_limit
 from inventory_ws.pg.schema import sql_file
@@ -58,12 +63,16 @@ class Service:
         )
         self.url = ""
         if self.process.stdout and (first := self.process.stdout.readline()):
-            self.url = re.search(r"http://\S+", first)[0].rstrip("/")
+            self.url = re.search(r"https?://\S+", first)[0].rstrip("/")
 
     def get(self, path: str, data: object = None) -> object:
         body = None if data is None else json.dumps(data).encode()
         with urlopen(Request(self.url + path, body, {"Content-Type": "application/json"}), timeout=5) as resp:
             return json.load(resp)
+
+    def written(self) -> str:
+        """What it has logged."""
+        return os.pread(self.log.fileno(), 1 << 20, 0).decode()
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
         """Ends the service; returns its status and its log."""
@@ -124,6 +133,78 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
     assert "Traceback" not in result.stderr
     return result.stderr
+
+
+def test_reads_are_not_open_without_a_token_for_changes(tmp_path: Path) -> None:
+    told = one_line(run("--port", "0", "--data-dir", str(tmp_path / "data"), "--open-reads"))
+    assert "--token" in told
+    assert not (tmp_path / "data").exists()
+
+
+def test_certificate_that_cannot_be_used_is_an_error_of_one_line(tmp_path: Path) -> None:
+    trustme.CA().issue_cert("127.0.0.1").cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    with pytest.raises(ValueError, match="--tls-key"):
+        tls.context(str(tmp_path / "cert.pem"), None)
+    for flags in (["--tls-cert", "/nowhere.pem"], ["--tls-key", "key.pem"]):
+        assert "--tls-cert" in one_line(run("--port", "0", "--data-dir", str(tmp_path / "data"), *flags))
+
+
+async def test_renewed_certificate_is_taken_on_sighup_and_closes_no_connection(
+    service: Callable[..., Service], tmp_path: Path
+) -> None:
+    old, new, file = trustme.CA(), trustme.CA(), tmp_path / "both.pem"
+
+    def certify(authority: trustme.CA) -> None:
+        file.write_bytes(authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.bytes())
+
+    async def answers(authority: trustme.CA) -> bool:
+        trusting = ssl.create_default_context()
+        authority.configure_trust(trusting)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session:
+            with suppress(aiohttp.ClientConnectorCertificateError):
+                async with session.get(f"{one.url}/api/salud") as resp:
+                    return resp.status == 200
+        return False
+
+    certify(old)
+    one = service("--tls-cert", str(file))
+    assert one.url.startswith("https://127.0.0.1:")
+    trusting = ssl.create_default_context()
+    old.configure_trust(trusting)
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting)) as session,
+        session.ws_connect(f"{one.url}/ws") as ws,
+    ):
+        await ws.receive_json(timeout=5)
+        file.write_text("half a file")
+        one.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(10):
+            while "the certificate stays as it was" not in one.written():
+                await asyncio.sleep(0.02)
+        assert await answers(old)
+        certify(new)
+        one.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(10):
+            while not await answers(new):
+                await asyncio.sleep(0.02)
+        await ws.send_json({"type": "PING"})
+        assert (await ws.receive_json(timeout=5))["type"] == "PONG"
+    assert one.stop()[0] == 0
+
+
+def test_service_with_tls_ends_with_its_terminal(service: Callable[..., Service], tmp_path: Path) -> None:
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    window, terminal = os.openpty()
+    one = service(
+        *("--tls-cert", str(tmp_path / "both.pem")),
+        stdin=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(terminal)
+    os.close(window)
+    assert one.process.wait(20) == 0
+    one.stop()
 
 
 def test_port_in_use_is_an_error_of_one_line(dsn: str) -> None:

@@ -84,7 +84,7 @@ def test_product_must_be_an_object(body: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[" * 100_000, b'{"nombre":"\xff"}', b'{"precio":1e99999999999999999999}', b"\xef\xbb\xbf{}"]
+    "body", [b"", b"{", b"[" * 100_000, b'{"nombre":"\xff"}', b'{"precio":1e99999999999999999999}']
 )
 def test_decode_refuses_what_is_not_json(body: bytes) -> None:
     with pytest.raises(ValueError, match="."):

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import trustme
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from playwright.async_api import Browser, Page, Route, expect
@@ -393,6 +395,58 @@ async def test_token_is_requested_once_and_kept_for_the_tab(visit: Visit, dsn: s
     await expect(page.locator("#keyDialog")).to_be_hidden()
     assert not [url for url in urls if "clave" in url]
     assert await page.evaluate("JSON.stringify(localStorage)") == "{}"
+
+
+async def test_page_offers_to_enter_the_token_where_reading_needs_none(
+    visit: Visit, dsn: str, aiohttp_server: Callable, psql: Callable
+) -> None:
+    psql("INSERT INTO productos (nombre, precio, stock) VALUES ('Teclado', 1, 5)")
+    server: TestServer = await aiohttp_server(create_app(dsn=dsn, authenticate=bearer("clave", open_reads=True)))
+    page = await visit(str(server.make_url("/")))
+    changing = [
+        page.locator("#createPanel"),
+        page.locator("#import"),
+        card(page, "Teclado").locator("footer"),
+    ]
+    await connected(page)
+    psql("UPDATE productos SET stock = 4")
+    await expect(card(page, "Teclado")).to_contain_text("4 unidades")
+    for control in changing:
+        await expect(control).to_be_hidden()
+    await page.get_by_role("button", name="Tabla").click()
+    await page.locator("[data-edit=stock]").focus()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("i")
+    await expect(page.locator(".editor, dialog[open]")).to_have_count(0)
+    await page.get_by_role("button", name="Tarjetas").click()
+    await page.get_by_role("button", name="Cambiar productos").click()
+    await page.get_by_label("Clave de acceso").fill("otra")
+    await page.get_by_role("button", name="Entrar").click()
+    await expect(page.locator("#keyError")).to_contain_text("no es válida")
+    await page.get_by_role("button", name="Cancelar").click()
+    await connected(page)
+    await page.get_by_role("button", name="Cambiar productos").click()
+    await page.get_by_label("Clave de acceso").fill("clave")
+    await page.get_by_role("button", name="Entrar").click()
+    await expect(page.locator("#keyDialog")).to_be_hidden()
+    for control in changing:
+        await expect(control).to_be_visible()
+    await card(page, "Teclado").get_by_role("button", name="−1").click()
+    await expect(card(page, "Teclado")).to_contain_text("3 unidades")
+    await expect(page.get_by_role("button", name="Cambiar productos")).to_be_hidden()
+
+
+async def test_page_is_the_same_over_tls(visit: Visit, dsn: str, aiohttp_server: Callable) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    server: TestServer = await aiohttp_server(create_app(dsn=dsn, hosts={"127.0.0.1"}), ssl=context)
+    pages = [await visit(str(server.make_url("/")), ignore_https_errors=True) for _ in range(2)]
+    assert pages[0].url.startswith("https:")
+    for page in pages:
+        await connected(page)
+    await fill(pages[0], Nombre="Teclado", Precio="1", Stock="1")
+    await pages[0].get_by_role("button", name="Crear producto").click()
+    await expect(card(pages[1], "Teclado")).to_be_visible()
 
 
 async def test_page_of_a_host_with_users_leads_to_their_login_and_back(

@@ -233,6 +233,24 @@ async def test_socket_sends_its_token_as_a_subprotocol_and_it_is_not_echoed(lock
     assert (await ws.receive_json(timeout=5))["type"] == "CONNECTION_ESTABLISHED"
 
 
+async def test_reads_may_be_open_while_changes_need_the_token(dsn: str, aiohttp_client: Callable) -> None:
+    client = await aiohttp_client(create_app(dsn=dsn, authenticate=bearer(TOKEN, open_reads=True)))
+    ours, other = {"Authorization": f"Bearer {TOKEN}"}, {"Authorization": "Bearer otra"}
+    basic = {"Authorization": "Basic YTpi"}  # a proxy's
+    for headers, status in (({}, 401), (basic, 401), (other, 401), (ours, 201)):
+        resp = await client.post("/api/productos", json=PRODUCT, headers=headers)
+        assert resp.status == status
+        assert (resp.headers.get("WWW-Authenticate") is None) == (status == 201)
+    for headers, status in (({}, 200), (basic, 200), (other, 401), (ours, 200)):
+        assert (await client.get("/api/productos", headers=headers)).status == status
+        page = await (await client.get("/", headers=headers)).text()
+        assert ("data-reader" in page) == (status == 200 and headers is not ours)
+    for protocols, heard in (((), "CONNECTION_ESTABLISHED"), (("inventario.v1", subprotocol("otra")), None)):
+        async with client.ws_connect("/ws", protocols=protocols) as ws:
+            message = await ws.receive(timeout=5)
+            assert (message.json()["type"] if heard else message.data) == (heard or 4401)
+
+
 @pytest.mark.parametrize("protocols", [(), ("inventario.v1",), ("inventario.v1", subprotocol("wrong"), "bearer.%%")])
 async def test_socket_without_the_token_is_closed_with_4401_after_the_handshake(
     locked: TestClient, protocols: tuple[str, ...], caplog: pytest.LogCaptureFixture

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -358,7 +359,9 @@ async def test_file_is_previewed_and_imported(visit: Visit, client: TestClient, 
     await connected(page)
     await choose(page, file)
     await expect(page.locator("#importSummary")).to_have_text("1 nuevo · 1 cambia · 1 sigue igual")
-    await expect(page.locator("#importRows tr").nth(2)).to_contain_text("Piñón")
+    await expect(page.locator("#importRows tr").filter(has_text="Piñón")).to_contain_text(
+        "Nuevo: descripción «Acero» · precio $3,50"
+    )
     await page.get_by_role("button", name="Importar 2").click()
     await expect(page.locator("#toasts")).to_contain_text("Importado: 1 producto nuevo, 1 cambiado")
     await expect(page.locator("#importDialog")).to_be_hidden()
@@ -370,29 +373,124 @@ async def test_file_is_previewed_and_imported(visit: Visit, client: TestClient, 
     assert await page.locator(".toast").count() == 1, "nobody has to be told of what one did oneself"
 
 
-async def test_faults_of_a_file_are_shown_by_row_and_column(
-    visit: Visit,  # noqa: F811
-    client: TestClient,
-    tmp_path: Path,
-) -> None:
+async def test_rows_at_fault_stay_out_and_are_told(visit: Visit, client: TestClient, tmp_path: Path) -> None:  # noqa: F811
     file = tmp_path / "lista.csv"
-    file.write_text("Producto,PVP,Existencias\nTeclado,12.5,3\nRatón,1.299,x\n,3,\n")
+    file.write_text("Producto,PVP,Existencias\nTeclado,12.5,3\nRatón,1.2999,x\n,3,\n")
     page = await visit()
     await choose(page, file)
-    await expect(page.locator("#importSummary")).to_have_text("3 nuevos")
-    await page.locator("#confirmImport").click()
-    await expect(page.locator("#importError")).to_contain_text("No se ha importado nada")
+    await expect(page.locator("#importSummary")).to_have_text("1 nuevo · 2 no entran")
+    await page.get_by_role("button", name="2 no entran").click()
+    rows = page.locator("#importRows tr")
+    await expect(rows).to_have_count(2)
     faults = [
-        await line.locator("td").all_text_contents() for line in await page.locator("#importFaults tbody tr").all()
+        [await line.locator("td, th").first.text_content(), *await line.locator(".fault").all_text_contents()]
+        for line in await rows.all()
     ]
-    assert [fault[:2] for fault in faults] == [["3", "PVP"], ["3", "Existencias"], ["4", "Producto"]]
-    assert (await (await client.get("/api/productos")).json())["data"] == []
+    assert [[number, *(text.partition(":")[0] for text in texts)] for number, *texts in faults] == [
+        ["3", "PVP", "Existencias"],
+        ["4", "Producto"],
+    ]
+    await page.get_by_role("button", name="Importar 1 válida; 2 quedan fuera").click()
+    notice = page.locator(".toast").filter(has_text="1 producto nuevo")
+    await expect(notice).to_contain_text("Fila 4")  # it stays
+    assert [one["nombre"] for one in (await (await client.get("/api/productos")).json())["data"]] == ["Teclado"]
+    file.write_text("x" * (5 * 1024 * 1024 + 1))
+    await choose(page, file)
+    await expect(page.locator("#importError")).to_contain_text("5 MiB")
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Importar").first.click()
+    await expect(page.locator("#importError")).to_be_hidden()
     file.write_text('nombre,precio\n"Teclado,1\n')
     await choose(page, file)
     await expect(page.locator("#importError")).to_contain_text("comillas")
     file.write_text("solo texto\n")
     await choose(page, file)
-    await expect(page.locator("#importError")).to_contain_text("No es un archivo CSV")
+    await expect(page.locator("#importError")).to_be_hidden()
+    await expect(page.locator("#importSummary")).to_have_text("Elige la columna de nombre y precio.")
+    await expect(page.locator("#confirmImport")).to_be_disabled()
+
+
+async def test_columns_are_chosen_and_kept_and_the_trial_follows_the_products(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    tmp_path: Path,
+) -> None:
+    await create(client, nombre="Teclado", descripcion=None, precio=10, stock=1)
+    file = tmp_path / "lista.csv"
+    file.write_text("Cosa;Vale;Sitio\nTeclado;10,00;A3\nRatón;5,00;A4\n")
+    page = await visit()
+    await choose(page, file)
+    await expect(page.locator("#importSummary")).to_have_text("Elige la columna de nombre y precio.")
+    await expect(page.locator("#import-nombre")).to_be_focused()
+    await page.keyboard.type("Cosa")  # as in any list of choices
+    await page.locator("#import-precio").select_option("Vale · 10,00")
+    await expect(page.locator("#importAbout")).to_contain_text("No se usan: Sitio")
+    await expect(page.locator("#importSummary")).to_have_text("1 nuevo · 1 se omite · 1 con aviso")
+    await page.get_by_label("Nombres que ya existen").select_option("Cambian el producto que hay")
+    await expect(page.locator("#importSummary")).to_have_text("1 nuevo · 1 sigue igual")
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="Importar").first.click()  # what was chosen is there
+    await expect(page.locator("#importSummary")).to_have_text("1 nuevo · 1 sigue igual")
+    await client.patch("/api/productos/1", json={"precio": 12})
+    await expect(page.locator("#importSummary")).to_have_text("1 nuevo · 1 cambia")
+    await expect(page.locator("#importRows")).to_contain_text("precio $12,00 → $10,00")
+    await page.get_by_role("button", name="Importar 2").click()
+    await expect(page.locator("#importDialog")).to_be_hidden()
+    await client.post("/api/productos/2/stock", json={"delta": 7})
+    await page.get_by_role("button", name="Deshacer").click()
+    await expect(page.locator(".toast").filter(has_text="deshecha: 1 producto")).to_contain_text("Ratón")
+    await expect(card(page, "Teclado")).to_contain_text("$12,00")
+    await expect(card(page, "Ratón")).to_contain_text("7 unidades")
+    await page.get_by_role("button", name="Importar").first.click()
+    await expect(page.locator("#importPreview")).to_be_hidden()
+
+
+async def test_each_conflict_of_a_file_is_decided_by_keyboard(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    tmp_path: Path,
+) -> None:
+    for name in ("Teclado", "Ratón", "Monitor"):
+        await create(client, nombre=name, descripcion=None, precio=10, stock=40)
+    page = await visit()
+    await connected(page)
+    async with page.expect_download() as waiting:
+        await page.keyboard.press("e")
+    file = tmp_path / "lista.csv"
+    await (await waiting.value).save_as(file)
+    for product_id in (1, 2, 3):
+        await client.post(f"/api/productos/{product_id}/stock", json={"delta": -3})
+    text = file.read_text("utf-8-sig")
+    file.write_text(text.replace("10,00;40", "10,00;50", 2).replace("10,00;40", "12,00;40"))
+    await page.keyboard.press("i")
+    await page.locator("#importFile").set_input_files(file)
+    await expect(page.locator("#importSummary")).to_have_text("1 cambia · 2 no entran")
+    await expect(page.locator("#importRows")).to_contain_text("precio $10,00 → $12,00")  # and its stock is today's
+    await page.get_by_label("Qué vale en la fila 2").focus()
+    await page.keyboard.press("ArrowDown")
+    await expect(page.locator("#importSummary")).to_have_text("2 cambian · 1 no entra")
+    await expect(page.get_by_label("Qué vale en la fila 2")).to_be_focused()
+    await page.get_by_label("Qué vale en la fila 3").select_option("Vale lo de ahora")
+    await expect(page.locator("#importSummary")).to_have_text("2 cambian · 1 sigue igual")
+    await page.locator("#confirmImport").press("Enter")
+    await expect(page.locator("#toasts")).to_contain_text("Importado: 2 cambiados")
+    rows = (await (await client.get("/api/productos")).json())["data"]
+    assert [(one["precio"], one["stock"]) for one in rows] == [(12, 37), (10, 37), (10, 50)]
+
+
+async def test_long_file_shows_200_rows_and_all_on_request(visit: Visit, client: TestClient, tmp_path: Path) -> None:  # noqa: F811
+    file = tmp_path / "lista.csv"
+    file.write_text("nombre;precio\n" + "".join(f"Cable {n};{'x' if n % 10 == 0 else n}\n" for n in range(1, 1001)))
+    page = await visit()
+    await choose(page, file)
+    rows = page.locator("#importRows tr")
+    await expect(page.locator("#importSummary")).to_have_text("900 nuevos · 100 no entran")
+    await expect(rows).to_have_count(100)  # first what needs a look
+    await page.get_by_role("button", name="100 no entran").click()
+    await expect(rows).to_have_count(200)
+    await page.get_by_role("button", name="Ver 800 filas más").click()
+    await expect(rows).to_have_count(1000)
+    await expect(page.locator("#importAll")).to_be_hidden()
 
 
 SHOPIFY = (
@@ -427,14 +525,12 @@ async def test_files_of_other_shops_are_mapped_by_columns(
     await create(client, nombre="Ajeno")  # whose id is none of the shop's
     page = await visit()
     await choose(page, file)
-    await expect(page.locator("#importSummary")).to_have_text("50 nuevos")
+    await expect(page.locator("#importSummary")).to_contain_text("50 nuevos")
     await page.locator("#confirmImport").click()
     await expect(page.locator("#toasts")).to_contain_text("50 productos nuevos")
     found = (await (await client.get("/api/productos?after=1")).json())["data"]
     assert len(found) == 50
-    name, text, price = (
-        ("Camisa 7", "<p>De lino, 7</p>", 7.95) if shop == "shopify" else ("Taza 7", "Cerámica, 7 ml", 7.5)
-    )
+    name, text, price = ("Camisa 7", "De lino, 7", 7.95) if shop == "shopify" else ("Taza 7", "Larga\n7", 7.5)
     assert (found[6]["nombre"], found[6]["descripcion"], found[6]["precio"], found[6]["stock"]) == (
         name,
         text,
@@ -459,13 +555,15 @@ async def test_export_opens_in_a_spreadsheet_and_imports_without_changes(
         await page.get_by_role("button", name="Exportar").click()
     file = tmp_path / "lista.csv"
     await (await waiting.value).save_as(file)
-    assert file.read_bytes().startswith(b"\xef\xbb\xbfid;nombre;descripcion;precio;stock\r\n")
+    assert file.read_bytes().startswith(b"\xef\xbb\xbfid;nombre;descripcion;precio;stock;updated_at\r\n")
+    assert re.fullmatch(r"inventario-\d{4}-\d\d-\d\d-\d{4}\.csv", (await waiting.value).suggested_filename)
     lines = list(csv.DictReader(io.StringIO(file.read_text("utf-8-sig"), newline=""), delimiter=";"))
     assert [(line["nombre"], line["descripcion"], line["precio"]) for line in lines] == [
         ("Monitor", "", "1299,50"),
         ('Ratón; "óptico"', "dos\nlíneas", "1299,50"),
         ("Teclado", "'=1+1", "1299,50"),
     ]
+    assert lines[0]["updated_at"] == (await product(client, 3))["updated_at"]
     resp = await client.post("/api/productos", data=file.read_bytes(), headers={"Content-Type": "text/csv"})
     assert (await resp.json())["data"] == {"creados": 0, "actualizados": 0}
     await choose(page, file)
@@ -473,14 +571,85 @@ async def test_export_opens_in_a_spreadsheet_and_imports_without_changes(
     await expect(page.locator("#confirmImport")).to_be_disabled()
 
 
-async def test_dropped_file_is_imported(visit: Visit, client: TestClient) -> None:  # noqa: F811
+def workbook(**sheets: list[str]) -> bytes:
+    """An OpenDocument spreadsheet; each sheet has one column for each word of its rows."""
+    cell = '<table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>'
+    tables = "".join(
+        f'<table:table table:name="{name}">'
+        + "".join(f"<table:table-row>{''.join(map(cell.format, row.split()))}</table:table-row>" for row in rows)
+        + "</table:table>"
+        for name, rows in sheets.items()
+    )
+    names = "".join(f' xmlns:{n}="urn:oasis:names:tc:opendocument:xmlns:{n}:1.0"' for n in ("office", "table", "text"))
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as file:
+        file.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        file.writestr("META-INF/manifest.xml", "<manifest/>")
+        file.writestr(
+            "content.xml",
+            f"<office:document-content{names}><office:body><office:spreadsheet>{tables}</office:spreadsheet>"
+            "</office:body></office:document-content>",
+        )
+    return written.getvalue()
+
+
+async def test_dropped_workbook_is_read_by_sheets(visit: Visit, client: TestClient) -> None:  # noqa: F811
     page = await visit()
     await connected(page)
     await page.evaluate(
-        "const data = new DataTransfer(); data.items.add(new File(['nombre;precio\\nTeclado;1\\n'], 'a.csv'));"
-        "document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))"
+        "(bytes) => { const data = new DataTransfer(); data.items.add(new File([new Uint8Array(bytes)], 'a.ods'));"
+        "document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true })) }",
+        list(workbook(Enero=["nombre precio", "Teclado 1"], Febrero=["cosa vale", "Teclado 1", "Ratón 2"])),
     )
     await expect(page.locator("#importSummary")).to_have_text("1 nuevo")
+    await page.get_by_label("Hoja", exact=True).select_option("Febrero")
+    await expect(page.locator("#importSummary")).to_have_text("Elige la columna de nombre y precio.")
+    await page.locator("#import-nombre").select_option("cosa · Teclado")
+    await page.locator("#import-precio").select_option("vale · 1")
+    await expect(page.locator("#importSummary")).to_have_text("2 nuevos")
+
+
+async def test_chosen_rows_are_exported_and_deleted_together(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    tmp_path: Path,
+) -> None:
+    for name in ("A", "B", "C", "D", "E"):
+        await create(client, nombre=name)
+    page = await table(visit)
+    boxes = page.get_by_role("checkbox", name=re.compile("^Elegir"))
+    await expect(row(page, 5)).to_be_visible()
+    await expect(boxes).to_have_count(0)  # until they are asked for
+    await page.get_by_role("button", name="Elegir").click()
+    await expect(boxes).to_have_count(6)
+    await page.get_by_label("Elegir E").click()
+    await page.get_by_label("Elegir C").click(modifiers=["Shift"])
+    await expect(page.locator("#chooseAll")).to_have_js_property("indeterminate", True)
+    await page.keyboard.press("ArrowUp")
+    await page.keyboard.press("Space")
+    await expect(page.get_by_label("Elegir D")).not_to_be_checked()
+    async with page.expect_download() as waiting:
+        await page.get_by_role("button", name="Exportar 2").click()
+    await (await waiting.value).save_as(file := tmp_path / "lista.csv")
+    lines = csv.DictReader(io.StringIO(file.read_text("utf-8-sig")), delimiter=";")
+    assert [line["nombre"] for line in lines] == ["E", "C"]
+    await page.locator("#search").fill("#5")  # what is not seen is not deleted
+    await page.get_by_role("button", name="Eliminar 1").click()  # a question that nobody answers with yes
+    await page.locator("#search").fill("")
+    await expect(page.get_by_role("button", name="Eliminar 2")).to_be_visible()
+    page.once("dialog", lambda question: question.accept())
+    await page.get_by_role("button", name="Eliminar 2").click()
+    await expect(page.locator(".product-row")).to_have_count(3)
+    await expect(boxes).to_have_count(0)
+    notice = page.locator(".toast").filter(has_text="2 productos eliminados")
+    await notice.get_by_role("button", name="Deshacer").click()
+    await expect(page.locator(".product-row")).to_have_count(5)
+    await page.get_by_role("button", name="Elegir").click()
+    await page.get_by_label("Elegir todos").check()
+    await expect(page.get_by_role("button", name="Eliminar 5")).to_be_visible()
+    await page.get_by_label("Elegir todos").press("Escape")
+    await expect(page.get_by_role("button", name="Elegir")).to_be_focused()
+    await expect(boxes).to_have_count(0)
 
 
 # ---- one product's history

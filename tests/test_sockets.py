@@ -111,6 +111,15 @@ async def test_socket_beyond_the_limit_is_refused(dsn: str, aiohttp_client: Call
     await client.ws_connect("/ws")
 
 
+async def test_socket_without_a_token_takes_room_until_it_ends(dsn: str, aiohttp_client: Callable) -> None:
+    client = await aiohttp_client(create_app(dsn=dsn, max_sockets=1, authenticate=bearer("clave")))
+    await client.ws_connect("/ws")
+    await joined(client, 1)
+    with pytest.raises(WSServerHandshakeError) as caught:
+        await client.ws_connect("/ws", headers={"Authorization": "Bearer clave"})
+    assert caught.value.status == 503
+
+
 HANDSHAKE = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"

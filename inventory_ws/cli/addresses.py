@@ -3,6 +3,7 @@
 import io
 import socket
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from ipaddress import ip_address
 
@@ -38,13 +39,17 @@ def names(sock: socket.socket) -> set[str]:
     return {name, short, f"{short}.local", "0.0.0.0/0", "::/0"}
 
 
-def welcome(host: str, sock: socket.socket, token: str | None) -> str:
-    """Return the lines printed at the start: the URLs, and a warning if the whole network may write."""
+def welcome(host: str, sock: socket.socket, token: str | None, secure: Collection[str] | None = None) -> str:
+    """Return the lines printed at the start: the URLs, and a warning if the whole network may write. `secure`: with TLS,
+    what `--hosts` allows: its names are those of the certificate."""
     address, port = ip_address(sock.getsockname()[0]), sock.getsockname()[1]
     found = [] if address.is_loopback else [str(address)]
     if address.is_unspecified:
         host, found = "127.0.0.1" if address.version == 4 else "::1", default_address(sock.family)
-    here, *others = [f"http://{f'[{name}]' if ':' in name else name}:{port}/" for name in (host, *found)]
+    if found and secure:
+        found = sorted(name for name in secure if "/" not in name) or found
+    scheme = "http" if secure is None else "https"
+    here, *others = [f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}/" for name in (host, *found)]
     lines = [f"Página: {here}\n", *(f"En la red: {url}\n" for url in others)]
     if others and sys.stdout and sys.stdout.isatty():
         lines.append(_qr(others[0]))

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
@@ -20,7 +21,7 @@ from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
 from ..pg.schema import sql_file
 from ..web.security import LOOPBACK, bearer
-from . import addresses, embedded
+from . import addresses, embedded, tls
 from .flags import parser
 from .logs import AccessLog, ClientErrorFilter
 
@@ -42,13 +43,18 @@ def main(argv: list[str] | None = None) -> int:
         logging.getLogger(name).addFilter(ClientErrorFilter())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until run_app installs its handlers
     try:
+        if args.open_reads and not args.token:
+            raise ValueError("--open-reads necesita --token: sin clave, cualquiera puede cambiar el inventario")
+        if args.tls_key and not args.tls_cert:
+            raise ValueError("--tls-key necesita --tls-cert")
+        context = tls.context(args.tls_cert, args.tls_key) if args.tls_cert else None
         with ExitStack() as stack:
             sock = stack.enter_context(addresses.listen(args.host, args.port))
             if not (dsn := args.database_url):
                 for name in [name for name in os.environ if name.startswith("PG")]:
                     del os.environ[name]  # libpq would use them, but they belong to another PostgreSQL
                 dsn = stack.enter_context(embedded.postgres(args.data_dir))
-            _serve(args, dsn, sock)
+            _serve(args, dsn, sock, context)
     except Unavailable as exc:
         _complain(f"PostgreSQL no responde ({exc}); véase --database-url (DATABASE_URL)")
     except (embedded.EmbeddedError, OSError, ValueError) as exc:
@@ -76,12 +82,12 @@ def _socket_limit(sockets: int) -> int:
     return sockets
 
 
-def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
+def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket, context: ssl.SSLContext | None) -> None:
     app = create_app(
         dsn=dsn,
         hosts=LOOPBACK | args.hosts | {args.host} | addresses.names(sock),
         origins=args.origins,
-        authenticate=bearer(args.token) if args.token else None,
+        authenticate=bearer(args.token, open_reads=args.open_reads) if args.token else None,
         max_sockets=_socket_limit(args.max_sockets),
         compress=args.compress,
         title=args.title,
@@ -91,7 +97,9 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
     )
     if args.demo:
         app.cleanup_ctx.insert(1, _demo)  # after the database and before the feed
-    welcome = addresses.welcome(args.host, sock, args.token)
+    if context:
+        tls.renew_on_sighup(app, context, args.tls_cert, args.tls_key)
+    welcome = addresses.welcome(args.host, sock, args.token, args.hosts if context else None)
     welcome += "" if args.database_url else f"Datos:  {args.data_dir}\nBase:   {dsn}\n"
 
     def started(_: str) -> None:
@@ -111,6 +119,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket) -> None:
         web.run_app(
             app,
             sock=sock,
+            ssl_context=context,
             print=started,
             backlog=ACCEPT_BATCH,
             access_log_class=AccessLog,

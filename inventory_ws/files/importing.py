@@ -1,92 +1,216 @@
-"""The SQL of an import: all rows of a file in one statement."""
+"""The SQL of files: one statement that tells what a file would do, or does it."""
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from ..pg.database import Database
 from ..pg.errors import Rejected
 from ..pg.lanes import Lane
+from ..products.exact_json import encode
+from ..products.models import NewProduct
 from ..products.repository import Cause, fetch_with_new_ids, find_event
-from .csvfile import FIELDS
+from .columns import FIELDS
+from .reader import FileQuery, Table
 
 IMPORT_TIMEOUT = 60.0  # seconds for a whole file
+MAX_FAULTS = 100  # that an error tells
 
 FILES = web.AppKey("FILES", asyncio.Lock)
 """Held by the thread that reads or writes a file: beside several of them, the event loop would run too rarely."""
 
+# A name that a spreadsheet makes of 00123, 1/2 or 12E5.
+RETYPED = r"^([0-9]+([.,][0-9]+)?(E[+]?[0-9]+)?|[0-9]{1,4}[-/][0-9a-z]{1,4}([-/][0-9]{2,4})?)( 00:00:00)?$"
+
+
+# Sets the cause of a change of many products, which has the result `json`.
+CAUSED = """set_config('inventory_ws.causa', jsonb_strip_nulls(
+    %(cause)s::jsonb || jsonb_build_object('huella', %(fingerprint)s::text || ' ' || json))::text, true)"""
+
 
 class Imported(NamedTuple):
-    """The result of an import. `json`: `{"creados":2,"actualizados":1}`."""
+    """The result of an import, or of taking one back. `json`: `{"creados":2,"actualizados":1}`."""
 
     json: str
     replayed: bool = False
 
 
-class MissingProducts(Exception):
-    """Nothing was imported, as some products do not exist. The argument is the list of their rows' numbers in the file."""
+class NotImported(Exception):
+    """Nothing was imported. The argument is the list of the faults."""
 
 
-def _sql(fields: Sequence[str]) -> str:
-    """Return the statement of an import that writes `fields`."""
-    # CSV cannot distinguish '' from NULL. A stored name may have blanks around it: it is also compared with the unstripped cell.
-    # COLLATE: of two texts that only the type or the collation of the column calls equal, one changes the other.
-    same = [
-        f"coalesce(p.{name}::text, '') COLLATE \"C\" = coalesce(f.{name}::text, '')"
-        for name in fields
-        if name != "nombre"
-    ]
-    same += ['p.nombre::text COLLATE "C" IN (f.nombre, f.crudo)'] if "nombre" in fields else []
-    columns = ", ".join(FIELDS)
+def _judged(fields: Sequence[str], lock: str = "") -> str:
+    """Return the CTEs that say what becomes of each row. The last one is `juicios`."""
+    # CSV cannot distinguish '' from NULL. COLLATE: of two texts that only the type or the collation of the column calls equal,
+    # one changes the other.
+    texts = """coalesce(({}).{}::text, '') COLLATE "C\""""
+    values = ["(" + ", ".join([f"'{name}'", *(texts.format(row, name) for row in "fbp")]) + ")" for name in fields]
     return f"""
-        WITH filas AS MATERIALIZED (
-            SELECT (e.j ->> 'fila')::integer AS fila, (e.j ->> 'producto')::bigint AS id, e.j ->> 'crudo' AS crudo, {columns}
-            FROM json_array_elements(%(rows)s::json) AS e (j), json_populate_record(NULL::productos, e.j)
+        filas AS MATERIALIZED (
+            SELECT (j ->> 'fila')::integer AS fila, (j ->> 'id')::bigint AS pedido, j -> 'campos' AS campos, j ->> 'version' AS version,
+                coalesce(j ->> 'crudo', j -> 'campos' ->> 'nombre') COLLATE "C" AS crudo, j ? 'omitida' AS omitida,
+                coalesce(j -> 'errors', '[]') AS leidas, coalesce(j -> 'avisos', '[]') AS avisos,
+                CASE WHEN NOT j ? 'id' AND NOT j ? 'omitida' THEN lower(j -> 'campos' ->> 'nombre') COLLATE "C" END AS llave,
+                jsonb_populate_record(NULL::productos, CASE WHEN NOT j ? 'errors' THEN j -> 'campos' END) AS f,
+                coalesce(%(decisions)s::jsonb ->> (j ->> 'fila'), %(decisions)s::jsonb ->> '') AS decision
+            FROM jsonb_array_elements(%(rows)s::jsonb) AS e (j)
+        ), tocayos AS MATERIALIZED (
+            SELECT lower(nombre::text) COLLATE "C" AS llave, min(id) AS tocayo, count(*) AS cuantos FROM productos
+            WHERE lower(nombre::text) COLLATE "C" IN (SELECT llave FROM filas) GROUP BY 1
+        ), pedidas AS MATERIALIZED (
+            SELECT *, CASE %(repeated)s::text WHEN 'actualizar' THEN coalesce(pedido, tocayo) ELSE pedido END AS id,
+                CASE WHEN llave IS NOT NULL THEN min(fila) OVER (PARTITION BY llave) ELSE fila END AS primera
+            FROM filas LEFT JOIN tocayos USING (llave)
         ), vistos AS MATERIALIZED (
-            SELECT id FROM productos WHERE id IN (SELECT id FROM filas) ORDER BY id FOR NO KEY UPDATE
-        ), perdidas AS MATERIALIZED (
-            SELECT fila FROM filas WHERE id IS NOT NULL AND id NOT IN (SELECT id FROM vistos) ORDER BY fila LIMIT 100
-        ), creados AS (
-            INSERT INTO productos ({columns}) SELECT {columns} FROM filas
-            WHERE id IS NULL AND NOT EXISTS (SELECT FROM perdidas) ORDER BY fila
-            RETURNING id
-        ), cambiados AS (
-            UPDATE productos AS p SET {", ".join(f"{name} = f.{name}" for name in fields)} FROM filas AS f
-            WHERE p.id = f.id AND NOT EXISTS (SELECT FROM perdidas)
-              AND NOT ({" AND ".join(same)})
-            RETURNING p.id
-        ), hecho AS (
-            SELECT c + a AS cuantos, format('{{"creados":%s,"actualizados":%s}}', c, a) AS json
-            FROM (SELECT count(*) AS c FROM creados) AS nuevos, (SELECT count(*) AS a FROM cambiados) AS otros
-        )
-        SELECT json, ARRAY(SELECT fila FROM perdidas), cuantos, set_config('inventory_ws.causa',
-            jsonb_strip_nulls(%(cause)s::jsonb || jsonb_build_object('huella', %(fingerprint)s::text || ' ' || json))::text, true)
-        FROM hecho
+            SELECT id, p.*::productos AS p FROM productos AS p WHERE id IN (SELECT id FROM pedidas) ORDER BY id{lock}
+        ), casadas AS (
+            SELECT pedidas.*, v.id IS NOT NULL AS existe, p, b, CASE WHEN pedido IS NULL OR version IS NULL OR ahora = version THEN 'ahora'
+                WHEN b IS DISTINCT FROM NULL THEN 'antes' ELSE '' END AS sabido
+            FROM pedidas LEFT JOIN vistos AS v USING (id) LEFT JOIN LATERAL (
+                SELECT j ->> 'updated_at' AS ahora FROM producto_json(p) AS j
+            ) AS actual ON version IS NOT NULL LEFT JOIN LATERAL (
+                SELECT json_populate_record(NULL::productos, mensaje -> 'data') AS b FROM eventos, eventos_epoca
+                WHERE producto_id = v.id AND eventos.id > desde AND mensaje -> 'data' ->> 'updated_at' = version
+                ORDER BY eventos.id DESC LIMIT 1
+            ) AS exportado ON version <> ahora
+        ), juntas AS (
+            SELECT * FROM casadas LEFT JOIN LATERAL (
+                SELECT array_agg(campo) FILTER (WHERE gana = 'archivo') AS escribe,
+                    jsonb_agg(jsonb_build_object('row', fila, 'field', campo, 'message', translate(
+                        CASE sabido WHEN 'antes' THEN format('era %s al exportar, ahora es %s y en el archivo %s', base, actual, suyo)
+                        ELSE format('ahora es %s, en el archivo %s, y no se sabe qué era al exportar', actual, suyo) END,
+                        CASE campo WHEN 'precio' THEN '.' ELSE '' END, ',')))
+                    FILTER (WHERE gana = 'nadie') AS choques
+                FROM (
+                    SELECT *, CASE WHEN sabido = 'ahora' THEN 'archivo'
+                        WHEN sabido = 'antes' AND (base = suyo OR campo = 'nombre' AND base = crudo) THEN 'actual'
+                        WHEN sabido = 'antes' AND base = actual THEN 'archivo'
+                        ELSE coalesce(decision, 'nadie') END AS gana
+                    FROM (VALUES {", ".join(values)}) AS c (campo, suyo, base, actual)
+                    WHERE campos ? campo AND suyo <> actual AND NOT (campo = 'nombre' AND crudo = actual)
+                ) AS distintos
+            ) AS mezcla ON existe
+        ), juzgadas AS (
+            SELECT *, leidas || CASE
+                WHEN leidas <> '[]' OR omitida THEN '[]'
+                WHEN pedido IS NOT NULL AND NOT existe THEN {_fault("id", "'no existe'")}
+                WHEN %(repeated)s::text = 'actualizar' AND cuantos > 1 THEN {_fault("nombre", "'lo tienen ' || cuantos || ' productos'")}
+                WHEN %(repeated)s::text = 'actualizar' AND primera < fila THEN {_fault("nombre", "'está ya en la fila ' || primera")}
+                WHEN id IS NULL AND NOT campos ? 'precio' THEN {_fault("precio", "'es obligatorio'")}
+                ELSE coalesce(choques, '[]') END AS faltas
+            FROM juntas
+        ), juicios AS MATERIALIZED (
+            SELECT *, CASE WHEN omitida OR %(repeated)s::text = 'omitir' AND (cuantos > 0 OR primera < fila) THEN 'omitido'
+                WHEN faltas <> '[]' THEN 'falta' WHEN id IS NULL THEN 'nuevo' WHEN escribe IS NOT NULL THEN 'cambiado' ELSE 'igual' END AS estado,
+                avisos || CASE WHEN %(repeated)s::text = 'actualizar' THEN '[]'
+                    WHEN cuantos > 0 THEN to_jsonb('ya hay un producto con este nombre'::text)
+                    WHEN primera < fila THEN to_jsonb('el mismo nombre que en la fila ' || primera) ELSE '[]' END
+                || CASE WHEN 'nombre' = ANY(escribe) AND (f).nombre::text ~* %(retyped)s::text THEN
+                    to_jsonb(format('¿cambió la hoja de cálculo el nombre «%s»?', (p).nombre)) ELSE '[]' END AS notas
+            FROM juzgadas
+        )"""
+
+
+def _fault(field: str, message: str) -> str:
+    return f"jsonb_build_object('row', fila, 'field', '{field}', 'message', {message})"
+
+
+def _trial_sql(fields: Sequence[str]) -> str:
+    """Return the statement that tells what a file would do, as the text of a JSON object."""
+    states = {"nuevos": "nuevo", "cambiados": "cambiado", "iguales": "igual", "faltas": "falta", "omitidos": "omitido"}
+    counts = [f"'{name}', count(*) FILTER (WHERE estado = '{state}')" for name, state in states.items()]
+    all_fields = ", ".join(f"'{name}', (f).{name}" for name in fields)
+    pairs = "CASE WHEN '{1}' = ANY(escribe) THEN '{1}' ELSE '' END, ({0}).{1}"
+    before, after = [", ".join(pairs.format(row, name) for name in fields) for row in "pf"]
+    return f"""
+        WITH {_judged(fields)}
+        SELECT (jsonb_build_object({", ".join(counts)}, 'avisos', count(*) FILTER (WHERE notas <> '[]'),
+            'repetidos', count(*) FILTER (WHERE cuantos > 0 OR primera < fila)))::text, (
+            SELECT '[' || coalesce(string_agg(row_to_json(r)::text, ',' ORDER BY fila), '') || ']' FROM (
+                SELECT fila, estado, id, coalesce((p).nombre, (f).nombre, crudo) AS nombre,
+                    CASE estado WHEN 'cambiado' THEN jsonb_build_object({before}) - '' END AS antes,
+                    CASE estado WHEN 'cambiado' THEN jsonb_build_object({after}) - '' WHEN 'nuevo' THEN jsonb_build_object({all_fields}) END AS despues,
+                    faltas AS errors, notas AS avisos
+                FROM juicios
+                WHERE %(only)s::text = '' OR estado = %(only)s OR %(only)s = 'aviso' AND notas <> '[]'
+                ORDER BY fila LIMIT %(limit)s
+            ) AS r
+        ) FROM juicios
         """
 
 
-async def import_products(db: Database, fields: Sequence[str], rows: str, cause: Cause) -> Imported:
-    """Create and change products by the rows of a file (`csvfile.Table`), in one statement: all rows or none. Raise
-    MissingProducts, KeyReused, Rejected or Unavailable."""
-    params = {"rows": rows, "cause": cause._replace(fingerprint="").text(), "fingerprint": cause.fingerprint or None}
+def _import_sql(fields: Sequence[str]) -> str:
+    """Return the statement that does what a file says."""
+    columns = ", ".join(FIELDS)
+    defaults = {name: field.default for name, field in NewProduct.model_fields.items()}
+    values = [
+        f"coalesce((f).{name}, {default})" if isinstance(default := defaults[name], int) else f"(f).{name}"
+        for name in FIELDS
+    ]
+    sets = ", ".join(f"{name} = CASE WHEN '{name}' = ANY(escribe) THEN (f).{name} ELSE p.{name} END" for name in fields)
+    return f"""
+        WITH {_judged(fields, " FOR NO KEY UPDATE")}, faltas AS MATERIALIZED (
+            SELECT falta FROM juicios, jsonb_array_elements(faltas) AS falta WHERE estado = 'falta' ORDER BY fila LIMIT 1000
+        ), hacer AS MATERIALIZED (
+            SELECT * FROM juicios WHERE %(partly)s::boolean OR NOT EXISTS (SELECT FROM faltas)
+        ), creados AS (
+            INSERT INTO productos ({columns}) SELECT {", ".join(values)} FROM hacer WHERE estado = 'nuevo' ORDER BY fila
+            RETURNING id
+        ), cambiados AS (
+            UPDATE productos AS p SET {sets} FROM hacer AS h WHERE p.id = h.id AND estado = 'cambiado'
+            RETURNING p.id
+        ), hecho AS (
+            SELECT c + a AS cuantos, quedan, format('{{"creados":%s,"actualizados":%s%s}}', c, a,
+                CASE WHEN %(partly)s::boolean THEN ',"restantes":' || quedan END) AS json
+            FROM (SELECT count(*) AS c FROM creados) AS nuevos, (SELECT count(*) AS a FROM cambiados) AS otros,
+                (SELECT coalesce(json_agg(falta), '[]')::text AS quedan FROM faltas) AS resto
+        )
+        SELECT json, CASE WHEN NOT %(partly)s::boolean THEN quedan::json END, cuantos, {CAUSED} FROM hecho
+        """
+
+
+def _params(table: Table, query: FileQuery) -> dict[str, Any]:
+    decisions = encode(query.decisions)
+    return {"rows": table.rows, "decisions": decisions, "repeated": query.repetidos, "retyped": RETYPED}
+
+
+async def try_file(db: Database, table: Table, query: FileQuery) -> tuple[str, str]:
+    """Return what the file would do: the text of a JSON object of counts, and of a JSON array of rows. Raise Unavailable."""
+    params = _params(table, query) | {"only": query.solo, "limit": query.limite}
+    ((counts, rows),) = await db.fetch(_trial_sql(table.fields or FIELDS), params, Lane.LONG, seconds=IMPORT_TIMEOUT)
+    return counts, rows
+
+
+async def import_products(db: Database, table: Table, query: FileQuery, cause: Cause) -> Imported:
+    """Create and change products by the rows of a file, in one statement: all rows or none, or those without faults. Raise
+    NotImported, KeyReused, Rejected or Unavailable."""
+    params = _params(table, query) | {"partly": query.filas == "validas"}
+    done, faults = await change_once(db, _import_sql(table.fields), params, cause)
+    if faults:
+        raise NotImported(faults)
+    return done
+
+
+async def change_once(db: Database, sql: str, params: dict[str, Any], cause: Cause) -> tuple[Imported, Any]:
+    """Run a statement that changes many products, once for the key of its cause. Its row is the result, what else the caller is
+    told, and whether something has changed. Raise KeyReused, Rejected or Unavailable."""
+    params |= {"cause": cause._replace(fingerprint="").text(), "fingerprint": cause.fingerprint or None}
     if first := await _find_first(db, cause):
-        return first
+        return first, None
     try:
-        ((json, missing, changed, _),) = await fetch_with_new_ids(db, _sql(fields), params, Lane.LONG, IMPORT_TIMEOUT)
+        ((json, told, changed, _),) = await fetch_with_new_ids(db, sql, params, Lane.LONG, IMPORT_TIMEOUT)
     except Rejected:  # also by the unique index of the keys, if a concurrent request was first
         if first := await _find_first(db, cause):
-            return first
+            return first, None
         raise
-    if missing:
-        raise MissingProducts(missing)
     # A concurrent request with the same key may have left nothing to change.
     first = None if changed else await _find_first(db, cause)
-    return first or Imported(json)
+    return (first, None) if first else (Imported(json), told)
 
 
 async def _find_first(db: Database, cause: Cause) -> Imported | None:
-    """Return the result of the first import with the key, or None if there was none. Raise KeyReused."""
+    """Return the result of the first request with the key, or None if there was none. Raise KeyReused."""
     done = await find_event(db, cause)
     return Imported(done[0].partition(" ")[2], replayed=True) if done else None

@@ -23,7 +23,7 @@ CLOSE_TIMEOUT = 2.0  # seconds after that for it to read what was sent
 CHECKS = 10  # open sockets whose authentication is checked at the same time
 CHECK_TIMEOUT = 10.0  # seconds for one of these checks
 LOG_BEGAN_ANEW = 1012  # close code: reconnect and load the list
-UNAUTHORIZED = 4401  # close code; RFC 6455 reserves 4000 to 4999 for applications
+REFUSED = 4000  # plus 401 or 403: close codes; RFC 6455 reserves 4000 to 4999 for applications
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -105,7 +105,7 @@ class Hub:
                     await asyncio.sleep(0.01)
 
     async def change(
-        self, change: Callable[Concatenate[Database, Given], Awaitable[Made]], *args: Given.args, **kwargs: Given.kwargs
+        self, change: Callable[Concatenate[Any, Given], Awaitable[Made]], *args: Given.args, **kwargs: Given.kwargs
     ) -> Made:
         """Run a change of the database, and wake the feed unless the change was refused (None, or an exception). A change
         that is cancelled or gets no answer in time may have been committed: it wakes the feed too."""
@@ -191,28 +191,28 @@ class Hub:
             stream.transport.abort()  # the client reconnects and resumes from its own position
             logger.exception("a replay failed")
 
-    async def check_logins(self, allowed: Callable[[web.Request], Awaitable[bool]], pause: float) -> None:
-        """Ask every `pause` seconds whether the request of each open socket is still `allowed`, and close the others."""
+    async def check_logins(self, ask: Callable[[web.Request], Awaitable[int]], pause: float) -> None:
+        """Ask every `pause` seconds about the request of each open socket, and close those for which the answer is a status."""
         while True:
             await asyncio.sleep(pause)
             streams = iter(list(self.sockets))
             async with asyncio.TaskGroup() as checks:
                 for _ in range(CHECKS):
-                    checks.create_task(self._check(streams, allowed))
+                    checks.create_task(self._check(streams, ask))
 
-    async def _check(self, streams: Iterator[Stream], allowed: Callable[[web.Request], Awaitable[bool]]) -> None:
+    async def _check(self, streams: Iterator[Stream], ask: Callable[[web.Request], Awaitable[int]]) -> None:
         for stream in streams:
             try:
                 async with asyncio.timeout(CHECK_TIMEOUT):
-                    still_allowed = await allowed(stream.request)
+                    refused = await ask(stream.request)
             except (Exception, asyncio.CancelledError) as exc:
                 if (task := asyncio.current_task()) and task.cancelling():
                     raise
                 # A driver may raise CancelledError for a statement that the server has cancelled.
                 logger.error("authenticate raised an exception; the socket stays open", exc_info=exc)
             else:
-                if not still_allowed:
-                    self.disconnect(stream, UNAUTHORIZED)
+                if refused:
+                    self.disconnect(stream, REFUSED + refused)
             await asyncio.sleep(0)
 
 

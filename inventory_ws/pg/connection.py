@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from functools import cache
 from hashlib import blake2b
 
@@ -75,18 +76,30 @@ class Connection(FixedConnection):
         self.receive_notifications()
         return rows
 
-    async def run(self, sql: str, params: Params | None = None, seconds: float | None = None) -> list[Row]:
+    async def run(self, sql: str, params: "Given" = None, seconds: float | None = None) -> list[Row]:
         """Run one statement. Only the server's time limit applies; `seconds` replaces it. Raise what psycopg2 raises."""
-        name, prepare, execute = _statement(sql)
+        execute = await self._prepare(sql)
         if seconds:
             execute = f"SET LOCAL statement_timeout = {seconds * 1000:.0f}; {execute}"  # sent together: one transaction
+        return await self.execute(execute, await params(self) if callable(params) else params)
+
+    async def text(self, sql: str, params: Params) -> str:
+        """Return the SQL that executes a statement on this connection, with its parameters in it."""
+        return str(self._conn.cursor().mogrify(await self._prepare(sql), params), "utf-8")
+
+    async def _prepare(self, sql: str) -> str:
+        name, prepare, execute = _statement(sql)
         if name not in self._prepared:
             await self.execute(prepare)
             self._prepared.add(name)
-        return await self.execute(execute, params)
+        return execute
 
     async def wait_for_notification(self) -> None:
         """Wait for a notification from another connection. Raise Unavailable if this one is lost."""
         with translated():
             while (await self.notifies.get()).pid == self.pid:
                 pass
+
+
+Given = Params | Callable[[Connection], Awaitable[Params]] | None
+"""The parameters of a statement, or what makes them for a connection."""

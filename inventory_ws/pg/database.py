@@ -11,8 +11,8 @@ from weakref import WeakSet
 import psycopg2
 from aiohttp import web
 
-from .aiopg_fixes import Params, Row
-from .connection import STATEMENT_TIMEOUT, Connection
+from .aiopg_fixes import Row
+from .connection import STATEMENT_TIMEOUT, Connection, Given
 from .errors import Unavailable, connection_ends, translated
 from .hosts import ATTEMPT_TIMEOUT, Hosts
 from .lanes import Lane, Queue, queues
@@ -138,16 +138,23 @@ class Database:
                 queue.release()
 
     async def fetch(
-        self, sql: str, params: Params | None = None, lane: Lane = Lane.CHANGE, *, seconds: float | None = None
+        self,
+        sql: str,
+        params: Given = None,
+        lane: Lane = Lane.CHANGE,
+        *,
+        seconds: float | None = None,
+        limit: float | None = None,
     ) -> list[Row]:
-        """Run one statement and return its rows. Raise Unavailable or Rejected."""
+        """Run one statement and return its rows. Raise Unavailable or Rejected. `seconds`: for everything. `limit`: fewer of them
+        for the statement without its commit."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (seconds or STATEMENT_TIMEOUT)
         attempts = 2 if lane is Lane.QUICK else 1
         while True:
             try:
                 with translated():
-                    return await self._attempt(sql, params, lane, seconds, deadline)
+                    return await self._attempt(sql, params, lane, seconds, limit, deadline)
             except Unavailable as exc:
                 log.warning("PostgreSQL: %s", exc)
                 attempts -= 1
@@ -155,7 +162,7 @@ class Database:
                     raise
 
     async def _attempt(
-        self, sql: str, params: Params | None, lane: Lane, seconds: float | None, deadline: float
+        self, sql: str, params: Given, lane: Lane, seconds: float | None, limit: float | None, deadline: float
     ) -> list[Row]:
         queue = self._queues[lane]
         async with asyncio.timeout_at(deadline):
@@ -167,6 +174,8 @@ class Database:
                     raise TimeoutError
                 if seconds or left < STATEMENT_TIMEOUT - 0.1:  # after a wait, too, the server has to end it first
                     seconds = left - min(0.3, left / 4)
+                if limit:
+                    seconds = min(seconds or limit, limit)
                 return await conn.run(sql, params, seconds)
             except psycopg2.Error as exc:
                 if connection_ends(exc):

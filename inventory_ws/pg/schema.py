@@ -88,6 +88,13 @@ async def _missing_grants(db: Database, pruning: bool) -> list[str]:
         ) AS necesario (objeto, permiso, dado)
         WHERE dado IS NOT TRUE GROUP BY objeto ORDER BY objeto
         """
-    functions = ["producto_json", "texto_plegado", "eventos_estado", "eventos_revisar", *["eventos_podar"] * pruning]
+    functions = [
+        "producto_json",
+        "texto_plegado",
+        "productos_cambiar",
+        "eventos_estado",
+        "eventos_revisar",
+        *["eventos_podar"] * pruning,
+    ]
     rows = await db.fetch(sql, {"functions": functions})
     return [grant for (grant,) in rows]

@@ -18,13 +18,16 @@ DECODER = json.JSONDecoder(
 
 
 def decode(body: bytes) -> Any:
-    """Parse JSON in UTF-8. Raise ValueError."""
+    """Parse JSON in UTF-8, with or without a BOM. Raise ValueError; UnicodeDecodeError if it is not UTF-8."""
     try:
-        return DECODER.decode(body.decode())
+        return DECODER.decode(body.decode("utf-8-sig"))
     except (RecursionError, ArithmeticError) as exc:
         raise ValueError("nested too deeply, or an exponent out of all range") from exc
 
 
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps would make one for each call
+
+
 def encode(value: object) -> str:
     """Serialize to JSON without spaces."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return ENCODER.encode(value)

@@ -1,5 +1,6 @@
 """What a valid product is, and the errors of one that is not. Knows neither HTTP nor SQL."""
 
+import re
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 INT4_MAX = 2_147_483_647
+NOT_STORED = re.compile("[\x00\ud800-\udfff]")  # characters that PostgreSQL cannot store
 
 # By pydantic's type of the error.
 VALIDATION_MESSAGES = {
@@ -20,6 +22,9 @@ VALIDATION_MESSAGES = {
     "int_type": "tiene que ser un número entero",
     "int_parsing": "tiene que ser un número entero",
     "int_parsing_size": "es un número demasiado grande",
+    "literal_error": "no es una de las opciones",
+    "bool_parsing": "tiene que ser 1 o 0",
+    "string_pattern_mismatch": "no tiene la forma que se espera",
     "finite_number": "tiene que ser un número finito",
     "decimal_max_digits": "tiene demasiadas cifras",
     "decimal_whole_digits": "tiene demasiadas cifras",
@@ -30,7 +35,7 @@ VALIDATION_MESSAGES = {
 
 
 def _storable(text: str) -> str:
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if NOT_STORED.search(text):
         raise PydanticCustomError("storable", "lleva un carácter que no se puede guardar")
     return text
 
@@ -94,12 +99,16 @@ class NewProduct(_Body):
 
 
 class ProductChange(_Body):
-    """The fields to change; an omitted field keeps its value, so the defaults are never used. Only `descripcion` may be null."""
+    """The fields to change; an omitted field keeps its value, so the defaults are never used. Only `descripcion` may be null.
+    A product may come back whole: `id` is not changed, and the times are not read."""
 
+    id: int = Field(0, exclude=True)
     nombre: Nombre = ""
     descripcion: Descripcion | None = None
     precio: Precio = Decimal(0)
     stock: Stock = 0
+    created_at: Any = Field(None, exclude=True)
+    updated_at: Any = Field(None, exclude=True)
 
 
 class StockMove(_Body):

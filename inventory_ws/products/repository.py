@@ -7,6 +7,7 @@ KeyReused if that request was a different one. Everything here raises Unavailabl
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from ..pg.aiopg_fixes import Params, Row
@@ -14,6 +15,7 @@ from ..pg.connection import STATEMENT_TIMEOUT
 from ..pg.database import Database
 from ..pg.errors import Rejected, Unavailable
 from ..pg.lanes import Lane
+from .batching import BatchingDatabase, Change
 from .exact_json import encode
 from .models import NewProduct, ProductChange
 
@@ -120,10 +122,19 @@ async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) ->
 
 async def _change(db: Database, sql: str, params: Params, cause: Cause, effective: str = "") -> Product | None:
     """Execute the change; with a key, only once. `effective`: an SQL condition that is false if the change has no effect."""
+    assert isinstance(db, BatchingDatabase)
+    alone = partial(_change_alone, db, sql, params, cause, effective)
+    row = await db.make(Change(*_statement(f"{sql}{effective}", params, cause), cause.key), alone)
+    return Product(*row) if row else None
+
+
+async def _change_alone(
+    db: Database, sql: str, params: Params, cause: Cause, effective: str, seconds: float | None
+) -> Product | None:
     if not cause.key:
-        return await _execute(db, sql, params, cause)
+        return await _execute(db, sql, params, cause, seconds)
     try:
-        async with asyncio.timeout(STATEMENT_TIMEOUT):  # for all statements together
+        async with asyncio.timeout(seconds or STATEMENT_TIMEOUT):  # for all statements together
             return await _change_once(db, sql, params, cause, effective)
     except TimeoutError:
         raise Unavailable("no time is left") from None
@@ -147,14 +158,21 @@ async def _change_once(db: Database, sql: str, params: Params, cause: Cause, eff
         raise
 
 
-async def _execute(db: Database, sql: str, params: Params, cause: Cause) -> Product | None:
+async def _execute(
+    db: Database, sql: str, params: Params, cause: Cause, seconds: float | None = None
+) -> Product | None:
     """Run the statement and return the product as it is afterwards (deleted: before), or None if it matches no row."""
+    rows = await fetch_with_new_ids(db, *_statement(sql, params, cause), seconds=seconds)
+    return Product(*rows[0][:2]) if rows else None
+
+
+def _statement(sql: str, params: Params, cause: Cause) -> tuple[str, Params]:
+    """Return the statement and its parameters with what every change returns: id, JSON and, not to be read, its cause."""
     sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos.*) AS j)"
     if any(cause):
         sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # the trigger reads it at COMMIT
         params = {**params, "cause": cause.text()}
-    rows = await fetch_with_new_ids(db, sql, params)
-    return Product(*rows[0][:2]) if rows else None
+    return sql, params
 
 
 async def fetch_with_new_ids(

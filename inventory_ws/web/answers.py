@@ -1,15 +1,18 @@
-"""What is answered: products and lists of them, as JSON or CSV, in gzip where it is asked for."""
+"""What is answered: products and lists of them, as JSON or CSV, in gzip where it is asked for; and the headers of CORS."""
 
 import asyncio
 import gzip
+from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import hdrs, web
 
 from ..files import csvfile
 from ..files.importing import FILES, Imported
+from ..pg.database import DATABASE
 from ..products.listing import ListQuery, Products
-from ..products.repository import Product
-from .reading import wants_csv, wants_gzip
+from ..products.repository import REFUSAL_TIMEOUT, Product, get_product
+from .errors import PREVENTED, Failure
+from .reading import read_id, read_tags, read_versions, wants_csv, wants_gzip
 
 JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
 CSV = {
@@ -17,6 +20,7 @@ CSV = {
     hdrs.CONTENT_DISPOSITION: 'attachment; filename="productos.csv"',
 }
 GZIP = {hdrs.CONTENT_ENCODING: "gzip"}
+EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After"
 START = b'{"success":true,"data":'
 COMPRESS_FROM = 1024  # bytes; what is shorter fits into one packet as it is
 
@@ -65,3 +69,33 @@ def result_response(done: Product | Imported, message: str | None = None, *, sta
 def json_response(body: str | bytes, status: int = 200) -> web.Response:
     """Return a body of JSON."""
     return web.Response(body=body.encode() if isinstance(body, str) else body, status=status, headers=JSON)
+
+
+async def refusal(
+    request: web.Request, code: str, possible: Callable[[Product], bool], missing: str = "producto_no_encontrado"
+) -> Failure:
+    """Return why a change had no effect: `missing` if the product is gone, else `code` with the current product. If the
+    change was `possible`, a trigger or a policy of the database's owner has prevented it."""
+    current = await get_product(request.app[DATABASE], read_id(request), REFUSAL_TIMEOUT)
+    if current is None:
+        return Failure(missing)
+    if possible(current):
+        return Failure("rechazado_por_la_base", errors=PREVENTED)
+    return Failure(code, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
+
+
+def has_version(request: web.Request) -> Callable[[Product], bool]:
+    """Return whether a product has a version of If-Match."""
+    versions, tags = read_versions(request), read_tags(request.if_match)
+    return lambda product: versions is None or product.version in tags
+
+
+def cors(origins: Collection[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """Return what adds the headers of CORS when a response is sent: those that the host application has set by then stay."""
+
+    async def allow(request: web.Request, response: web.StreamResponse) -> None:
+        if (origin := request.headers.get(hdrs.ORIGIN, "")) in origins:
+            response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
+            response.headers.setdefault(hdrs.ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
+
+    return allow

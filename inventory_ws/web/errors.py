@@ -18,6 +18,7 @@ from ..products.repository import KeyReused
 FAILURES = {
     "peticion_mal_formada": (400, "Petición mal formada"),
     "json_invalido": (400, "El cuerpo no es JSON válido"),
+    "texto_no_utf8": (400, "El cuerpo no está en UTF-8"),
     "datos_invalidos": (400, "Datos inválidos"),
     "valor_repetido": (400, "Datos inválidos"),
     "rechazado_por_la_base": (400, "Datos inválidos"),
@@ -33,6 +34,7 @@ FAILURES = {
     "ruta_no_encontrada": (404, "Ruta no encontrada"),
     "producto_no_encontrado": (404, "Producto no encontrado"),
     "producto_irrecuperable": (404, "El registro no guarda cómo era este producto, o la base de datos no lo permite"),
+    "importacion_no_encontrada": (404, "El registro no guarda esa importación"),
     "metodo_no_permitido": (405, "Método no permitido"),
     "cuerpo_lento": (408, "El cuerpo tarda demasiado"),
     "stock_insuficiente": (409, "No hay existencias suficientes"),
@@ -41,6 +43,7 @@ FAILURES = {
     "producto_cambiado": (412, "Alguien cambió este producto antes"),
     "cuerpo_grande": (413, "El cuerpo es demasiado grande"),
     "tipo_no_admitido": (415, "El cuerpo tiene que ser application/json; el de un archivo de productos, text/csv"),
+    "sin_lector_de_hojas": (415, "Para hojas de cálculo falta un paquete: pip install 'inventory-ws[files]'"),
     "host_no_permitido": (421, "Este servidor no atiende ese nombre (Host); véase --hosts"),
     "idempotency_key_repetida": (422, "Esa Idempotency-Key ya es de otra petición"),
     "error_interno": (500, "Error interno"),
@@ -68,6 +71,8 @@ REFUSALS = {
     "42501": "no lo permite la base de datos",
     "54000": "es un texto demasiado largo",
 }
+
+PREVENTED = [{"field": "", "message": REFUSALS["42501"]}]  # by a trigger or a policy of the owner
 
 KEPT = (hdrs.ALLOW, hdrs.RETRY_AFTER, hdrs.WWW_AUTHENTICATE)  # headers of aiohttp's own errors
 

@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import hdrs, web
 
-from ..files import csvfile, importing
-from ..files.importing import MissingProducts
+from ..files import importing, reader, undoing
+from ..files.importing import MAX_FAULTS, NotImported
+from ..files.reader import FileQuery, NotInstalled
 from ..live import eventlog
 from ..live.eventlog import EventQuery
 from ..live.hub import HUB, SOCKETS
@@ -20,10 +20,9 @@ from ..products import listing, repository
 from ..products.exact_json import encode
 from ..products.listing import LIST_CACHE, ListQuery
 from ..products.models import INT4_MAX, NewProduct, ProductChange, StockMove
-from ..products.repository import Product
-from .answers import json_response, list_response, result_response
-from .errors import REFUSALS, Failure
-from .reading import MAX_FILE, read_body, read_cause, read_id, read_model, read_tags, read_versions, wants_csv
+from .answers import has_version, json_response, list_response, refusal, result_response
+from .errors import PREVENTED, Failure
+from .reading import MAX_FILE, is_file, read_body, read_cause, read_id, read_model, read_tags, read_versions, wants_csv
 
 # A commit that waits for its synchronous standby holds back the changes after it.
 HEALTHY = """
@@ -33,7 +32,6 @@ HEALTHY = """
     """
 
 NOT_IMPORTED = "Datos inválidos: no se ha importado nada"
-PREVENTED = [{"field": "", "message": REFUSALS["42501"]}]
 
 
 async def list_products(request: web.Request) -> web.Response:
@@ -52,6 +50,11 @@ async def list_products(request: web.Request) -> web.Response:
     if not wants_csv(request):
         response.headers[hdrs.ETAG] = f'W/"{products.etag}"'
     return response
+
+
+async def export_products(request: web.Request) -> web.Response:
+    """GET /api/productos.csv: the list for a spreadsheet's "from the web", which can send no header."""
+    return await list_products(request)
 
 
 async def _list_past(request: web.Request, query: ListQuery, position: int) -> web.Response:
@@ -79,9 +82,10 @@ async def get_product(request: web.Request) -> web.Response:
 
 async def create_product(request: web.Request) -> web.Response:
     """POST /api/productos"""
-    if request.content_type == "text/csv":
+    query = FileQuery.model_validate(dict(request.query))
+    if is_file(request):
         # A body that a middleware of the host application has read cannot be cloned.
-        return await _import(request.clone(client_max_size=MAX_FILE) if request.can_read_body else request)
+        return await _import(request.clone(client_max_size=MAX_FILE) if request.can_read_body else request, query)
     new = await read_model(request, NewProduct)
     product = await request.app[HUB].change(repository.create_product, new, await read_cause(request))
     if product is None:
@@ -91,31 +95,48 @@ async def create_product(request: web.Request) -> web.Response:
     return response
 
 
-async def _import(request: web.Request) -> web.Response:
+async def _import(request: web.Request, query: FileQuery) -> web.Response:
     body = await read_body(request)
-    async with request.app[importing.FILES]:
-        table = await asyncio.to_thread(csvfile.parse, body)
-    if table.faults:
-        raise Failure("datos_invalidos", NOT_IMPORTED, errors=table.faults)
-    cause = await read_cause(request, "importación")
     try:
-        done = await request.app[HUB].change(importing.import_products, table.fields, table.rows, cause)
-    except MissingProducts as exc:
-        faults = [csvfile.fault(row, "id", "no existe") for row in exc.args[0]]
-        raise Failure("datos_invalidos", NOT_IMPORTED, errors=faults) from None
+        async with request.app[importing.FILES]:
+            table = await asyncio.to_thread(reader.read, body, query)
+        if query.ensayo:
+            position = request.app[LOG].head  # read before the rows, as for a list
+            counts, rows = await importing.try_file(request.app[DATABASE], table, query)
+            about = encode(table.about | {"desde": position})
+            return json_response(f'{{"success":true,"data":{{{about[1:-1]},{counts[1:-1]},"filas":{rows}}}}}')
+        cause = await read_cause(request, "importación")
+        if table.unusable or (table.faults and query.filas == "todas"):
+            raise NotImported(table.faults)
+        done = await request.app[HUB].change(importing.import_products, table, query, cause)
+    except NotInstalled:
+        raise Failure("sin_lector_de_hojas") from None
+    except NotImported as exc:
+        raise Failure("datos_invalidos", NOT_IMPORTED, errors=exc.args[0][:MAX_FAULTS]) from None
     return result_response(done, "Importación completada")
+
+
+async def undo_import(request: web.Request) -> web.Response:
+    """POST /api/importaciones/{clave}/deshacer"""
+    cause = await read_cause(request, "deshacer importación")
+    done = await request.app[HUB].change(undoing.undo_import, request.match_info["clave"], cause)
+    if done is None:
+        raise Failure("importacion_no_encontrada")
+    return result_response(done, "Importación deshecha")
 
 
 async def update_product(request: web.Request) -> web.Response:
     """PUT and PATCH /api/productos/{id}"""
     change = await read_model(request, ProductChange)
-    if not change.model_fields_set:
+    if "id" in change.model_fields_set and change.id != read_id(request):
+        raise Failure("datos_invalidos", errors=[{"field": "id", "message": "no es el de la ruta"}])
+    if not change.model_dump(exclude_unset=True):
         raise Failure("sin_cambios")
     product = await request.app[HUB].change(
         repository.update_product, read_id(request), change, read_versions(request), await read_cause(request)
     )
     if product is None:
-        raise await _refusal(request, "producto_cambiado", _has_version(request))
+        raise await refusal(request, "producto_cambiado", has_version(request))
     return result_response(product, "Producto actualizado exitosamente")
 
 
@@ -125,7 +146,7 @@ async def delete_product(request: web.Request) -> web.Response:
         repository.delete_product, read_id(request), read_versions(request), await read_cause(request)
     )
     if product is None:
-        raise await _refusal(request, "producto_cambiado", _has_version(request))
+        raise await refusal(request, "producto_cambiado", has_version(request))
     return result_response(product, "Producto eliminado exitosamente")
 
 
@@ -134,7 +155,7 @@ async def restore_product(request: web.Request) -> web.Response:
     cause = await read_cause(request, "restauración")
     product = await request.app[HUB].change(repository.restore_product, read_id(request), cause)
     if product is None:
-        raise await _refusal(request, "producto_existente", lambda _: False, missing="producto_irrecuperable")
+        raise await refusal(request, "producto_existente", lambda _: False, missing="producto_irrecuperable")
     return result_response(product, "Producto restaurado exitosamente")
 
 
@@ -146,7 +167,7 @@ async def move_stock(request: web.Request) -> web.Response:
     )
     if product is None:
         code = "stock_insuficiente" if move.delta < 0 else "stock_excesivo"
-        raise await _refusal(
+        raise await refusal(
             request, code, lambda current: 0 <= json.loads(current.json)["stock"] + move.delta <= INT4_MAX
         )
     return result_response(product, "Existencias actualizadas exitosamente")
@@ -183,22 +204,3 @@ async def health(request: web.Request) -> web.Response:
         data |= {"reason": "; ".join(log.faults)} if log.faults else {}
         raise Failure("sin_servicio", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
     return json_response(f'{{"success":true,"data":{encode(data)}}}')
-
-
-async def _refusal(
-    request: web.Request, code: str, possible: Callable[[Product], bool], missing: str = "producto_no_encontrado"
-) -> Failure:
-    """Return why a change had no effect: `missing` if the product is gone, else `code` with the current product. If the
-    change was `possible`, a trigger or a policy of the database's owner has prevented it."""
-    current = await repository.get_product(request.app[DATABASE], read_id(request), repository.REFUSAL_TIMEOUT)
-    if current is None:
-        return Failure(missing)
-    if possible(current):
-        return Failure("rechazado_por_la_base", errors=PREVENTED)
-    return Failure(code, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
-
-
-def _has_version(request: web.Request) -> Callable[[Product], bool]:
-    """Return whether a product has a version of If-Match."""
-    versions, tags = read_versions(request), read_tags(request.if_match)
-    return lambda product: versions is None or product.version in tags

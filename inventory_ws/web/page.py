@@ -11,13 +11,16 @@ from aiohttp import hdrs, web
 
 from .answers import GZIP, Gzipped
 from .reading import read_tags, wants_gzip
-from .security import ACTOR
+from .security import ACTOR, REFUSED, Authenticate, copied, user_of
 from .websocket import websocket
 
 TITLE = web.AppKey("TITLE", str)
 """The title of the page; an empty text leaves the page as it is."""
 PAGE_DATA = web.AppKey("PAGE_DATA", dict[str, str])
-"""The data attributes of the page: `currency` (ISO 4217), and `login`, the address where users sign in. The page has its `user` beside them."""
+"""The data attributes of the page: `currency` (ISO 4217), and `login`, the address where users sign in. The page has its `user`
+beside them, and `reader` if that user may only read."""
+
+AUTHENTICATE: web.AppKey[Authenticate] = web.AppKey("AUTHENTICATE")
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -40,8 +43,21 @@ async def index(request: web.Request) -> web.StreamResponse:
     # Without the final slash, the page's relative links would miss the prefix of a host application.
     if not request.path.endswith("/"):
         return web.Response(status=308, headers={hdrs.LOCATION: f"./{request.rel_url.raw_name}/"})
-    user = {"user": request[ACTOR]} if ACTOR in request else {}
-    return _file(request, "index.html", request.app[TITLE], request.app[PAGE_DATA] | user)
+    data = request.app[PAGE_DATA] | ({"user": request[ACTOR]} if ACTOR in request else {})
+    if await _only_reads(request):
+        data["reader"] = ""
+    return _file(request, "index.html", request.app[TITLE], data)
+
+
+async def _only_reads(request: web.Request) -> bool:
+    """Return whether a change by whoever asks for the page would be refused: `authenticate` is asked about a POST."""
+    authenticate = request.app.get(AUTHENTICATE)
+    if not authenticate or REFUSED in request or request.body_exists:
+        return False
+    try:
+        return not await user_of(authenticate, copied(request, method="POST"))
+    except (web.HTTPUnauthorized, web.HTTPForbidden):
+        return True
 
 
 async def client_file(request: web.Request) -> web.Response:

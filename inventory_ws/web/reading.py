@@ -23,6 +23,15 @@ FILE_TIMEOUT = 60.0
 GZIP = re.compile(r"(^|,)\s*gzip\s*(;\s*q=(1|0?\.0*[1-9])[^,]*)?(,|$)", re.IGNORECASE)
 MARKS = re.compile(r"(-+(gzip|br|zstd|deflate)|;.*)+$")  # of proxies that compress, at the end of an ETag
 
+FILE_TYPES = (
+    "text/csv",
+    "text/tab-separated-values",
+    "application/octet-stream",
+    "application/vnd.ms-excel",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "application/vnd.oasis.opendocument.spreadsheet",
+)
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -37,6 +46,8 @@ async def read_model(request: web.Request, model: type[Model]) -> Model:
         raise Failure("tipo_no_admitido")
     try:
         value = decode(await read_body(request))
+    except UnicodeDecodeError:
+        raise Failure("texto_no_utf8") from None
     except ValueError as exc:
         raise Failure("json_invalido") from exc
     return model.model_validate(value)
@@ -44,7 +55,7 @@ async def read_model(request: web.Request, model: type[Model]) -> Model:
 
 async def read_body(request: web.Request) -> bytes:
     """Return the body. Raise Failure if it is too slow or too large, or the error of a broken connection."""
-    limit, seconds = (MAX_FILE, FILE_TIMEOUT) if request.content_type == "text/csv" else (MAX_BODY, BODY_TIMEOUT)
+    limit, seconds = (MAX_FILE, FILE_TIMEOUT) if is_file(request) else (MAX_BODY, BODY_TIMEOUT)
     if (request.content_length or 0) > limit:
         raise _too_large(limit)
     try:
@@ -76,9 +87,12 @@ async def read_cause(request: web.Request, reason: str = "") -> Cause:
     key = " ".join(request.headers.getall("Idempotency-Key"))
     if quoted := re.fullmatch(r'"(.*)"', key):  # a string, as RFC 9651 writes it
         key = re.sub(r"\\(.)", r"\1", quoted[1])
+    asked = f"?{request.query_string}" if request.query_string else ""
     if not re.fullmatch(r"[!-~]{1,255}", key):
         raise Failure("idempotency_key_invalida")
-    same = f"{request.method} {request.path}\n{actor}\n".encode() + await read_body(request)  # aiohttp keeps the body
+    same = f"{request.method} {request.path}{asked}\n{actor}\n".encode() + await read_body(
+        request
+    )  # aiohttp keeps the body
     return Cause(actor, reason, key, hashlib.sha256(same).hexdigest())
 
 
@@ -101,8 +115,15 @@ def read_tags(tags: tuple[ETag, ...] | None) -> list[str]:
     return [MARKS.sub("", tag.value) for tag in tags or ()]
 
 
+def is_file(request: web.Request) -> bool:
+    """Return whether the body is a file of products. Without a header, aiohttp takes any body for application/octet-stream."""
+    return hdrs.CONTENT_TYPE in request.headers and request.content_type in FILE_TYPES
+
+
 def wants_csv(request: web.Request) -> bool:
     """Return whether the client asks for a file and not for JSON."""
+    if request.path.endswith(".csv"):
+        return True
     accept = request.headers.get(hdrs.ACCEPT, "").lower()
     return "text/csv" in accept and "application/json" not in accept
 

@@ -7,10 +7,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from copy import copy
 from functools import lru_cache, partial
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from ..products.models import NOT_STORED
 from .errors import Failure, error_response
 
 Authenticate = Callable[[web.Request], Awaitable[bool | str | None]]
@@ -18,11 +20,11 @@ Authenticate = Callable[[web.Request], Awaitable[bool | str | None]]
 raise HTTPUnauthorized or HTTPForbidden instead."""
 
 ACTOR = web.RequestKey("ACTOR", str)
-UNAUTHENTICATED = web.RequestKey("UNAUTHENTICATED", bool)
+REFUSED = web.RequestKey("REFUSED", int)
+"""401 or 403, of a request that a handler of `open_to_all` is given although it is not allowed."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+?)\.?)(?::[0-9]*)?")  # [::1]:3000, localhost.:3000
-NOT_STORED = re.compile("[\0\ud800-\udfff]")  # surrogates: a name from a header that is not UTF-8
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -38,7 +40,6 @@ PREFLIGHT = {
     hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match",
     hdrs.ACCESS_CONTROL_MAX_AGE: "600",
 }
-EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After"
 
 
 def security(
@@ -52,7 +53,7 @@ def security(
     `hosts`: the allowed names in `Host`, and networks (`10.0.0.0/8`) whose addresses are allowed; `localhost` is always
     allowed. None: no check. `origins`: other origins whose pages are allowed, as browsers send them
     (`https://shop.example`, or `null` for a page from a file). `authenticate`: None allows everybody. `open_to_all`:
-    handlers that need no authentication, or check `UNAUTHENTICATED in request` themselves.
+    handlers that need no authentication, or check `REFUSED in request` themselves.
     """
     if isinstance(hosts, str) or isinstance(origins, str):
         raise TypeError("hosts and origins are collections of names, not one text")
@@ -82,17 +83,6 @@ def security(
     return guard
 
 
-def cors(origins: Collection[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """Return what adds the headers of CORS when a response is sent: those that the host application has set by then stay."""
-
-    async def allow(request: web.Request, response: web.StreamResponse) -> None:
-        if (origin := request.headers.get(hdrs.ORIGIN, "")) in origins:
-            response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
-            response.headers.setdefault(hdrs.ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
-
-    return allow
-
-
 def _check_host_and_origin(
     request: web.Request, origin: str, is_ours: Callable[[str], bool] | None, origins: Collection[str]
 ) -> None:
@@ -109,18 +99,18 @@ def _check_host_and_origin(
 async def _identify(request: web.Request, authenticate: Authenticate, open_to_all: Collection[Handler]) -> None:
     """Store the name of the user under ACTOR. Raise Failure if the request is not allowed."""
     try:
-        user = await _user(authenticate, request)
+        user = await user_of(authenticate, request)
         if isinstance(user, str):
             request[ACTOR] = user
         if not user:
             raise Failure("sin_identificar", headers={hdrs.WWW_AUTHENTICATE: 'Bearer realm="inventario"'})
-    except (Failure, web.HTTPUnauthorized, web.HTTPForbidden):
-        request[UNAUTHENTICATED] = True
+    except (Failure, web.HTTPUnauthorized, web.HTTPForbidden) as exc:
+        request[REFUSED] = 403 if isinstance(exc, web.HTTPForbidden) else 401
         if request.match_info.handler not in open_to_all:
             raise
 
 
-async def _user(authenticate: Authenticate, request: web.Request) -> bool | str:
+async def user_of(authenticate: Authenticate, request: web.Request) -> bool | str:
     """Return what `authenticate` returns. Raise TypeError if it is no name that PostgreSQL can store."""
     user = await authenticate(request)
     if not isinstance(user, bool | str | None) or (isinstance(user, str) and NOT_STORED.search(user)):
@@ -148,8 +138,9 @@ def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
     return is_ours
 
 
-async def still_allowed(authenticate: Authenticate, request: web.Request) -> bool:
-    """Ask `authenticate` again about the request of an open socket, within the middlewares of the host application.
+async def ask_again(authenticate: Authenticate, request: web.Request) -> int:
+    """Ask `authenticate` again about the request of an open socket, within the middlewares of the host application. Return
+    401 or 403, or 0 if it is still allowed.
 
     They are given a copy in which nothing is cached: a session is loaded again, so that a user who has signed out is noticed.
     A refusal or a redirect of a middleware is a no. Raise what else fails.
@@ -157,15 +148,13 @@ async def still_allowed(authenticate: Authenticate, request: web.Request) -> boo
     answers: list[bool | str] = []
 
     async def ask(request: web.Request) -> web.StreamResponse:
-        answers.append(await _user(authenticate, request))
+        answers.append(await user_of(authenticate, request))
         return web.Response()
 
-    try:
-        again, handler = request.clone(), _within(request.app, (), ask)
-    except RuntimeError:  # a handshake with a body, which a middleware has read, cannot be asked about again
-        return False
+    if request.body_exists:  # a middleware may have read it, and then there is no copy
+        return 401
+    again, handler = copied(request), _within(request.app, (), ask)
     again.clear()
-    again._match_info = copy(request.match_info)  # it has the current application, also of the open socket's request
     for app in reversed(request.match_info.apps[:-1]):
         handler = _within(app, app.middlewares, handler)
     try:
@@ -174,7 +163,16 @@ async def still_allowed(authenticate: Authenticate, request: web.Request) -> boo
         response = exc
     if response.status >= 500:
         raise RuntimeError(f"the host application answered {response.status}")
-    return response.status < 300 and bool(answers and answers[-1])
+    if response.status < 300 and answers and answers[-1]:
+        return 0
+    return 403 if response.status == 403 else 401
+
+
+def copied(request: web.Request, **changed: Any) -> web.Request:
+    """Return a copy of a request without a body, to ask `authenticate` about it."""
+    again = request.clone(**changed)
+    again._match_info = copy(request.match_info)  # it has the current application, also of the open socket's request
+    return again
 
 
 def _within(app: web.Application, middlewares: Iterable[Middleware], handler: Handler) -> Handler:
@@ -192,24 +190,24 @@ def _within(app: web.Application, middlewares: Iterable[Middleware], handler: Ha
     return within
 
 
-def bearer(token: str) -> Authenticate:
+def bearer(token: str, *, open_reads: bool = False) -> Authenticate:
     """Return an authentication by one shared token, sent as `Authorization: Bearer <token>`. A browser's WebSocket, which
-    cannot send that header, offers the subprotocol `bearer.<token in base64url>`."""
+    cannot send that header, offers the subprotocol `bearer.<token in base64url>`. `open_reads`: reading needs none."""
     expected = token.encode()
 
     async def authenticate(request: web.Request) -> bool:
-        scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        if scheme.lower() == "bearer" and _same(given.strip().encode(errors="surrogateescape"), expected):
-            return True
+        scheme, _, text = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        tokens = [text.strip().encode(errors="surrogateescape")] if scheme.lower() == "bearer" else []
         offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")
-        tokens = [name.strip().removeprefix("bearer.") for name in offered if name.strip().startswith("bearer.")]
-        return any(_same(_decoded(text), expected) for text in tokens)
+        tokens += [_decoded(name.strip()[7:]) for name in offered if name.strip().startswith("bearer.")]
+        if not tokens:
+            return open_reads and request.method in SAFE_METHODS
+        return any(_same(token, expected) for token in tokens)
 
     return authenticate
 
 
-def _same(given: bytes, expected: bytes) -> bool:
-    return hmac.compare_digest(given, expected)
+_same = hmac.compare_digest
 
 
 def _decoded(text: str) -> bytes:

@@ -9,17 +9,18 @@ from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from pydantic import ValidationError
 
 from ..live.frames import FIN, PONG, frame, message_frame
-from ..live.hub import HUB, UNAUTHORIZED, Hub
+from ..live.hub import HUB, Hub
 from ..live.log import Log, Lost
 from ..live.stream import EVERYTHING, MAX_BUFFER, Stream, Subscription
 from ..pg.errors import Unavailable
 from .errors import FAILURES, Failure
-from .security import ACTOR, UNAUTHENTICATED
+from .security import ACTOR, REFUSED
 
 PROTOCOL = "inventario.v1"
 HEARTBEAT = 20.0  # seconds between pings: proxies cut after 30 of silence; a peer has half of this time to answer
 MAX_FRAME = 4096  # bytes of a client's message
 RESUME_TIMEOUT = 3.0  # seconds for PostgreSQL to come back, if only it knows a client's position
+REFUSALS = {401: (4401, "hace falta una clave de acceso"), 403: (4403, "no está permitido")}  # close codes, by status
 FLOOD_PAUSE = 0.01  # seconds between messages that are read after a close frame: a flood delays nobody else
 
 
@@ -37,23 +38,23 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         autoping=False,  # _listen() answers pings: aiohttp would answer a flood of them before it does anything else
     )
     subscription, position = EVERYTHING, None
-    farewell = (UNAUTHORIZED, "hace falta una clave de acceso") if UNAUTHENTICATED in request else None
+    farewell: tuple[int, str] | None = REFUSALS.get(request.get(REFUSED, 0))
     if request.query and not farewell:
         subscription = _parse_subscription({key: text.split(",") for key, text in request.query.items()}, strict=False)
         try:
             position = await _position(request, hub.log)
         except (Unavailable, TimeoutError):
             farewell = WSCloseCode.TRY_AGAIN_LATER, "la base de datos no responde"
-    if not farewell:
-        await hub.handshakes.acquire()
-        asyncio.get_running_loop().call_soon(hub.handshakes.release)
-        _check_room(hub)
+    await hub.handshakes.acquire()
+    asyncio.get_running_loop().call_soon(hub.handshakes.release)
+    _check_room(hub)
     await _accept(request, ws)
     if request.transport is None:
         return ws
     stream = Stream(request, ws, request.transport, hub.log, subscription)
     try:
         if farewell:  # after the handshake: a page cannot see why one was refused
+            hub.sockets.add(stream)  # it takes room until it ends
             hub.disconnect(stream, *farewell)
         else:
             _begin(stream, hub, position)

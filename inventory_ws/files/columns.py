@@ -1,0 +1,119 @@
+"""Which column of a file is which field, by its titles."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ..products.models import NewProduct
+from .csvfile import COLUMNS, Fault, fault
+
+FIELDS = tuple(NewProduct.model_fields)
+READ = ("id", *FIELDS, "updated_at")
+SEARCHED = 30  # rows in which the titles are looked for
+
+# The titles of other programs, the best first. Their `id` is not an id of this inventory.
+TITLES = {
+    "nombre": "nombre|nombre producto|nombre del producto|nombre articulo|product name|item name|name|title|titulo"
+    "|denominacion|producto|product|articulo|item",
+    "descripcion": "descripcion|description|descripcion corta|short description|descripcion larga|body|detalle|detalles",
+    "precio": "precio|precio venta|precio de venta|precio publico|precio venta publico|precio normal|pvp con iva|pvp iva incluido"
+    "|pvp|price|regular price|sales price|list price|unit price|variant price|precio unitario|unitprice|retail price",
+    "stock": "stock|stock actual|existencias|existencia|en inventario|inventario|cantidad disponible|cantidad a mano|cantidad|unidades|uds|ud"
+    "|quantity on hand|current quantity|inventory quantity|qty available|variant inventory qty|in stock|quantity|qty",
+}
+CURRENCIES = re.compile(r"( (eur|euros?|usd|mxn|cop|ars|clp|pen|uyu|en))+$")
+NET = re.compile(r"\bsin\b|\bexcl", re.IGNORECASE)  # of two prices, the one with taxes
+
+Cells = Sequence[str]
+
+
+class Columns(NamedTuple):
+    """`row`: the index of the row of titles (None: there is none). `titles`: a name for each column. `places`: where the fields are."""
+
+    row: int | None
+    titles: list[str]
+    places: dict[str, int]
+    faults: list[Fault]
+
+
+def folded(title: str) -> str:
+    """Return a title without case, accents, marks, brackets, units, and the prefix of a table."""
+    text = re.sub(r"\[.*?\]|\(.*?\)|^\w{2,}\.(?=\w{3})", " ", title)
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
+    text = re.sub("[\u0300-\u036f.]", "", unicodedata.normalize("NFD", text.lower()))
+    text = re.sub(r"[\W_]+", " ", text).strip()
+    return CURRENCIES.sub("", text).strip()
+
+
+def find_columns(rows: Sequence[Cells], given: Mapping[str, str], updates: bool) -> Columns:
+    """Find the titles and the column of each field. `given`: the titles that were chosen for fields (empty: none). `updates`:
+    a file without prices is a count of products that exist."""
+    found = [_places([cell.strip() for cell in row]) for row in rows[:SEARCHED]]
+    best = max(found, key=len, default={})
+    row: int | None = found.index(best) if best else None
+    if len(best) < 2:
+        wanted = [title for title in given.values() if title]
+        row = next(
+            (n for n, cells in enumerate(rows[:SEARCHED]) if wanted and {*wanted} <= {*map(str.strip, cells)}), row
+        )
+        row = _first_titles(rows) if row is None else row
+    titles = [cell.strip() for cell in rows[row]] if row is not None else []
+    if row is None:
+        titles = [f"columna {n}" for n in range(1, max(map(len, rows), default=0) + 1)]
+    places = found[row] if row is not None and row < len(found) else {}
+    number, faults = (row or 0) + 1, []
+    for field, title in given.items():
+        places = {name: place for name, place in places.items() if name != field}
+        if title and (place := _place_of(title, titles)) is not None:
+            places = {name: other for name, other in places.items() if other != place} | {field: place}
+        elif title:
+            faults.append(fault(number, field, f"no hay ninguna columna «{title}»"))
+    faults += [
+        fault(number, name, "está dos veces")
+        for name, place in places.items()
+        if titles.count(titles[place]) > 1 and name not in given
+    ]
+    needed = ["nombre", "precio"]
+    if "id" in places and {*FIELDS} & {*places}:
+        needed = []
+    elif updates and len({*FIELDS} & {*places}) > 1:
+        needed = ["nombre"]
+    faults += [fault(number, name, "falta esta columna") for name in needed if name not in places]
+    return Columns(row, titles, places, faults)
+
+
+def _places(cells: Cells) -> dict[str, int]:
+    """Return the column of each field whose title is in this row."""
+    # A question ("¿Existencias?") is answered by yes or no.
+    titles = [(n, cell, folded(cell)) for n, cell in enumerate(cells) if "?" not in cell]
+    places: dict[str, int] = {}
+    for field in FIELDS:
+        ranks = TITLES.get(field, field.replace("_", " ")).split("|")
+        ranked = [(ranks.index(name), bool(NET.search(cell)), n) for n, cell, name in titles if name in ranks]
+        if ranked:
+            places[field] = min(ranked)[2]
+    lower = [cell.lower() for cell in cells]
+    ours = [name for name in lower if name in COLUMNS]
+    # Our own id, and not that of another program: nothing else is in the file, or it was exported here.
+    if "id" in ours and ("updated_at" in ours or len(ours) == len([name for name in lower if name])):
+        places |= {name: lower.index(name) for name in ("id", "updated_at") if name in ours}
+    elif "nombre" not in places and "descripcion" in places and len(places) > 1:
+        places["nombre"] = places.pop("descripcion")
+    return places
+
+
+def _place_of(title: str, titles: Sequence[str]) -> int | None:
+    if title in titles:
+        return titles.index(title)
+    if (numbered := re.fullmatch(r"columna (\d+)", title)) and 0 < int(numbered[1]) <= len(titles):
+        return int(numbered[1]) - 1
+    return next((n for n, other in enumerate(titles) if folded(other) == folded(title)), None)
+
+
+def _first_titles(rows: Sequence[Cells]) -> int | None:
+    """Return the first row of several cells, if it may be one of titles: numbers are none."""
+    for number, row in enumerate(rows[:SEARCHED]):
+        if len([cell for cell in row if cell.strip()]) > 1:
+            return None if any(re.fullmatch(r"[^a-zA-Z]*\d[^a-zA-Z]*", cell) for cell in row) else number
+    return None

@@ -1,0 +1,162 @@
+"""The value of a cell: numbers as people and programs write them, texts, versions. Knows neither HTTP nor SQL."""
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..products.exact_json import number_of
+from ..products.models import NewProduct, ProductChange, explain
+from .csvfile import FORMULA, fault
+from .workbook import NO_VALUE
+
+NUMBERS = ("precio", "stock")
+NULLABLE = {name for name, field in NewProduct.model_fields.items() if field.default is None}
+CENTS = Decimal("0.01")
+
+# What stands before or behind a number: a currency, or a unit.
+MONEY = r"US\$|[$€£¥₡₲]|S/\.?|Bs\.?|EUR|euros?|USD|MXN|COP|ARS|CLP|PEN|UYU"
+AROUND = re.compile(rf"^(-?)\s*(?:{MONEY})\s*|\s*(?:{MONEY}|uds?\.?|unidades|unid\.?|pzas?\.?|pcs)$", re.IGNORECASE)
+SPACES = re.compile(r"(?<=\d)[ '’\u00a0\u202f](?=\d{3}(\D|$))")  # between thousands
+SHORT = re.compile(r"[0-9]*[.,]?[0-9]*")
+PLAIN = re.compile(r"-?\d+")
+BOTH = re.compile(r"-?\d{1,3}(?:([.,])\d{3})+(?!\1)([.,])\d+")  # 1.299,00
+THOUSANDS = re.compile(r"-?[1-9]\d{0,2}([.,])\d{3}(?:\1\d{3})+")  # 1.299.000
+DOUBTFUL = re.compile(r"-?[1-9]\d{0,2}([.,])\d{3}")
+DECIMAL = re.compile(r"-?\d*([.,])\d+")
+
+VERSION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+TOTAL = re.compile(r"(?:sub)?total(?:es)?(?: general)?\s*:?", re.IGNORECASE)
+GARBLED = re.compile("[\u2500-\u259f\ufffd]|[ÃÂ][\u0080-\u00bf]|â€")
+BLOCK = re.compile(r"\s*</?(?:p|br|ul|ol|li|div|h[1-6]|table|tr)\b[^<>]*>\s*", re.IGNORECASE)
+INLINE = re.compile(r"</?(?:b|i|u|em|strong|span|a|img|td)\b[^<>]*>", re.IGNORECASE)
+
+
+class Doubtful(ValueError):
+    """A cell that may mean one thing or another. The argument says how to write it."""
+
+
+def bare(cell: str) -> str:
+    """Return a number without currency, unit and spaces."""
+    if SHORT.fullmatch(cell):
+        return cell
+    return SPACES.sub("", AROUND.sub(r"\1", AROUND.sub(r"\1", cell.strip().replace("\u2212", "-"))))
+
+
+@lru_cache(10_000)
+def _mark(text: str) -> str | None:
+    """Return the decimal mark that the number proves, or None."""
+    if found := BOTH.fullmatch(text):
+        return found[2]
+    if found := THOUSANDS.fullmatch(text):
+        return "," if found[1] == "." else "."
+    if not DOUBTFUL.fullmatch(text) and (found := DECIMAL.fullmatch(text)):
+        return found[1]
+    return None
+
+
+def decimal_mark(cells: Iterable[str]) -> str | None:
+    """Return the decimal mark of a column, or None if its numbers prove none, or both."""
+    marks = {_mark(bare(cell)) for cell in cells} - {None}
+    return marks.pop() if len(marks) == 1 else None
+
+
+def number(field: str, cell: str, mark: str | None) -> int | Decimal | str:
+    """Return the number in a cell, or the cell if it holds none. `mark`: the decimal mark of its column. Raise Doubtful."""
+    text = bare(cell)
+    if DOUBTFUL.fullmatch(text) and mark is None:
+        whole = re.sub("[.,]", "", text)
+        part = number_of(text.replace(",", "."))
+        if field == "stock":
+            raise Doubtful(f"puede ser {whole} o {str(part).replace('.', ',')}: escríbalo sin separador")
+        raise Doubtful(f"puede ser {whole},00 o {part:.2f}".replace(".", ",") + ": escríbalo con dos decimales")
+    if PLAIN.fullmatch(text):
+        return number_of(text)
+    if THOUSANDS.fullmatch(text) or (mark and mark not in text and DOUBTFUL.fullmatch(text)):
+        return number_of(re.sub("[.,]", "", text))
+    if found := BOTH.fullmatch(text):
+        return number_of(text.replace(found[1], "").replace(found[2], "."))
+    return number_of(text.replace(",", ".")) if DECIMAL.fullmatch(text) else cell
+
+
+class Reader:
+    """Reads the rows of one file. `marks`: the decimal marks of its columns. `rounds`: round prices to two decimals. `updates`: a
+    row without an id may be a product that exists."""
+
+    def __init__(self, marks: dict[str, str | None], *, rounds: bool, updates: bool) -> None:
+        self.marks, self.rounds, self.updates = marks, rounds, updates
+
+    def read(self, row: int, cells: dict[str, str]) -> dict[str, Any]:
+        """Return the row as importing.py takes it, with its `errors` and `avisos`."""
+        given = cells.get("id", "").strip()
+        known = re.sub(r"[.,]0+$", "", given)
+        read: dict[str, Any] = {"fila": row}
+        errors, notes = [], []
+        values: dict[str, Any] = {}
+        for name, cell in cells.items():
+            if name not in ("id", "updated_at") and (cell or given):
+                try:
+                    values[name] = self._value(name, cell, not given)
+                except Doubtful as exc:
+                    errors.append(fault(row, name, str(exc)))
+        if isinstance(values.get("stock"), int | Decimal) and values["stock"] < 0:
+            notes.append(f"el stock era {values['stock']}: se importa 0")
+            values["stock"] = 0
+        called: str = values.get("nombre") or ""
+        if GARBLED.search(called):
+            notes.append("el nombre parece guardado con otra codificación")
+        if not given and TOTAL.fullmatch(called.strip()):
+            return read | {"omitida": True, "campos": {"nombre": called}, "avisos": ["parece una fila de totales"]}
+        unread = [error["field"] for error in errors]
+        try:
+            change = given or (self.updates and called)
+            fields = (
+                (ProductChange if change else NewProduct).model_validate(values).model_dump(exclude_unset=bool(change))
+            )
+        except ValidationError as exc:
+            errors += [
+                fault(row, wrong["field"], wrong["message"]) for wrong in explain(exc) if wrong["field"] not in unread
+            ]
+            fields = {"nombre": called.replace("\x00", "")}
+        if given and not re.fullmatch("[1-9][0-9]{0,9}", known):
+            errors.append(fault(row, "id", "no existe"))
+        elif given:
+            read["id"] = known
+        if "precio" in fields:
+            fields["precio"] = str(fields["precio"])
+        if called != fields.get("nombre", called):
+            read["crudo"] = called
+        if version := cells.get("updated_at", "").strip():
+            read["version"] = version if VERSION.fullmatch(version) else "?"
+        if errors:
+            read["errors"] = errors
+        if notes:
+            read["avisos"] = notes
+        return read | {"campos": fields}
+
+    def _value(self, name: str, cell: str, foreign: bool) -> Any:
+        if cell == NO_VALUE:
+            raise Doubtful("es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo")
+        if name in NUMBERS:
+            found = number(name, cell, self.marks[name])
+            if name == "precio" and self.rounds and isinstance(found, Decimal):
+                found = found.quantize(CENTS, ROUND_HALF_UP)
+            return found
+        if name in NULLABLE and not cell:
+            return None
+        if foreign and name == "descripcion" and (BLOCK.search(cell) or INLINE.search(cell)):
+            return html.unescape(re.sub("\n+", "\n", INLINE.sub("", BLOCK.sub("\n", cell)))).strip()
+        return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell
+
+
+def marks_of(rows: Sequence[Sequence[str]], places: dict[str, int]) -> dict[str, str | None]:
+    """Return the decimal mark of each column of numbers. That of the prices holds for the stock too: it is one spreadsheet."""
+    marks = {
+        name: decimal_mark(row[places[name]] for row in rows if len(row) > places[name]) if name in places else None
+        for name in NUMBERS
+    }
+    return marks | {"stock": marks["stock"] or marks["precio"]}

@@ -1,0 +1,267 @@
+"""What the reader makes of a file: numbers, titles, separators, encodings and workbooks of other programs."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inventory_ws.files.reader import FileQuery, NotInstalled, Table, read
+
+
+def rows(table: Table) -> list[dict[str, Any]]:
+    return [row["campos"] for row in json.loads(table.rows)]
+
+
+def messages(table: Table) -> list[str]:
+    return [f"{fault['row']} {fault['field']}: {fault['message']}" for fault in table.faults]
+
+
+@pytest.mark.parametrize(
+    ("column", "read_as"),
+    [  # the numbers of one column, and what they are; a text is the reason of a refusal
+        ("1.299,00 | 1.299", ["1299.00", "1299.00"]),
+        ("1,299.00 | 1,299", ["1299.00", "1299.00"]),
+        ("12,50 | 1.299", ["12.50", "1299.00"]),
+        ("12.50 | 1,299", ["12.50", "1299.00"]),
+        ("1.299", ["puede ser 1299,00 o 1,30: escríbalo con dos decimales"]),
+        ("51,397", ["puede ser 51397,00 o 51,40: escríbalo con dos decimales"]),
+        ("12,50 | 12.50 | 1.299", ["12.50", "12.50", "puede ser 1299,00 o 1,30: escríbalo con dos decimales"]),
+        ("1.299.000", ["1299000.00"]),
+        ("1 299,00 | 1\u00a0299 | 1\u202f299,5 | 1'299.00", ["1299.00", "1299.00", "1299.50", "1299.00"]),
+        ("$7,249.00 | $ 12", ["7249.00", "12.00"]),
+        ("1.299,00 € | €5 | 5 EUR | 7,5€", ["1299.00", "5.00", "5.00", "7.50"]),
+        ("US$ 3.50 | S/ 4.00 | MXN 5.00", ["3.50", "4.00", "5.00"]),
+        ("34.0000 | 100.0000 | 0.500", ["34.00", "100.00", "0.50"]),
+        ("12.345,678 | 0.125", ["tiene más de 2 decimales", "tiene más de 2 decimales"]),
+        ("-1 | \u22121,50 | -$2", ["no puede ser menor que 0"] * 3),
+        ("variable | 12 % | 1.2.3 | 12,", ["tiene que ser un número"] * 4),
+        ("1234.567", ["tiene más de 2 decimales"]),
+        ("", ["es obligatorio"]),
+    ],
+)
+def test_prices_are_read_as_they_are_meant_or_refused_with_the_repair(column: str, read_as: list[str]) -> None:
+    cells = column.split(" | ")
+    table = read(("nombre;precio\n" + "".join(f"x;{cell}\n" for cell in cells)).encode(), FileQuery())
+    wrong = {fault["row"]: fault["message"] for fault in table.faults}
+    assert [wrong.get(n, row.get("precio")) for n, row in enumerate(rows(table), 2)] == read_as
+
+
+@pytest.mark.parametrize(
+    ("prices", "column", "read_as"),
+    [
+        ("1", "7.0 | 5,00 | 3 uds. | 12 unidades | -4", [7, 5, 3, 12, 0]),
+        ("1", "1.000", ["puede ser 1000 o 1: escríbalo sin separador"]),
+        ("12,50", "1.000 | 2,5", [1000, "tiene que ser un número entero"]),
+        ("12.50", "1,000 | 5.000", [1000, 5]),
+        ("1", "muchas | ", ["tiene que ser un número entero", 0]),
+    ],
+)
+def test_stock_is_a_whole_number(prices: str, column: str, read_as: list[Any]) -> None:
+    table = read(
+        ("nombre;precio;stock\n" + "".join(f"x;{prices};{cell}\n" for cell in column.split(" | "))).encode(),
+        FileQuery(),
+    )
+    wrong = {fault["row"]: fault["message"] for fault in table.faults}
+    assert [wrong.get(n, row.get("stock")) for n, row in enumerate(rows(table), 2)] == read_as
+
+
+def test_price_is_rounded_on_request() -> None:
+    table = read(b"nombre;precio\nx;12,345\ny;1,5\nz;7,125", FileQuery(redondear=True))
+    assert [row["precio"] for row in rows(table)] == ["12.35", "1.50", "7.13"]
+
+
+@pytest.mark.parametrize(
+    ("titles", "names"),
+    [
+        ("nombre;precio;stock", "nombre precio stock"),
+        ("Artículo;P.V.P.;Uds.", "Artículo P.V.P. Uds."),
+        ("Código;Denominación;PVP con IVA;Existencias", "Denominación PVP con IVA Existencias"),
+        ("Ref;Descripción;Precio venta;Existencia", "Descripción Precio venta Existencia"),
+        ("PRODUCTO;Precio (€);Stock actual", "PRODUCTO Precio (€) Stock actual"),
+        ("Item name;Precio [Tienda];En inventario [Tienda]", "Item name Precio [Tienda] En inventario [Tienda]"),
+        ("Title;Variant Price;Variant Inventory Qty", "Title Variant Price Variant Inventory Qty"),
+        ("name;list_price;qty", "name list_price qty"),
+        ("producto;precioVenta;cantidad", "producto precioVenta cantidad"),
+        ("producto;precio_venta;unidades", "producto precio_venta unidades"),
+        ("Name;Regular price;Stock", "Name Regular price Stock"),
+        ("Nombre*;Precio público:;Cantidad", "Nombre* Precio público: Cantidad"),
+        ("title;unitprice;quantity", "title unitprice quantity"),
+        ("Producto;Nombre;Precio;Cantidad;Stock", "Nombre Precio Stock"),
+        ("Nombre;Precio sin IVA (sin impuestos);Precio;Stock", "Nombre Precio Stock"),
+        ("Nombre;Precio (sin IVA);Precio (con IVA);Uds", "Nombre Precio (con IVA) Uds"),
+    ],
+)
+def test_titles_of_other_programs_are_found(titles: str, names: str) -> None:
+    table = read(f"{titles}\n".encode(), FileQuery())
+    found = {column["campo"]: column["titulo"] for column in table.about["columnas"]}
+    assert " ".join(found[field] for field in ("nombre", "precio", "stock")) == names
+
+
+@pytest.mark.parametrize(
+    ("file", "titles", "found"),
+    [
+        ("Tarifa 2026;;\n;;\nNombre;Precio;Uds\nMouse;1;2\n", 3, ["Mouse"]),  # a title line
+        ("sep=;\nNombre;Precio\nMouse, negro;1\n", 2, ["Mouse, negro"]),
+        ("Nombre;Precio\nMouse;1\nNombre;Precio\nCable;2\n", 1, ["Mouse", "Cable"]),  # repeated on each page
+        ("Nombre\tPrecio\r\nTubo 1/2, de 3;4\t12,50\r\n", 1, ["Tubo 1/2, de 3;4"]),
+        ("Nombre|Precio\nMouse|12,50\n", 1, ["Mouse"]),
+        ('"a;b";nombre;precio\n"x;y;z";Mouse;1,50\n', 1, ["Mouse"]),  # separators in quotes
+        ('nombre,precio\n"a;b;c",1\n"d;e;f",2\n', 1, ["a;b;c", "d;e;f"]),
+        ("nombre;precio\rMouse;1\rCable;2\r", 1, ["Mouse", "Cable"]),
+        ("nombre;precio;;\nMouse;1;;\n ;\u00a0;;\n\x1a", 1, ["Mouse"]),  # blanks, and the end mark of DOS
+    ],
+)
+def test_rows_are_found_whatever_separates_or_surrounds_them(file: str, titles: int, found: list[str]) -> None:
+    table = read(file.encode(), FileQuery())
+    assert (table.about["fila_titulos"], messages(table)) == (titles, [])
+    assert [row["nombre"] for row in rows(table)] == found
+
+
+def test_row_with_a_cell_too_many_is_a_fault() -> None:
+    table = read(b"nombre,precio,stock\nTubo 1,5 m,12,3\nMouse,1,2,,\n", FileQuery())
+    assert messages(table) == ["2 : tiene más celdas que la cabecera"]
+
+
+NAMES = ["Piñón dulce", "Jamón ibérico", "Champú niños", "¡Oferta!", "ESPAÑOL", "Café 3 €", "Éter", "Talla nº 2"]
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "windows-1252", "cp850", "mac-roman"]
+)
+def test_names_survive_every_encoding(encoding: str) -> None:
+    names = [name for name in NAMES if encoding != "cp850" or "€" not in name]
+    table = read(("nombre;precio\r\n" + "".join(f"{name};1\r\n" for name in names)).encode(encoding), FileQuery())
+    assert [row["nombre"] for row in rows(table)] == names
+
+
+@pytest.mark.parametrize(
+    "word", ["Piñón", "Azúcar", "Café", "Champú", "ESPAÑOL", "Baúl", "Pingüino", "Té", "¿Sí?", "Ñoquis"]
+)
+@pytest.mark.parametrize("encoding", ["windows-1252", "cp850", "mac-roman"])
+def test_one_word_tells_the_encoding(word: str, encoding: str) -> None:
+    table = read(f"nombre;precio\n{word};1\n".encode(encoding), FileQuery())
+    assert rows(table)[0]["nombre"] == word
+
+
+def test_what_is_worth_a_look_is_said() -> None:
+    file = 'nombre;precio;stock;descripcion\nPi├▒on;1;1;\nCafÃ©;1;1;"<p>Uno &amp; <b>dos</b></p>"\nTotal:;2;2;\nTotal Clean;1;1;a < b\n'
+    read_rows = json.loads(read(file.encode(), FileQuery()).rows)
+    assert [row.get("avisos") for row in read_rows] == [
+        ["el nombre parece guardado con otra codificación"],
+        ["el nombre parece guardado con otra codificación"],
+        ["parece una fila de totales"],
+        None,
+    ]
+    assert [row["campos"].get("descripcion") for row in read_rows] == [None, "Uno & dos", None, "a < b"]
+
+
+def xlsx(sheets: dict[str, str], hidden: str = "") -> bytes:
+    """A workbook of sheets, each the XML of its rows; the one that is `hidden` is not shown."""
+    names = list(sheets)
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    main = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    rels = 'xmlns="http://schemas.openxmlformats.org/package/2006/relationships"'
+    entries = "".join(
+        f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"{" state=" + chr(34) + "hidden" + chr(34) if name == hidden else ""}/>'
+        for n, name in enumerate(names, 1)
+    )
+    links = "".join(
+        f'<Relationship Id="r{n}" Type="{kind}/worksheet" Target="worksheets/sheet{n}.xml"/>'
+        for n in range(1, len(names) + 1)
+    )
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as parts:
+        parts.writestr("[Content_Types].xml", "<Types/>")
+        parts.writestr(
+            "_rels/.rels",
+            f'<Relationships {rels}><Relationship Id="r1" Type="{kind}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        )
+        parts.writestr("xl/workbook.xml", f'<workbook {main} xmlns:r="{kind}"><sheets>{entries}</sheets></workbook>')
+        parts.writestr("xl/_rels/workbook.xml.rels", f"<Relationships {rels}>{links}</Relationships>")
+        for n, rows in enumerate(sheets.values(), 1):
+            parts.writestr(
+                f"xl/worksheets/sheet{n}.xml", f"<worksheet {main}><sheetData>{rows}</sheetData></worksheet>"
+            )
+    return file.getvalue()
+
+
+def row(number: int, *cells: object) -> str:
+    """The XML of a row: texts, numbers, and formulas, which are texts with `=`; None: no cell."""
+    found = ""
+    for letter, cell in zip("ABCDEF", cells, strict=False):
+        if isinstance(cell, str) and cell.startswith("="):
+            found += f'<c r="{letter}{number}"><f>{cell[1:]}</f><v></v></c>'
+        elif isinstance(cell, str):
+            found += f'<c r="{letter}{number}" t="inlineStr"><is><t>{cell}</t></is></c>'
+        elif cell is not None:
+            found += f'<c r="{letter}{number}"><v>{cell}</v></c>'
+    return f'<row r="{number}">{found}</row>'
+
+
+def test_workbook_is_read_from_its_first_visible_sheet_with_cells() -> None:
+    sheet = row(3, None, "Artículo", "P.V.P.", "Uds.") + "".join(
+        row(n, None, *cells)
+        for n, cells in enumerate(
+            [
+                ("Piñón", 1299, 3),
+                ("Cable", 36.300000000000004, 4.0),
+                ("00123", 12.5, None),
+                (123, 1.299, 1),
+                ("Fórmula", 1, "=2*3"),
+                ("Texto", "1.299,50 €", "1.000"),
+                (None, 2, 3),  # the rest of a merged cell
+            ],
+            4,
+        )
+    )
+    book = xlsx(
+        {"Oculta": row(1, "a", "b"), "Vacía": "", "Precios": sheet, "Otra": row(1, "nombre", "precio")}, "Oculta"
+    )
+    table = read(book, FileQuery())
+    about = [table.about[name] for name in ("formato", "hojas", "hoja", "fila_titulos")]
+    assert about == ["xlsx", ["Oculta", "Vacía", "Precios", "Otra"], "Precios", 3]
+    assert [(row.get("nombre"), row.get("precio"), row.get("stock")) for row in rows(table)] == [
+        ("Piñón", "1299.00", 3),
+        ("Cable", "36.30", 4),
+        ("00123", "12.50", 0),
+        ("123", None, None),
+        ("Fórmula", "1.00", 0),
+        ("Texto", "1299.50", 0),
+        ("", None, None),
+    ]
+    assert messages(table) == [
+        "7 precio: tiene más de 2 decimales",
+        "8 stock: es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo",
+        "9 stock: puede ser 1000 o 1: escríbalo sin separador",
+        "10 nombre: es obligatorio",
+    ]
+    assert read(book, FileQuery(hoja="Otra")).about["fila_titulos"] == 1
+    assert messages(read(book, FileQuery(hoja="Ninguna"))) == [
+        "1 : no hay ninguna hoja con ese nombre, o ninguna con datos"
+    ]
+
+
+def test_workbook_of_old_programs_is_read() -> None:
+    table = read((Path(__file__).parent / "files" / "lista.xls").read_bytes(), FileQuery())
+    assert (table.about["formato"], [(row["nombre"], row["precio"], row["stock"]) for row in rows(table)]) == (
+        "xls",
+        [("Piñón", "12.50", 3), ("Otro", "1299.00", 4)],
+    )
+
+
+def test_workbook_that_no_memory_holds_is_refused_and_ends_nothing_else() -> None:
+    """calamine makes a table of all cells between the first and the last, and aborts its process."""
+    far = row(1, "nombre", "precio") + '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
+    refusal = "la hoja de cálculo está dañada o es demasiado grande: guárdela como CSV"
+    for body in (xlsx({"Hoja": far}), b"PK\x03\x04 no workbook", b"\xd0\xcf\x11\xe0 no workbook"):
+        assert messages(read(body, FileQuery())) == [f"1 : {refusal}"]
+
+
+def test_workbook_needs_an_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "python_calamine.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(NotInstalled):
+        read(xlsx({"Hoja": ""}), FileQuery())
