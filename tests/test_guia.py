@@ -99,6 +99,15 @@ def test_code_is_an_excerpt_or_a_program_or_says_that_it_is_neither() -> None:
             compile(block.text, "guia", "exec")
 
 
+def test_names_in_the_text_are_in_the_code() -> None:
+    """Those that begin with an underscore, which are changed without much ado; some stand in solutions."""
+    files = [*(ROOT / "inventory_ws").rglob("*.py"), *(ROOT / "tests" / "exercises").glob("*.patch")]
+    code = {name for file in files for name in re.findall(r"\b_\w+", file.read_text())}
+    named = {name for span in re.findall(r"`([^`\n]+)`", GUIDE) for name in re.findall(r"\b_\w+", span)}
+    assert named > {"_reply", "_same"}
+    assert named - code == set()
+
+
 def test_chapter_tells_where_it_has_what_comes_from_elsewhere() -> None:
     """A new terminal has no BASE, and who begins at this chapter no program of an earlier one."""
     for (_, file), chapter in zip(CONTENTS, CHAPTERS, strict=True):
@@ -116,6 +125,14 @@ def test_days_of_a_course_are_full_and_give_each_chapter_its_minutes() -> None:
         minutes[f"capítulo {chapter}"] = int(text)
         for number, part in enumerate(exercises.split(" + "), 1):
             minutes[f"ejercicio {chapter}.{number}"] = int(part)
+    for (title, _), chapter in zip(CONTENTS, CHAPTERS, strict=True):
+        if title[0].isdigit():
+            read = chapter.partition("\n## Ejercicios\n")[0]
+            words = len(re.findall(r"\w+", re.sub(r"^```.*?^```$", "", read, flags=re.DOTALL | re.MULTILINE)))
+            typed = len(re.findall(r"^\$ ", read, re.MULTILINE))
+            code = sum(block.text.count("\n") for block in blocks(read) if block.kind)
+            needed = words / 150 + 1.5 * typed + 12 / 60 * code  # as the appendix says
+            assert minutes[f"capítulo {title.partition('.')[0]}"] == pytest.approx(needed, abs=5), title
     days = re.split(r"^### Día ", teachers, flags=re.MULTILINE)[1:]
     assert len(days) == 4
     for day in days:
@@ -152,6 +169,14 @@ def test_diagrams_are_of_a_kind_that_is_drawn() -> None:
         first, *rest = diagram.text.splitlines()
         assert first.split()[0] in KINDS
         assert rest
+
+
+def test_event_takes_as_much_space_as_the_course_says(psql: Callable[..., list[tuple[float, ...]]]) -> None:
+    chapter = dict(zip([file for _, file in CONTENTS], CHAPTERS, strict=True))["14-persistencia.md"]
+    (told,) = re.findall(r"ocupa su texto y unos (\d+) bytes más", chapter)
+    psql("INSERT INTO productos (nombre, precio) SELECT 'Teclado español', 64.9 FROM generate_series(1, 5000)")
+    ((more,),) = psql("SELECT pg_total_relation_size('eventos') / count(*) - avg(length(mensaje::text)) FROM eventos")
+    assert float(told) == pytest.approx(float(more), abs=40)
 
 
 class Session:
