@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import sysconfig
@@ -177,6 +179,22 @@ def test_event_takes_as_much_space_as_the_course_says(psql: Callable[..., list[t
     psql("INSERT INTO productos (nombre, precio) SELECT 'Teclado español', 64.9 FROM generate_series(1, 5000)")
     ((more,),) = psql("SELECT pg_total_relation_size('eventos') / count(*) - avg(length(mensaje::text)) FROM eventos")
     assert float(told) == pytest.approx(float(more), abs=40)
+
+
+def test_sleeper_of_chapter_15_tells_that_it_was_cut_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it is after 30 s, for which the session below does not wait."""
+    (program,) = [block.text for block in blocks(GUIDE) if block.name == "dormido.py"]
+    monkeypatch.setattr(sys, "argv", ["dormido.py", "40"])
+    names: dict[str, Callable[[socket.socket], int]] = {}
+    exec(program.partition("async def main")[0], names)  # noqa: S102
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as asleep:
+        there, _ = server.accept()
+        there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, as of the service
+        there.close()
+        assert names["wake_up"](asleep) == 0
+    assert capsys.readouterr().out == "Al que dormía lo han cortado\n"
 
 
 class Session:
