@@ -57,7 +57,7 @@ const chips = Object.keys(STATES).map((state) => {
 $('importCounts').append(...chips);
 
 $('import').onclick = () => {
-  if (!dialog.open) dialog.showModal();
+  if (!dialog.open && mayWrite()) dialog.showModal();
   if (file) ask();
   else forget(); // also what was wrong with another one
 };
