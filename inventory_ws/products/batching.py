@@ -23,9 +23,7 @@ from ..pg.errors import Unavailable, connection_ends
 from .exact_json import encode
 
 LIMIT = 100  # changes of one batch
-BATCH_TIMEOUT = (
-    0.5  # seconds for the changes of a batch, without its commit: a trigger of the owner may sleep in one of them
-)
+BATCH_TIMEOUT = 0.5  # seconds for the changes of a batch, without its commit: a trigger of the owner may sleep
 PATIENCE = 0.05  # seconds that changes wait for the one under way, which may wait for a lock or for a slow commit
 
 log = logging.getLogger(__name__)
