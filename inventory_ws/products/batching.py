@@ -91,15 +91,17 @@ class BatchingDatabase(Database):
         self, batch: Sequence[tuple[Change, asyncio.Future[Row | None]]], turn: asyncio.TimerHandle
     ) -> None:
         rows: dict[int, Row] = {}
-        lost: Unavailable | None = None
+        lost: Unavailable | None = Unavailable("the batch has not ended")
         try:
             statements = partial(_statements, [change for change, _ in batch])
             sql = "SELECT numero, producto_id, producto FROM productos_cambiar(%(cambios)s)"
             rows = {row[0]: row[1:] for row in await self.fetch(sql, statements, limit=BATCH_TIMEOUT)}
+            lost = None
         except Unavailable as exc:
-            if not isinstance(exc.__cause__, psycopg2.Error) or connection_ends(exc.__cause__):
-                lost = exc
+            undone = isinstance(exc.__cause__, psycopg2.Error) and not connection_ends(exc.__cause__)
+            lost = None if undone else exc
         except Exception:
+            lost = None
             log.warning("a batch has failed; its changes are made alone", exc_info=True)
         finally:
             self._end(turn)  # first: PostgreSQL makes the next batch while these requests are answered

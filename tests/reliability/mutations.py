@@ -470,8 +470,8 @@ MUTATIONS = [
             (
                 "what may have been made is not made again",
                 "inventory_ws/products/batching.py",
-                "if not isinstance(exc.__cause__, psycopg2.Error) or connection_ends(exc.__cause__):",
-                "if False:",
+                "lost = None if undone else exc",
+                "lost = None",
                 "is_not_made_again",
             ),
         )
