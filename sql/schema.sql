@@ -432,8 +432,8 @@ CREATE OR REPLACE FUNCTION eventos_faltas() RETURNS SETOF text LANGUAGE sql STAB
 $$;
 
 -- Makes changes that arrived together, each as if it were alone: an array of [statement, Idempotency-Key or ""] in JSON. Returns
--- what the statements return, each with its number. A change that has been made before, has no effect, fails or waits for a lock
--- is left out, and after 100 ms the rest is: the service makes these alone.
+-- what the statements return, each with its number. A change that was made before, has no effect, fails or would wait for a lock
+-- is left out: the service makes it alone.
 CREATE OR REPLACE FUNCTION productos_cambiar(cambios json) RETURNS TABLE (numero integer, producto_id integer, producto text)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -455,7 +455,6 @@ BEGIN
             END IF;
         EXCEPTION WHEN OTHERS THEN -- undoes this change
         END;
-        EXIT WHEN clock_timestamp() > statement_timestamp() + interval '100 ms';
     END LOOP;
 END $$;
 

@@ -9,7 +9,7 @@ import pytest
 
 from .bench.__main__ import Bench
 from .bench.rows import FULL, GOALS, QUICK, ROWS, UNITS, Plan
-from .bench.table import OURS, Goal, Row, line, met, ratio, tally
+from .bench.table import BEFORE, OURS, Goal, Row, line, met, ratio, tally
 from .tools.service import insert, inventory
 
 SERVERS = (OURS, "node", "fastapi")
@@ -20,7 +20,8 @@ SLOWER = Row("event", "ms", (Goal(0.7), Goal(1.5, "floor"), Goal(50, None)))
 def test_ours_is_compared_with_the_best_peer_by_medians():
     found = {"GET": {OURS: [90, 300, 310], "node": [200, 100, 900], "fastapi": [150]}}
     assert ratio(FASTER, found) == 1.5
-    found = {"event": {OURS: [30, 40, 90], "node": [50], "fastapi": [80, 100, 900]}}
+    found = {"event": {OURS: [30, 40, 90], BEFORE: [20], "node": [50], "fastapi": [80, 100, 900]}}
+    assert ratio(SLOWER, found, BEFORE) == 2
     assert ratio(SLOWER, found) == 0.8
     assert ratio(SLOWER, found, None) == 40
 
@@ -54,7 +55,7 @@ def test_absent_peer_leaves_its_cell_empty():
 
 def test_every_goal_belongs_to_a_measured_row():
     assert set(GOALS) <= set(UNITS)
-    assert {goal.against for row in ROWS for goal in row.goals} <= {*UNITS, "best peer", None}
+    assert {goal.against for row in ROWS for goal in row.goals} <= {*UNITS, "best peer", BEFORE, None}
     assert set(QUICK.requests) < set(FULL.requests) <= set(UNITS)
 
 
@@ -67,12 +68,13 @@ async def test_smallest_benchmark_runs(dsn, capsys):
     with closing(psycopg2.connect(dsn)) as conn, conn:
         insert(conn, 10, "x")
     async with inventory(dsn) as service:
-        plan = Plan(1, 1, 20, [(10, 5, 1)], None, ["GET one", "GET list of 100, If-None-Match"], 0)
-        bench = Bench(plan, {OURS: service})
+        plan = Plan(1, 1, 20, [(10, 5, 1)], None, ["GET one", "POST, 1 connection", "POST, 20 connections"], 0)
+        bench = Bench(plan, {OURS: service}, dsn)
         await bench.in_turns(1, bench.idle)
         await bench.in_turns(1, bench.climb)
         await bench.http()
     printed = capsys.readouterr().out
-    assert {"memory of an idle socket", "event to 10: median", "GET one"} <= set(bench.found)
+    measured = {"memory of an idle socket", "event to 10: median", "GET one", "POST, 1 connection: p99"}
+    assert {*measured, "POST, 20 connections: CPU"} <= set(bench.found)
     assert bench.found["GET one"][OURS][0] > 10
     assert "GET one, /s" in printed

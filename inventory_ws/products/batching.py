@@ -23,9 +23,7 @@ from ..pg.errors import Unavailable, connection_ends
 from .exact_json import encode
 
 LIMIT = 100  # changes of one batch
-BATCH_TIMEOUT = (
-    0.5  # seconds for the changes of a batch, without its commit: a trigger of the owner may sleep in one of them
-)
+BATCH_TIMEOUT = 0.5  # seconds for the changes of a batch, without its commit: a trigger of the owner may sleep
 PATIENCE = 0.05  # seconds that changes wait for the one under way, which may wait for a lock or for a slow commit
 
 log = logging.getLogger(__name__)
@@ -93,15 +91,17 @@ class BatchingDatabase(Database):
         self, batch: Sequence[tuple[Change, asyncio.Future[Row | None]]], turn: asyncio.TimerHandle
     ) -> None:
         rows: dict[int, Row] = {}
-        lost: Unavailable | None = None
+        lost: Unavailable | None = Unavailable("the batch has not ended")
         try:
             statements = partial(_statements, [change for change, _ in batch])
             sql = "SELECT numero, producto_id, producto FROM productos_cambiar(%(cambios)s)"
             rows = {row[0]: row[1:] for row in await self.fetch(sql, statements, limit=BATCH_TIMEOUT)}
+            lost = None
         except Unavailable as exc:
-            if not isinstance(exc.__cause__, psycopg2.Error) or connection_ends(exc.__cause__):
-                lost = exc
+            undone = isinstance(exc.__cause__, psycopg2.Error) and not connection_ends(exc.__cause__)
+            lost = None if undone else exc
         except Exception:
+            lost = None
             log.warning("a batch has failed; its changes are made alone", exc_info=True)
         finally:
             self._end(turn)  # first: PostgreSQL makes the next batch while these requests are answered

@@ -17,17 +17,33 @@ from ..tools.crowd import crowd
 from ..tools.service import Service, database, insert, inventory, writer
 from . import drivers, servers, table
 from .drivers import fanout
-from .rows import BROADCAST, FAR, FEW, FLOODED, FLOOR, FULL, QUICK, REPLAY, REPORTED, REQUESTS, ROWS, Plan
+from .rows import (
+    ALONE,
+    BROADCAST,
+    COSTED,
+    FAR,
+    FEW,
+    FLOODED,
+    FLOOR,
+    FULL,
+    QUICK,
+    REPLAY,
+    REPORTED,
+    REQUESTS,
+    ROWS,
+    Plan,
+)
 from .table import OURS
 
-LIMIT = 420.0  # seconds, for all of it
+LIMIT = 600.0  # seconds, for all of it
+SECONDS = 1  # of a turn of requests
 
 
 class Bench:
     """The servers that run, and what was measured of them so far."""
 
-    def __init__(self, plan: Plan, running: dict[str, Service]) -> None:
-        self.plan, self.running = plan, running
+    def __init__(self, plan: Plan, running: dict[str, Service], dsn: str) -> None:
+        self.plan, self.running, self.dsn = plan, running, dsn
         self.found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.printed: set[str] = set()
 
@@ -64,8 +80,16 @@ class Bench:
         for row in self.plan.requests:
 
             async def measure(name: str, service: Service, row: str = row) -> None:
-                if (figure := await drivers.load(service, REQUESTS[row], 1)) is not None:
-                    self.note(row, name, figure)
+                cpu = service.cpu()[0] + drivers.postgres_cpu(self.dsn)
+                if (figures := await drivers.load(service, REQUESTS[row], SECONDS)) is None:
+                    return
+                cpu = service.cpu()[0] + drivers.postgres_cpu(self.dsn) - cpu
+                self.note(row, name, figures[0])
+                if row in ALONE:
+                    self.note(f"{row}: median", name, figures[1])
+                    self.note(f"{row}: p99", name, figures[2])
+                if row in COSTED:
+                    self.note(f"{row}: CPU", name, cpu / (figures[0] * SECONDS) * 1e6)
 
             await self.in_turns(self.plan.turns, measure)
             self.show()
@@ -157,7 +181,7 @@ async def main(plan: Plan, dsn: str) -> None:
         await alike(running)
         print(f"{machine(dsn)}\n{servers.ABOUT}")
         print("".join(f"absent: {what}\n" for what in absent) + table.head(servers.ALL), flush=True)
-        bench = Bench(plan, running)
+        bench = Bench(plan, running, dsn)
         if "cc" not in lacks:
             await bench.in_turns(1, bench.idle)
             bench.show()

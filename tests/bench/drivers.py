@@ -4,12 +4,12 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from ..tools.crowd import Crowd, Report, compiled
-from ..tools.service import Service, ended
+from ..tools.service import TICKS, Service, ended, writer
 
 FANOUT = Path(__file__).with_name("fanout.c")
 LOAD = Path(__file__).with_name("load.lua")
@@ -34,6 +34,21 @@ def lacks() -> dict[str, str]:
     return {tool: words for tool, words in said.items() if not shutil.which(tool)}
 
 
+def postgres_cpu(dsn: str) -> float:
+    """Seconds of CPU that PostgreSQL's processes have used, those that have ended too."""
+    with closing(writer(dsn)) as conn:
+        backend = Path(f"/proc/{conn.get_backend_pid()}/stat").read_text().rpartition(")")[2].split()
+        server = backend[1]
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        own = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
+        ticks = sum(map(int, own[11:15]))
+        for child in children:
+            with suppress(FileNotFoundError):  # it has just ended
+                words = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(words[11]) + int(words[12])
+    return ticks / TICKS
+
+
 async def etag(service: Service, path: str) -> str | None:
     """The ETag of an answer; None where the server has none or does not know it again."""
     async with service.session.get(service.url + path) as resp:
@@ -42,8 +57,8 @@ async def etag(service: Service, path: str) -> str | None:
         return tag if resp.status == 304 else None
 
 
-async def load(service: Service, request: Request, seconds: int) -> float | None:
-    """Requests a second; None where the server has no such thing."""
+async def load(service: Service, request: Request, seconds: int) -> tuple[float, float, float] | None:
+    """Requests a second, and the milliseconds of an answer, p50 and p99; None where the server has no such thing."""
     _, method, path, body, known, keyed = request
     words = [method, path, body]
     if known:
@@ -51,9 +66,6 @@ async def load(service: Service, request: Request, seconds: int) -> float | None
             return None
         words.append(tag)
     if keyed:
-        async with service.session.get(f"{service.url}/openapi.json") as resp:
-            if "Idempotency-Key" not in await resp.text():
-                return None
         words += ["", "bench-"]
     command = ["wrk", "-t1", f"-c{request.connections}", f"-d{seconds}s", "-s", str(LOAD), service.url, "--", *words]
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
@@ -61,7 +73,7 @@ async def load(service: Service, request: Request, seconds: int) -> float | None
         said = (await process.communicate())[0].decode()
     report = json.loads(said.splitlines()[-1])
     assert not report["failed"], f"{method} {path}: {said}"
-    return report["requests"] / report["seconds"]
+    return report["requests"] / report["seconds"], report["p50"], report["p99"]
 
 
 @asynccontextmanager

@@ -17,9 +17,9 @@ function init(args)
    end
 end
 
-function done(summary)
+function done(summary, latency)
    local errors = summary.errors
-   io.write(string.format('{"requests":%d,"seconds":%.6f,"bytes":%d,"failed":%d}\n', summary.requests,
-      summary.duration / 1e6, summary.bytes,
+   io.write(string.format('{"requests":%d,"seconds":%.6f,"p50":%.4f,"p99":%.4f,"failed":%d}\n', summary.requests,
+      summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
       errors.connect + errors.read + errors.write + errors.status + errors.timeout))
 end

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .drivers import Request
-from .table import Goal, Row
+from .table import BEFORE, Goal, Row
 
 NEW = '{"nombre":"Laptop Dell","descripcion":"Laptop potente","precio":1299.99,"stock":10}'
 FAR = 100_000  # events that a socket has missed
@@ -40,6 +40,7 @@ REQUESTS = {
     "PATCH, 64 connections": Request(64, "PATCH", "/api/productos/%d", '{"stock":%d}'),
     "stock move, 1 connection": Request(1, "POST", "/api/productos/%d/stock", '{"delta":1}'),
     "stock move, 20 connections": Request(20, "POST", "/api/productos/%d/stock", '{"delta":1}'),
+    "stock move of one product, 20 connections": Request(20, "POST", "/api/productos/7/stock", '{"delta":1}'),
     "stock move, 64 connections": Request(64, "POST", "/api/productos/%d/stock", '{"delta":1}'),
     "stock move with a key, 20 connections": Request(20, "POST", "/api/productos/%d/stock", '{"delta":1}', keyed=True),
 }
@@ -47,6 +48,8 @@ STEPS = ((FEW, 100, 3), (100, 20, 20), (1_000, 10, 50), (BROADCAST, 7, 100), (10
 FULL = Plan(3, 2, 4_000, STEPS, 500, list(REQUESTS), 3)
 QUICK = Plan(1, 1, 2_000, (STEPS[0], STEPS[3]), None, [*list(REQUESTS)[:7], "POST, 20 connections"], 0)
 
+ALONE = ("POST, 1 connection", "PATCH, 1 connection", "stock move, 1 connection")  # what an answer takes is told, too
+COSTED = ("POST, 20 connections",)  # and these: the CPU of server and PostgreSQL for each
 FLOOR = f"write() to each of {BROADCAST:,}"
 FLOODED = "events to 500 sockets, 20 writers"
 REPLAY = f"replay of {FAR:,} missed events"
@@ -60,9 +63,15 @@ GOALS = {
     "GET list of 1,000, another each time": (Goal(2),),
     "GET list of 100, If-None-Match": (Goal(5, "GET list of 100, another each time"),),
     "GET list of 1,000, If-None-Match": (Goal(5, "GET list of 1,000, another each time"),),
-    "POST, 20 connections": (Goal(1.1),),
-    "POST with a key, 20 connections": (Goal(0.6, "POST, 20 connections"),),
-    "stock move with a key, 20 connections": (Goal(0.6, "stock move, 20 connections"),),
+    "POST, 20 connections": (Goal(1.6), Goal(1.8, BEFORE)),
+    "POST, 64 connections": (Goal(1.8), Goal(2.2, BEFORE)),
+    "PATCH, 20 connections": (Goal(1.5), Goal(1.7, BEFORE)),
+    "stock move, 20 connections": (Goal(1.5), Goal(1.7, BEFORE)),
+    "stock move of one product, 20 connections": (Goal(1.8), Goal(2.2, BEFORE)),
+    "POST with a key, 20 connections": (Goal(1.3), Goal(0.85, "POST, 20 connections")),
+    "stock move with a key, 20 connections": (Goal(1.3), Goal(0.85, "stock move, 20 connections")),
+    **{f"{name}: {part}": (Goal(1.03, BEFORE),) for name in ALONE for part in ("median", "p99")},
+    **{f"{name}: CPU": (Goal(0.6, BEFORE),) for name in COSTED},
     "event to 10: median": (Goal(1),),
     "event to 5,000: last client": (Goal(0.7), Goal(1.5, FLOOR)),
     "event to 5,000: the POST": (Goal(0.1),),
@@ -73,6 +82,8 @@ UNITS = {
     "memory of an idle socket": "KiB",
     "connections accepted": "/s",
     **dict.fromkeys(REQUESTS, "/s"),
+    **{f"{name}: {part}": "ms" for name in ALONE for part in ("median", "p99")},
+    **{f"{name}: CPU": "us" for name in COSTED},
     FLOOR: "ms",
     **{
         f"event to {n:,}: {what}": "ms"

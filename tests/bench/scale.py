@@ -7,34 +7,19 @@ import asyncio
 import resource
 import time
 from contextlib import AsyncExitStack, closing
-from pathlib import Path
 from statistics import median
 
 import psycopg2
 
 from ..tools import checks
 from ..tools.client import dial
-from ..tools.service import TICKS, database, insert, inventory, writer
+from ..tools.service import database, insert, inventory, writer
 from . import drivers
 from .__main__ import machine
 from .rows import REQUESTS
 
 SECONDS, TURNS = 4, 3
 ROWS = 20_000
-
-
-def postgres_cpu(dsn: str) -> float:
-    """Seconds of CPU that PostgreSQL's processes have used, those that have ended too."""
-    with closing(writer(dsn)) as conn:
-        backend = Path(f"/proc/{conn.get_backend_pid()}/stat").read_text().rpartition(")")[2].split()
-        server = backend[1]
-        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-        own = Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()
-        ticks = sum(map(int, own[11:15]))
-        for child in children:
-            words = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(words[11]) + int(words[12])
-    return ticks / TICKS
 
 
 async def instances(server: str, number: int) -> str:
@@ -48,13 +33,13 @@ async def instances(server: str, number: int) -> str:
             client.upgrade(service.port, "/ws")
         figures = []
         for _ in range(TURNS):
-            before = [service.cpu()[0] for service in services], postgres_cpu(dsn)
-            rates = await asyncio.gather(
+            before = [service.cpu()[0] for service in services], drivers.postgres_cpu(dsn)
+            loads = await asyncio.gather(
                 *(drivers.load(service, REQUESTS["POST, 20 connections"], SECONDS) for service in services)
             )
-            posts = sum(map(float, rates)) * SECONDS
+            posts = sum(load[0] for load in loads if load) * SECONDS
             ours = sum(service.cpu()[0] for service in services) - sum(before[0])
-            figures.append((posts / SECONDS, ours / posts * 1e6, (postgres_cpu(dsn) - before[1]) / posts * 1e6))
+            figures.append((posts / SECONDS, ours / posts * 1e6, (drivers.postgres_cpu(dsn) - before[1]) / posts * 1e6))
         last = (await services[0].get("/api/eventos?limit=1"))["data"][0]["id"]
         with closing(psycopg2.connect(dsn)) as conn, conn.cursor() as cursor:
             cursor.execute("SELECT count(*), max(id) FROM eventos")

@@ -1,5 +1,6 @@
 """What is compared: this service and its peers, each on a database of its own with the same thousand products."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 from psycopg2.extensions import connection, parse_dsn
 
 from ..tools.databases import empty_database
-from ..tools.service import Service, database, free_port, insert, inventory, running, writer
-from .table import OURS
+from ..tools.service import Service, database, free_port, insert, running, writer
+from .table import BEFORE, OURS
 
 PEERS = Path(__file__).with_name("peers")
 BUILD = Path(__file__).parents[2] / "build" / "bench"
@@ -20,7 +21,8 @@ TEXT = "Laptop potente"
 PATIENCE = 60  # seconds for a command of an installation
 ABOUT = """Medians of turns. The cores are shared by the server, PostgreSQL and the load, so only ratios hold. Each server has a
 pool of 8 connections, a database of its own, and logs as it does by default: ours and uvicorn each request (to a file),
-Express nothing. `-`: not measured, or the server has no such thing (FastAPI no ETag, the peers no log to replay)."""
+Express nothing. `-`: not measured, or the server has no such thing (FastAPI no ETag, the peers no log to replay; they
+ignore the keys). `before`: an earlier build, whose checkout the variable BEFORE names."""
 
 
 class Absent(Exception):
@@ -35,11 +37,21 @@ def _fill(conn: connection) -> None:
 
 
 @asynccontextmanager
-async def ours(server: str, *flags: str) -> AsyncIterator[Service]:
+async def ours(server: str, *flags: str, folder: str = "") -> AsyncIterator[Service]:
+    """This build, or the one in a folder, whose schema it brings along."""
+    port = free_port()
+    env = {"PYTHONPATH": folder, "PYTHONSAFEPATH": "1"} if folder else {}
     with database(server) as dsn, closing(writer(dsn)) as conn:
         _fill(conn)
-        async with inventory(dsn, *flags) as service:
+        command = ("inventory_ws", "--port", str(port), "--database-url", dsn, *flags)
+        async with running(*command, ready="/api/salud", port=port, env=env) as service:
             yield service
+
+
+def before(server: str) -> AbstractAsyncContextManager[Service]:
+    if not (folder := os.environ.get("BEFORE")):
+        raise Absent("BEFORE names no checkout of it")
+    return ours(server, folder=folder)
 
 
 @asynccontextmanager
@@ -90,4 +102,4 @@ def _install(folder: Path, wanted: Path, *commands: list[str | Path]) -> None:
     shutil.copyfile(wanted, stamp)
 
 
-ALL = {OURS: ours, "node": node, "fastapi": fastapi}
+ALL = {OURS: ours, BEFORE: before, "node": node, "fastapi": fastapi}

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 OURS = "ours"
 PEER = "best peer"
+BEFORE = "before"  # another build of ours
 
 Figures = Mapping[str, Mapping[str, list[float]]]
 """What was measured: by row, by server, a figure a turn. What was not measured is not there."""
@@ -36,9 +37,11 @@ def ratio(row: Row, found: Figures, against: str | None = PEER) -> float | None:
     figures = {name: median(values) for name, values in found.get(row.name, {}).items()}
     if OURS not in figures:
         return None
-    mine = figures.pop(OURS)
+    mine, before = figures.pop(OURS), figures.pop(BEFORE, None)
     if against is None:
         return mine
+    if against == BEFORE:
+        return mine / before if before else None
     if against == PEER:
         return mine / (max if row.more else min)(figures.values()) if figures else None
     return mine / median(found[against][OURS]) if against in found else None

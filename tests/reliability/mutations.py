@@ -477,6 +477,75 @@ MUTATIONS = [
         "    IF TG_OP = 'UPDATE' AND NEW IS NOT DISTINCT FROM OLD THEN",
         "tests/test_unheard.py -k 'type_calls or without_equality'",
     ),
+    *(
+        Mutation(f"batch: {protection}", path, text, instead, f"tests/test_batching.py -k {test}")
+        for protection, path, text, instead, test in (
+            (
+                "each change has its own cause",
+                "sql/schema.sql",
+                "            SET CONSTRAINTS ALL IMMEDIATE;\n",
+                "",
+                "nobody_can_tell",
+            ),
+            (
+                "no change has the cause of another",
+                "sql/schema.sql",
+                "        PERFORM set_config('inventory_ws.causa', '', true);\n",
+                "",
+                "nobody_can_tell",
+            ),
+            (
+                "events in the order of a change alone",
+                "sql/schema.sql",
+                "            SET CONSTRAINTS ALL DEFERRED;\n",
+                "",
+                "nobody_can_tell",
+            ),
+            (
+                "keys are looked up first",
+                "sql/schema.sql",
+                "        CONTINUE WHEN cambio ->> 1 <> '' AND EXISTS (SELECT FROM eventos WHERE clave = cambio ->> 1);\n",
+                "",
+                "draws_no_ids",
+            ),
+            ("no wait for a lock", "sql/schema.sql", "'lock_timeout', '10ms'", "'lock_timeout', '10s'", "locked_row"),
+            (
+                "a failure is that of one change",
+                "sql/schema.sql",
+                "EXCEPTION WHEN OTHERS THEN -- undoes",
+                "EXCEPTION WHEN division_by_zero THEN -- undoes",
+                "are_their_own",
+            ),
+            (
+                "a limit of its own",
+                "inventory_ws/products/batching.py",
+                "BATCH_TIMEOUT = 0.5 ",
+                "BATCH_TIMEOUT = 9.0 ",
+                "trigger_that_sleeps",
+            ),
+            (
+                "nobody waits long for another",
+                "inventory_ws/products/batching.py",
+                "PATIENCE = 0.05 ",
+                "PATIENCE = 60.0 ",
+                "only_shortly",
+            ),
+            (
+                "what was cancelled is not made",
+                "inventory_ws/products/batching.py",
+                "if not each[1].done()]",
+                "]",
+                "takes_no_other",
+            ),
+            (
+                "what may have been made is not made again",
+                "inventory_ws/products/batching.py",
+                "lost = None if undone else exc",
+                "lost = None",
+                "is_not_made_again",
+            ),
+        )
+    ),
     Mutation(
         "the wait for the own changes",
         "inventory_ws/web/handlers.py",

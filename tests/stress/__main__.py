@@ -3,7 +3,7 @@
 import sys
 
 from ..tools import checks
-from . import compress, copy, dead, page, resume, stalled, storm
+from . import compress, copy, dead, page, resume, stalled, storm, together
 
 CHECKS = {
     "storm": storm.check,
@@ -15,6 +15,7 @@ CHECKS = {
     "page": page.check,
     "copy": copy.check,
     "import": copy.check_import,
+    "together": together.check,
 }
 
 if __name__ == "__main__":
