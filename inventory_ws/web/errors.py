@@ -152,11 +152,9 @@ def _not_moved(unfit: Sequence[tuple[int, str | None]]) -> Failure:
         else {"field": f"movimientos.{line}.id", "message": "no existe"}
         for line, product in unfit
     ]
-    there = list(dict.fromkeys(product for _, product in unfit if product))
-    if len(there) < len({product for _, product in unfit}):
-        missing = "No existen todos los productos: no se ha movido nada"
-        return Failure("producto_no_encontrado", missing, errors=errors)
-    return Failure("lineas_imposibles", errors=errors, data=f"[{','.join(there)}]")
+    products = dict.fromkeys(product for _, product in unfit if product)
+    code = "lineas_imposibles" if all(product for _, product in unfit) else "producto_no_encontrado"
+    return Failure(code, FAILURES["lineas_imposibles"][1], errors=errors, data=f"[{','.join(products)}]")
 
 
 def _without_slash(request: web.Request) -> str:
