@@ -1,6 +1,6 @@
 """What a valid product is, and the errors of one that is not. Knows neither HTTP nor SQL."""
 
-from collections.abc import Iterable
+from collections import Counter
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -122,16 +122,11 @@ class SaleLine(_Body):
     delta: Delta
 
 
-def units_by_product(lines: Iterable[SaleLine]) -> dict[int, int]:
-    """Return the units of each product, in the order of the lines; those of a product that is named twice are added up."""
-    units: dict[int, int] = {}
-    for line in lines:
-        units[line.id] = units.get(line.id, 0) + line.delta
-    return units
-
-
 def _all_moving(lines: list[SaleLine]) -> list[SaleLine]:
-    if 0 in units_by_product(lines).values():  # such a product would have no event
+    units = Counter[int]()
+    for line in lines:
+        units[line.id] += line.delta
+    if 0 in units.values():  # such a product would have no event
         raise PydanticCustomError("zero", "las líneas de un producto no pueden sumar 0")
     return lines
 

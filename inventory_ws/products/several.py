@@ -11,7 +11,7 @@ from ..pg.database import Database
 from ..pg.errors import Rejected, translated
 from ..pg.lanes import Lane
 from .csvfile import FIELDS
-from .models import SaleLine, units_by_product
+from .models import SaleLine
 from .repository import Cause, fetch_with_new_ids, find_event
 
 IMPORT_TIMEOUT = 60.0  # seconds for a whole file
@@ -95,7 +95,8 @@ async def import_products(db: Database, fields: Sequence[str], rows: str, cause:
 
 SALE = """
     WITH unidades AS MATERIALIZED (
-        SELECT * FROM unnest(%(ids)s::integer[], %(deltas)s::bigint[]) WITH ORDINALITY AS u (id, delta, n)
+        SELECT id, sum(delta) AS delta, min(n) AS n
+        FROM unnest(%(ids)s::integer[], %(deltas)s::integer[]) WITH ORDINALITY AS l (id, delta, n) GROUP BY id
     ), vistos AS MATERIALIZED ( -- locked in the order of ids, so that no two sales wait for each other
         SELECT id, stock, p AS fila FROM productos AS p WHERE id IN (SELECT id FROM unidades) ORDER BY id FOR NO KEY UPDATE
     ), faltas AS MATERIALIZED (
@@ -116,7 +117,9 @@ SALE = """
 # The products of a sale as its events have them, from the one with the key on.
 SOLD = """
     SELECT '[' || string_agg((hecho.mensaje -> 'data')::text, ',' ORDER BY n) || ']'
-    FROM unnest(%(ids)s::integer[]) WITH ORDINALITY AS u (id, n), LATERAL (
+    FROM (
+        SELECT id, min(n) AS n FROM unnest(%(ids)s::integer[]) WITH ORDINALITY AS l (id, n) GROUP BY id
+    ) AS u, LATERAL (
         SELECT mensaje FROM eventos WHERE producto_id = u.id AND id >= (SELECT id FROM eventos WHERE clave = %(key)s)
         ORDER BY eventos.id LIMIT 1
     ) AS hecho
@@ -126,8 +129,8 @@ SOLD = """
 async def move_stock(db: Database, lines: Sequence[SaleLine], cause: Cause) -> Done:
     """Move the stock of the products. The result has each product once, in the order of the lines. Raise NotMoved, KeyReused,
     Rejected or Unavailable."""
-    units = units_by_product(lines)
-    params = {"ids": [*units], "deltas": [*units.values()], "cause": cause.text(), "key": cause.key}
+    ids, deltas = [line.id for line in lines], [line.delta for line in lines]
+    params = {"ids": ids, "deltas": deltas, "cause": cause.text(), "key": cause.key}
 
     async def find() -> Done | None:
         if not await find_event(db, cause):

@@ -10,12 +10,14 @@ from aiohttp.typedefs import LooseHeaders
 from pydantic import ValidationError
 
 from ..pg.errors import Rejected, Unavailable
+from ..products.csvfile import fault
 from ..products.exact_json import encode
 from ..products.models import NewProduct, explain
 from ..products.repository import KeyReused
-from ..products.several import NotMoved
+from ..products.several import MissingProducts, NotMoved
 
 INVALID = "Datos inválidos"
+NOT_IMPORTED = f"{INVALID}: no se ha importado nada"
 STATUS_MESSAGES = {
     400: "Petición mal formada",
     401: "Hay que identificarse",
@@ -75,6 +77,8 @@ def error_response(exc: Exception, request: web.Request) -> web.Response:
             failure = Failure(400, INVALID, errors=explain(exc))
         case NotMoved():
             failure = _not_moved(*exc.args)
+        case MissingProducts():
+            failure = Failure(400, NOT_IMPORTED, errors=[fault(row, "id", "no existe") for row in exc.args[0]])
         case KeyReused():
             failure = Failure(422, STATUS_MESSAGES[422])
         case Unavailable():
@@ -116,11 +120,10 @@ def _not_moved(unfit: Sequence[tuple[int, str | None]]) -> Failure:
         else {"field": f"movimientos.{line}.id", "message": "no existe"}
         for line, product in unfit
     ]
-    there = list(dict.fromkeys(product for _, product in unfit if product))
-    if len(there) < len({product for _, product in unfit}):
-        return Failure(404, "No existen todos los productos: no se ha movido nada", errors=errors)
+    status = 409 if all(product for _, product in unfit) else 404
+    products = dict.fromkeys(product for _, product in unfit if product)
     return Failure(
-        409, "No se pueden mover todas las líneas: no se ha movido nada", errors=errors, data=f"[{','.join(there)}]"
+        status, "No se ha movido nada: no son posibles todas las líneas", errors=errors, data=f"[{','.join(products)}]"
     )
 
 

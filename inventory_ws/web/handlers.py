@@ -20,7 +20,7 @@ from ..products.listing import LIST_CACHE, ListQuery
 from ..products.models import INT4_MAX, NewProduct, ProductChange, Sale, StockMove
 from ..products.repository import Product
 from .answers import json_response, list_response, result_response
-from .errors import INVALID, REFUSALS, Failure
+from .errors import INVALID, NOT_IMPORTED, REFUSALS, Failure
 from .reading import MAX_FILE, read_body, read_cause, read_id, read_model, read_tags, read_versions, wants_csv
 
 # A commit that waits for its synchronous standby holds back the changes after it.
@@ -30,7 +30,6 @@ HEALTHY = """
     )
     """
 
-NOT_IMPORTED = f"{INVALID}: no se ha importado nada"
 PREVENTED = [{"field": "", "message": REFUSALS["42501"]}]
 
 
@@ -96,12 +95,7 @@ async def _import(request: web.Request) -> web.Response:
     if table.faults:
         raise Failure(400, NOT_IMPORTED, errors=table.faults)
     cause = await read_cause(request, "importación")
-    try:
-        done = await request.app[HUB].change(several.import_products, table.fields, table.rows, cause)
-    except several.MissingProducts as exc:
-        raise Failure(
-            400, NOT_IMPORTED, errors=[csvfile.fault(row, "id", "no existe") for row in exc.args[0]]
-        ) from None
+    done = await request.app[HUB].change(several.import_products, table.fields, table.rows, cause)
     return result_response(done, "Importación completada")
 
 
