@@ -8,7 +8,7 @@ import { plural, price, short, whole } from './words.js';
 
 const name = `inventario-cesta ${inventory.api.pathname}`;
 const before = kept(name, {}, 'sessionStorage'); // of this tab: another one is another till
-let lines = new Map((before.lines ?? []).map((line) => [line.id, line])); // id -> {id, nombre, delta}, the last one put in at the end
+const lines = new Map((before.lines ?? []).map((line) => [line.id, line])); // id -> {id, nombre, delta}, the last one put in at the end
 let drawn = ''; // the lines on the page
 
 /** Whether it is open. */
@@ -48,25 +48,25 @@ export function drawBasket() {
   if (now === drawn) return;
   drawn = now;
   const { id, by } = document.activeElement?.dataset ?? {};
-  $('basketLines').replaceChildren(...all.map(lineInWords));
+  $('basketLines').replaceChildren(...all.map(nodeOf));
   if (by) ($('basketLines').querySelector(`[data-id="${id}"][data-by="${by}"]`) ?? $('basketTitle')).focus();
 }
 
-function lineInWords(line) {
+function nodeOf(line) {
   const { id, nombre, delta } = line;
   const button = (by, sign, label) => {
     const node = element('button', { type: 'button', ariaLabel: `${label} de ${nombre}`, onclick: () => put(line, by) }, sign);
     Object.assign(node.dataset, { id, by });
     return node;
   };
+  const stepper = [button(1, '−', 'Una menos'), element('b', {}, whole.format(-delta)), button(-1, '+', 'Una más')];
   return element('li', {}, element('span', { className: 'what' }, short(nombre), element('em', {}, obstacle(line) || '')),
-    element('span', { className: 'stepper' }, button(1, '−', 'Una menos'), element('b', {}, whole.format(-delta)), button(-1, '+', 'Una más')),
-    element('span', {}, price(worthOf([line]))));
+    element('span', { className: 'stepper' }, ...stepper), price(worthOf([line])));
 }
 
 function take() {
   const all = [...lines.values()];
-  lines = new Map();
+  lines.clear();
   changed();
   $('basketTitle').focus({ preventScroll: true });
   return all;
@@ -74,16 +74,16 @@ function take() {
 
 const putBack = (all) => all.forEach((line) => put(line, line.delta));
 
-$('basketSell').onclick = () => {
-  const missing = [...lines.values()].filter(obstacle);
-  if (missing.length) return toast(missing.map((line) => `${short(line.nombre)}: ${obstacle(line)}`).join('\n'), { kind: 'error', key: 'sale' });
-  searchFor('');
-  sell(take());
-};
-
 $('basketClear').onclick = () => {
   const all = take();
   toast('La cesta está vacía otra vez', { key: 'sale', action: ['Deshacer', () => putBack(all)] });
+};
+
+$('basketSell').onclick = () => {
+  const short = [...lines.values()].filter(obstacle).map((line) => `${line.nombre}: ${obstacle(line)}`);
+  if (short.length) return toast(short.join('\n'), { kind: 'error', key: 'sale' });
+  searchFor('');
+  sell(take());
 };
 
 queue.addEventListener('resultado', ({ detail: { change, error } }) => {
@@ -98,19 +98,14 @@ queue.addEventListener('resultado', ({ detail: { change, error } }) => {
   toast(undoes ? 'Venta deshecha' : `Venta: ${inWords(sold)}`, { kind: 'success', action: [undoes ? 'Rehacer' : 'Deshacer', back] });
 });
 
-// ---- open and closed
-
 function show(yes) {
   $('basket').hidden = !yes;
   $('basketToggle').ariaExpanded = String(yes);
   if (yes) $('createPanel').open = false;
+  else $('basketToggle').focus();
   changed();
 }
 
-$('basketToggle').onclick = () => show(!isCollecting());
-$('closeBasket').onclick = () => {
-  show(false);
-  $('basketToggle').focus();
-};
-$('basket').addEventListener('keydown', ({ key }) => key === 'Escape' && $('closeBasket').click());
-show(before.open === true);
+$('basketToggle').onclick = $('closeBasket').onclick = () => show(!isCollecting());
+$('basket').addEventListener('keydown', ({ key }) => key === 'Escape' && show(false));
+if (before.open) show(true);

@@ -207,13 +207,20 @@ async def test_taps_count_at_once_and_a_scan_finds_its_product(page: Page, clien
         await page.wait_for(CONNECTED)
         await page.wait_for("!document.querySelector('.pending:not(:empty)')")
         await shows(page, f'{CARD}[data-id="1"]', "5 unidades")
-    assert (await (await client.get("/api/productos/1")).json())["data"]["stock"] == 5
+        await page.click("#basketToggle")
+        await page.click(f'{CARD}[data-id="1"] [data-action=take]')
+        await page.type("#search", "8400000000017\n")
+        await shows(page, "#basketTotal", "2 unidades")
+        await page.press("Enter")
+        await shows(page, ".toast.success", "Venta: 2 unidades")
+        await page.click("#basketToggle")
+    assert [row["stock"] for row in (await (await client.get("/api/productos")).json())["data"]] == [4, 8]
     await page.type("#search", "8400000000017\n")
     await page.wait_for("document.activeElement.matches('[data-id=\"2\"] [data-action=take]')")
     await page._act("key", [{"type": f"key{way}", "value": key} for key in "8412345678905" for way in ("Down", "Up")])
     await page.press("Enter")
     await page.wait_for("document.activeElement.matches('[data-id=\"1\"] [data-action=take]')")
-    assert (await (await client.get("/api/productos/2")).json())["data"]["stock"] == 9
+    assert (await (await client.get("/api/productos/2")).json())["data"]["stock"] == 8
 
 
 async def test_file_is_imported_and_a_value_restored(page: Page, client: TestClient, tmp_path: Path) -> None:
