@@ -135,7 +135,7 @@ $('editForm').addEventListener('submit', async (event) => {
     succeeded(answer, gone ? null : undoChange(base, answer, touched));
   } catch (error) {
     if (!quiet()) return;
-    if (error.status === 404 && !gone) tellDialogs(base.id, null);
+    if (error.code === 'producto_no_encontrado' && !gone) tellDialogs(base.id, null);
     else if (error.code !== 'producto_cambiado') showErrors(form, error);
     else {
       tellDialogs(base.id, error.data);
@@ -180,7 +180,7 @@ $('overwrite').onclick = async () => {
     succeeded(answer, undoChange(theirs, answer, Object.keys(values)));
   } catch (error) {
     if (!quiet()) return;
-    if (error.status === 404) tellDialogs(theirs.id, null);
+    if (error.code === 'producto_no_encontrado') tellDialogs(theirs.id, null);
     const changed = error.code === 'producto_cambiado';
     if (changed) showConflict(values, error.data);
     $('conflictError').textContent = changed ? 'Ha vuelto a cambiar: mira otra vez.' : error.message;
@@ -205,7 +205,7 @@ $('confirmDelete').onclick = async () => {
     succeeded(answer, bringBack(answer.data, 'Deshacer'));
   } catch (error) {
     if (!quiet()) return;
-    if (error.status === 404) tellDialogs(row.id, null);
+    if (error.code === 'producto_no_encontrado') tellDialogs(row.id, null);
     else if (error.code !== 'producto_cambiado') $('deleteError').textContent = error.message;
     else {
       $('deleteNotice').textContent = `Alguien lo cambió antes: ahora ${stateInWords(row, error.data)}.`;

@@ -54,7 +54,7 @@ async def visit(browser: Browser, client: TestClient) -> AsyncIterator[Visit]:
         page = await context.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("console", lambda said: said.type == "error" and faults.append(said.text))
+        page.on("console", lambda said: said.type == "error" and faults.append(f"{said.text} {said.location['url']}"))
         await page.goto(url or str(client.make_url("/")))
         return page
 
@@ -63,7 +63,7 @@ async def visit(browser: Browser, client: TestClient) -> AsyncIterator[Visit]:
         fault
         for fault in faults
         if not re.search(
-            "status of (4(00|01|09|12)|503)|response code: 503|ERR_CONNECTION|ERR_INTERNET|before receiving a handshake|inline event handler|Forward Cache",
+            "status of (4(00|01|09|12)|503|404 .*/api/)|response code: 503|ERR_CONNECTION|ERR_INTERNET|before receiving a handshake|inline event handler|Forward Cache",
             fault,
         )
     ] == []
@@ -434,6 +434,22 @@ async def test_page_offers_to_enter_the_token_where_reading_needs_none(
     await card(page, "Teclado").get_by_role("button", name="−1").click()
     await expect(card(page, "Teclado")).to_contain_text("3 unidades")
     await expect(page.get_by_role("button", name="Cambiar productos")).to_be_hidden()
+
+
+async def test_404_of_another_service_is_not_told_as_a_deletion(visit: Visit, client: TestClient) -> None:
+    await create(client, nombre="Teclado")
+    page = await visit()
+    await connected(page)
+
+    async def astray(route: Route) -> None:
+        await route.fulfill(status=404, body="<h1>Not Found</h1>", content_type="text/html")
+
+    await page.route("**/api/productos/1", astray)
+    await card(page, "Teclado").get_by_role("button", name="Editar").click()
+    await page.locator("#editNombre").fill("Ratón")
+    await page.get_by_role("button", name="Guardar cambios").click()
+    await expect(page.locator("#editDialog .form-error")).to_have_text("El servidor contestó con un error (404).")
+    await expect(page.locator("#editNotice")).to_be_empty()
 
 
 async def test_page_is_the_same_over_tls(visit: Visit, dsn: str, aiohttp_server: Callable) -> None:
