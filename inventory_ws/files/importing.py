@@ -71,9 +71,9 @@ def _judged(fields: Sequence[str], lock: str = "") -> str:
                 THEN 'ahora' WHEN b IS DISTINCT FROM NULL THEN 'antes' ELSE '' END AS sabido
             FROM pedidas LEFT JOIN vistos AS v USING (id) LEFT JOIN LATERAL (
                 SELECT json_populate_record(NULL::productos, mensaje -> 'data') AS b FROM eventos, eventos_epoca
-                WHERE producto_id = v.id AND eventos.id > desde AND mensaje -> 'data' ->> 'updated_at' = version
+                WHERE exportada <> (p).updated_at AND producto_id = v.id AND eventos.id > desde AND mensaje -> 'data' ->> 'updated_at' = version
                 ORDER BY eventos.id DESC LIMIT 1
-            ) AS entonces ON exportada <> (p).updated_at
+            ) AS entonces ON true
         ), juntas AS (
             SELECT * FROM casadas LEFT JOIN LATERAL (
                 SELECT array_agg(campo) FILTER (WHERE gana = 'archivo') AS escribe,
@@ -88,9 +88,9 @@ def _judged(fields: Sequence[str], lock: str = "") -> str:
                         WHEN sabido = 'antes' AND base = actual THEN 'archivo'
                         ELSE coalesce(decision, 'nadie') END AS gana
                     FROM (VALUES {", ".join(values)}) AS c (campo, suyo, base, actual)
-                    WHERE campos ? campo AND suyo <> actual AND NOT (campo = 'nombre' AND crudo = actual)
+                    WHERE existe AND campos ? campo AND suyo <> actual AND NOT (campo = 'nombre' AND crudo = actual)
                 ) AS distintos
-            ) AS mezcla ON existe
+            ) AS mezcla ON true
         ), juzgadas AS (
             SELECT *, leidas || CASE
                 WHEN leidas <> '[]' OR omitida THEN '[]'

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..products.exact_json import encode
+from ..products.models import STORABLE
 from . import workbook
 from .columns import FIELDS, READ, find_columns, folded
-from .csvfile import MAX_ROWS, Fault, Unreadable, decoded, fault, read_cells, separator
+from .csvfile import MAX_ROWS, Fault, Unreadable, decoded, fault, read_cells, separator, sharing
 from .values import Reader
 
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"  # the first bytes of xlsx and ods, and of xls
@@ -43,7 +44,7 @@ class FileQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     ensayo: bool = False
-    hoja: str = ""
+    hoja: Annotated[str, STORABLE] = ""
     filas: Literal["todas", "validas"] = "todas"
     repetidos: Literal["crear", "omitir", "actualizar"] = "crear"
     conflictos: Annotated[
@@ -81,6 +82,7 @@ class Table(NamedTuple):
     about: dict[str, Any]
 
 
+@sharing()
 def read(body: bytes, query: FileQuery) -> Table:
     """Read a file of any format. It may take seconds, in which the event loop is to run: call it in a thread."""
     rows, about, faults = _read_rows(body, query.hoja)
@@ -93,9 +95,9 @@ def read(body: bytes, query: FileQuery) -> Table:
     about |= {
         "fila_titulos": first or None,
         "columnas": [
-            {"columna": n + 1, "titulo": title, "campo": fields_of.get(n), "muestra": _samples(rows[first:], n)}
+            {"columna": n + 1, "titulo": title or f"columna {n + 1}", "campo": fields_of.get(n), "muestra": sample}
             for n, title in enumerate(columns.titles)
-            if title or n in fields_of
+            if (sample := _samples(rows[first:], n)) or title
         ],
     }
     fields = [name for name in FIELDS if name in columns.places]
