@@ -2,12 +2,14 @@
 
 import io
 import json
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inventory_ws.files import reader
 from inventory_ws.files.reader import FileQuery, NotInstalled, Table, read
 
 
@@ -144,6 +146,16 @@ def test_names_survive_every_encoding(encoding: str) -> None:
 def test_one_word_tells_the_encoding(word: str, encoding: str) -> None:
     table = read(f"nombre;precio\n{word};1\n".encode(encoding), FileQuery())
     assert rows(table)[0]["nombre"] == word
+
+
+def test_other_threads_wait_less_while_a_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop among them: its requests took 60 ms."""
+    usual, seen = sys.getswitchinterval(), []
+    monkeypatch.setattr(
+        reader, "decoded", lambda body: seen.append(sys.getswitchinterval()) or (body.decode(), "utf-8")
+    )
+    read(b"nombre,precio\nMouse,1\n", FileQuery())
+    assert (seen, sys.getswitchinterval()) == ([pytest.approx(0.0005)], usual)
 
 
 def test_what_is_worth_a_look_is_said() -> None:

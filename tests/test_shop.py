@@ -532,7 +532,7 @@ async def test_files_of_other_shops_are_mapped_by_columns(
     await expect(page.locator("#toasts")).to_contain_text("50 productos nuevos")
     found = (await (await client.get("/api/productos?after=1")).json())["data"]
     assert len(found) == 50
-    name, text, price = ("Camisa 7", "De lino, 7", 7.95) if shop == "shopify" else ("Taza 7", "Larga\n7", 7.5)
+    name, text, price = ("Camisa 7", "De lino, 7", 7.95) if shop == "shopify" else ("Taza 7", "Cerámica, 7 ml", 7.5)
     assert (found[6]["nombre"], found[6]["descripcion"], found[6]["precio"], found[6]["stock"]) == (
         name,
         text,

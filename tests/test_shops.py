@@ -1,7 +1,9 @@
 """Files as other programs write them, as they come: what happens at the first try, and after one choice."""
 
+import csv
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,30 +17,26 @@ GOODS = [
 
 
 class Shop(NamedTuple):
-    """A file; the fields that have no column at the first try; what has to be chosen; how many rows are right and at fault, and the
-    first that is right."""
+    """A file; the first row that is right; the fields that have no column at the first try; what then has to be chosen; how many
+    rows are right and at fault."""
 
     file: bytes
-    missing: Sequence[str]
-    choice: dict[str, str]
-    right: int
-    wrong: int
     first: dict[str, Any]
+    missing: Sequence[str] = ()
+    choice: Mapping[str, str] = {}
+    right: int = N
+    wrong: int = 0
 
 
-def table(titles: str, row: Any, mark: str = ",", count: int = N) -> str:
-    """A file of rows, of which each cell is quoted that needs it."""
-
-    def quoted(cell: object) -> str:
-        text = str(cell)
-        return '"' + text.replace('"', '""') + '"' if mark in text or '"' in text or "\n" in text else text
-
-    lines = [mark.join(map(quoted, row(n, GOODS[n]))) for n in range(count)]
-    return titles + "\r\n" + "".join(f"{line}\r\n" for line in lines)
+def table(titles: str, row: Callable[[int, str], str], mark: str = ",", count: int = N) -> str:
+    """A file of rows, which are given with `|` between the cells; a cell that needs it is quoted."""
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=mark).writerows(row(n, GOODS[n]).split("|") for n in range(count))
+    return f"{titles}\r\n{text.getvalue()}"
 
 
-def first(price: float, stock: int | None = None, name: str = GOODS[0]) -> dict[str, Any]:
-    return {"nombre": name, "precio": f"{price:.2f}"} | ({} if stock is None else {"stock": stock})
+def first(price: float, stock: int = 0, text: str | None = None) -> dict[str, Any]:
+    return {"nombre": GOODS[0], "descripcion": text, "precio": f"{price:.2f}", "stock": stock}
 
 
 def wholesaler() -> str:
@@ -74,264 +72,114 @@ MAGENTO = (
 PRESTA = "ID de producto;Imagen;Nombre;Referencia;Categoría;Precio (imp. excl.);Precio (imp. incl.);Cantidad;Estado"
 
 SHOPS = {
-    "woocommerce": Shop(
-        # Every tenth product has variations, and no price of its own.
+    "woocommerce": Shop(  # every tenth product has variations, and no price of its own
         table(
             WOO,
             lambda n, name: (
-                n + 7,
-                "simple",
-                f"S{n}",
-                name,
-                1,
-                0,
-                "visible",
-                "",
-                f"<p>Un <b>{n}</b></p>",
-                "taxable",
-                1,
-                n,
-                0,
-                "",
-                "",
-                "" if n % 10 == 9 else f"{n}.90",
-                "Casa",
+                f"{n + 7}|simple|S{n}|{name}|1|0|visible||<p>Un <b>{n}</b></p>|taxable|1|{n}|0|||"
+                + ("|Casa" if n % 10 == 9 else f"{n}.90|Casa")
             ),
         ).encode(),
-        (),
-        {},
-        36,
-        4,
-        first(0.9, 0) | {"descripcion": "Un 0"},
+        right=36,
+        wrong=4,
+        first=first(0.9, 0, "Un 0"),
     ),
     "shopify, the template": Shop(
         table(
             SHOPIFY.format("Variant Inventory Qty,"),
-            lambda n, name: (
-                f"h{n}",
-                name,
-                f"<p>Un {n}</p>",
-                "V",
-                "",
-                "",
-                "true",
-                "Title",
-                "Default",
-                "",
-                0,
-                "shopify",
-                n,
-                "deny",
-                f"{n}.00",
-                "",
-                "",
-                "active",
-            ),
+            lambda n, name: f"h{n}|{name}|<p>Un {n}</p>|V|||true|Title|Default||0|shopify|{n}|deny|{n}.00|||active",
         ).encode(),
-        (),
-        {},
-        40,
-        0,
-        first(0, 0) | {"descripcion": "Un 0"},
+        first=first(0, 0, "Un 0"),
     ),
-    "shopify, an export": Shop(
-        # Without quantities; each fourth row is another variant, and has no title.
+    "shopify, an export": Shop(  # without quantities; with rows of other variants, and of other pictures
         table(
             SHOPIFY.format(""),
             lambda n, name: (
-                f"h{n}",
-                "" if n % 4 == 3 else name,
-                "",
-                "V",
-                "",
-                "",
-                "true",
-                "Size",
-                n,
-                "",
-                0,
-                "shopify",
-                "deny",
-                f"{n}.00",
-                "",
-                "",
-                "active",
+                f"h{n}|{name if n % 4 < 3 else ''}||V|||true|Size|{n}||0|shopify|deny"
+                f"|{'' if n % 8 == 7 else n}|||active"
             ),
         ).encode(),
-        (),
-        {},
-        30,
-        10,
-        first(0, None) | {"descripcion": None},
+        right=30,
+        wrong=5,
+        first=first(0),
     ),
     "prestashop": Shop(
-        table(
-            PRESTA,
-            lambda n, name: (
-                n + 1,
-                "",
-                name,
-                f"R{n}",
-                "Inicio",
-                f"{n}.000000",
-                f"{n * 1.21:.6f}".replace("000000", "500000"),
-                n,
-                1,
-            ),
-            ";",
-        ).encode("utf-8-sig"),
-        (),
-        {"redondear": "1"},
-        40,
-        0,
-        first(0.5, 0),
+        table(PRESTA, lambda n, name: f"{n + 1}||{name}|R{n}|Inicio|{n}.000000|{n}.210000|{n}|1", ";").encode(
+            "utf-8-sig"
+        ),
+        first=first(0.21, 0),
     ),
     "magento 2": Shop(
-        table(
-            MAGENTO,
-            lambda n, name: (
-                f"s{n}",
-                "",
-                "simple",
-                name,
-                f"<p>{n}</p>",
-                "1.0000",
-                1,
-                f"{n}.5000",
-                "",
-                f"{n}.0000",
-                "0.0000",
-            ),
-        ).encode(),
-        (),
-        {},
-        40,
-        0,
-        first(0.5, 0) | {"descripcion": "0"},
+        table(MAGENTO, lambda n, name: f"s{n}||simple|{name}|<p>{n}</p>|1.0000|1|{n}.5000||{n}.0000|0.0000").encode(),
+        first=first(0.5, 0, "0"),
     ),
     "odoo": Shop(
         table(
-            "id,name,default_code,list_price,qty_available",
-            lambda n, name: (f"__export__.product_{n}", name, f"D{n}", f"{n}.0", f"{n}.0"),
+            "id,name,default_code,list_price,qty_available", lambda n, name: f"__export__.p_{n}|{name}|D{n}|{n}.0|{n}.0"
         ).encode(),
-        (),
-        {},
-        40,
-        0,
-        first(0, 0),
+        first=first(0, 0),
     ),
     "loyverse in spanish": Shop(
         table(
             LOYVERSE,
-            lambda n, name: (
-                f"h{n}",
-                10000 + n,
-                name,
-                "Bar",
-                "N",
-                "",
-                "",
-                "1.00",
-                "",
-                "",
-                "Y",
-                "Y",
-                "variable" if n == 5 else f"{n}.50",
-                n,
-                "",
-            ),
+            lambda n, name: f"h{n}|{n}|{name}|Bar|N|||1.00|||Y|Y|{'variable' if n == 5 else f'{n}.50'}|{n}|",
         ).encode(),
-        (),
-        {},
-        39,
-        1,
-        first(0.5, 0),
+        right=39,
+        wrong=1,
+        first=first(0.5, 0),
     ),
     "square": Shop(
-        table(SQUARE, lambda n, name: (f"T{n}", name, "Regular", f"S{n}", "", "Bar", f"{n}.00", n + 2, "")).encode(),
-        (),
-        {"stock": "Current Quantity Centro"},
-        40,
-        0,
-        first(0, 2) | {"descripcion": None},
+        table(SQUARE, lambda n, name: f"T{n}|{name}|Regular|S{n}||Bar|{n}.00|{n + 2}|").encode(),
+        choice={"stock": "Current Quantity Centro"},
+        first=first(0, 2),
     ),
     "homebox": Shop(
-        table(HOMEBOX, lambda n, name: ("", "Casa", "", "false", name, n + 1, "", n, "")).encode(),
-        ("precio",),
-        {"precio": "HB.purchase_price"},
-        40,
-        0,
-        first(0, 1) | {"descripcion": None},
+        table(HOMEBOX, lambda n, name: f"|Casa||false|{name}|{n + 1}||{n}|").encode(),
+        missing=["precio"],
+        choice={"precio": "HB.purchase_price"},
+        first=first(0, 1),
     ),
     "snipe-it": Shop(
-        table(
-            SNIPE, lambda n, name: (n + 1, "Yo", name, "Red", "Casa", n + 9, n + 4, 1, "2026-01-02", f"{n}.00")
-        ).encode(),
-        ("precio",),
-        {"precio": "Cost"},
-        40,
-        0,
-        first(0),
+        table(SNIPE, lambda n, name: f"{n + 1}|Yo|{name}|Red|Casa|{n + 9}|{n + 4}|1|2026-01-02|{n}.00").encode(),
+        missing=["precio"],
+        choice={"precio": "Cost"},
+        first=first(0),
     ),
     "a wholesaler's list with titles on each page": Shop(
-        wholesaler().encode("windows-1252"),
-        (),
-        {},
-        40,
-        3,
-        first(100.5, 0),
+        wholesaler().encode("windows-1252"), wrong=3, first=first(100.5, 0)
     ),
     "a till's export with negative stock": Shop(
         (
-            table(
-                "ARTICULO;PVP;EXISTENCIAS;FAMILIA",
-                lambda n, name: (name.replace('"', ""), f"{n},95", n - 5, "BAR"),
-                ";",
-            )
+            table("ARTICULO;PVP;EXISTENCIAS;FAMILIA", lambda n, name: f"{name}|{n},95|{n - 5}|BAR", ";")
             + "TOTAL;1999,00;700;\r\n\x1a"
         ).encode("cp850"),
-        (),
-        {},
-        40,
-        0,
-        first(0.95, 0),
+        first=first(0.95, 0),
     ),
     "unicode text of a spreadsheet": Shop(
-        table(
-            "Producto\tPrecio\tCantidad",
-            lambda n, name: (name, f"${n},249.00" if n else "$249.00", f"{n},000" if n else "3"),
-            "\t",
-        ).encode("utf-16"),
-        (),
-        {},
-        40,
-        0,
-        first(249, 3),
+        table("Producto\tPrecio\tCantidad", lambda n, name: f"{name}|${n + 1},249.00|{n + 1},000", "\t").encode(
+            "utf-16"
+        ),
+        first=first(1249, 1000),
     ),
     "no titles": Shop(
-        table(
-            "8410000000000;Jamón 0;10,50;0", lambda n, name: (8410000000001 + n, name, f"{n},50", n), ";", N - 1
-        ).encode("mac-roman"),
-        ("nombre", "precio"),
-        {"nombre": "columna 2", "precio": "columna 3", "stock": "columna 4"},
-        40,
-        0,
-        first(10.5, 0),
+        table("8410000000000;Jamón 0;10,50;0", lambda n, name: f"{n}|{name}|{n},50|{n}", ";", N - 1).encode(
+            "mac-roman"
+        ),
+        missing=["nombre", "precio"],
+        choice={"nombre": "columna 2", "precio": "columna 3", "stock": "columna 4"},
+        first=first(10.5, 0),
     ),
 }
 
 
 @pytest.mark.parametrize("shop", SHOPS)
 def test_file_of_another_program_comes_in_with_one_choice_at_most(shop: str) -> None:
-    file, missing, choice, right, wrong, expected = SHOPS[shop]
-    at_first = read(file, FileQuery())
-    assert [fault["field"] for fault in at_first.about.get("errors", ())] == list(missing)
-    table = read(file, FileQuery.model_validate(choice))
+    tried = SHOPS[shop]
+    errors = read(tried.file, FileQuery()).about.get("errors", ())
+    assert [fault["field"] for fault in errors] == list(tried.missing)
+    table = read(tried.file, FileQuery.model_validate(tried.choice))
     rows = [row for row in json.loads(table.rows) if not row.get("omitida")]
     good = [row["campos"] for row in rows if "errors" not in row]
-    assert (len(good), len(rows) - len(good), good[0]) == (
-        right,
-        wrong,
-        {"descripcion": None, "stock": 0} | expected,
-    ), table.faults[:3]
+    assert (len(good), len(rows) - len(good)) == (tried.right, tried.wrong), table.faults[:3]
+    assert good[0] == tried.first
     assert {row["nombre"].replace('"', "") for row in good} <= {name.replace('"', "") for name in GOODS}

@@ -71,9 +71,9 @@ def _judged(fields: Sequence[str], lock: str = "") -> str:
                 THEN 'ahora' WHEN b IS DISTINCT FROM NULL THEN 'antes' ELSE '' END AS sabido
             FROM pedidas LEFT JOIN vistos AS v USING (id) LEFT JOIN LATERAL (
                 SELECT json_populate_record(NULL::productos, mensaje -> 'data') AS b FROM eventos, eventos_epoca
-                WHERE producto_id = v.id AND eventos.id > desde AND mensaje -> 'data' ->> 'updated_at' = version
+                WHERE exportada <> (p).updated_at AND producto_id = v.id AND eventos.id > desde AND mensaje -> 'data' ->> 'updated_at' = version
                 ORDER BY eventos.id DESC LIMIT 1
-            ) AS entonces ON exportada <> (p).updated_at
+            ) AS entonces ON true
         ), juntas AS (
             SELECT * FROM casadas LEFT JOIN LATERAL (
                 SELECT array_agg(campo) FILTER (WHERE gana = 'archivo') AS escribe,
@@ -88,9 +88,9 @@ def _judged(fields: Sequence[str], lock: str = "") -> str:
                         WHEN sabido = 'antes' AND base = actual THEN 'archivo'
                         ELSE coalesce(decision, 'nadie') END AS gana
                     FROM (VALUES {", ".join(values)}) AS c (campo, suyo, base, actual)
-                    WHERE campos ? campo AND suyo <> actual AND NOT (campo = 'nombre' AND crudo = actual)
+                    WHERE existe AND campos ? campo AND suyo <> actual AND NOT (campo = 'nombre' AND crudo = actual)
                 ) AS distintos
-            ) AS mezcla ON existe
+            ) AS mezcla ON true
         ), juzgadas AS (
             SELECT *, leidas || CASE
                 WHEN leidas <> '[]' OR omitida THEN '[]'
@@ -119,14 +119,13 @@ def _fault(field: str, message: str) -> str:
 def _trial_sql(fields: Sequence[str]) -> str:
     """Return the statement that tells what a file would do, as the text of a JSON object."""
     states = {"nuevos": "nuevo", "cambiados": "cambiado", "iguales": "igual", "faltas": "falta", "omitidos": "omitido"}
-    counts = [f"'{name}', count(*) FILTER (WHERE estado = '{state}')" for name, state in states.items()]
+    counts = [f"count(*) FILTER (WHERE estado = '{state}') AS {name}" for name, state in states.items()]
     all_fields = ", ".join(f"'{name}', (f).{name}" for name in fields)
     pairs = "CASE WHEN '{1}' = ANY(escribe) THEN '{1}' ELSE '' END, ({0}).{1}"
     before, after = [", ".join(pairs.format(row, name) for name in fields) for row in "pf"]
     return f"""
         WITH {_judged(fields)}
-        SELECT (jsonb_build_object({", ".join(counts)}, 'avisos', count(*) FILTER (WHERE notas <> '[]'),
-            'repetidos', count(*) FILTER (WHERE cuantos > 0 OR primera < fila)))::text, (
+        SELECT row_to_json(c)::text, (
             SELECT '[' || coalesce(string_agg(row_to_json(r)::text, ',' ORDER BY fila), '') || ']' FROM (
                 SELECT fila, estado, id, coalesce((p).nombre, (f).nombre, crudo) AS nombre,
                     CASE estado WHEN 'cambiado' THEN jsonb_build_object({before}) - '' END AS antes,
@@ -136,7 +135,10 @@ def _trial_sql(fields: Sequence[str]) -> str:
                 WHERE %(only)s::text = '' OR estado = %(only)s OR %(only)s = 'aviso' AND notas <> '[]'
                 ORDER BY fila LIMIT %(limit)s
             ) AS r
-        ) FROM juicios
+        ) FROM (
+            SELECT {", ".join(counts)}, count(*) FILTER (WHERE notas <> '[]') AS avisos,
+                count(*) FILTER (WHERE cuantos > 0 OR primera < fila) AS repetidos FROM juicios
+        ) AS c
         """
 
 

@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from ..products.exact_json import encode
 from . import workbook
 from .columns import FIELDS, READ, find_columns, folded
-from .csvfile import MAX_ROWS, Fault, Unreadable, decoded, fault, read_cells, separator
+from .csvfile import MAX_ROWS, Fault, Unreadable, decoded, fault, read_cells, separator, sharing
 from .values import Reader
 
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"  # the first bytes of xlsx and ods, and of xls
 MEMORY = 1 << 30  # bytes, for a workbook
 WORKBOOK_TIMEOUT = 30.0  # seconds
+BLANKS = " \t\x1a\u00a0"  # \x1a ends a file of DOS
 SAMPLES = 3  # cells of each column that a trial shows
 PROBLEMS = {
     workbook.PROTECTED: "la hoja de cálculo tiene contraseña: guárdela sin ella",
@@ -80,6 +81,7 @@ class Table(NamedTuple):
     about: dict[str, Any]
 
 
+@sharing()
 def read(body: bytes, query: FileQuery) -> Table:
     """Read a file of any format. It may take seconds, in which the event loop is to run: call it in a thread."""
     rows, about, faults = _read_rows(body, query.hoja)
@@ -151,12 +153,13 @@ def _read_products(
     ids: set[str] = set()
     head, width = [folded(title) for title in titles], len(titles)
     for number, row in enumerate(rows[first:], first + 1):
-        if not "".join(row).strip(" \x1a\u00a0"):
-            continue  # numbered, and otherwise ignored
+        cells = {name: row[place] if place < len(row) else "" for name, place in places.items()}
+        shifted = "".join(row[width:]).strip(BLANKS)
+        if not (shifted or "".join(cells.values()).strip(BLANKS)):
+            continue  # a blank row, or of another picture of a product: numbered, and otherwise ignored
         if row[0] == titles[0] and first and [folded(cell) for cell in row[:width]] == head:
             continue
-        cells = {name: row[place] if place < len(row) else "" for name, place in places.items()}
-        if "".join(row[width:]).strip():  # it may be shifted
+        if shifted:
             error = fault(number, "", "tiene más celdas que la cabecera")
             found: dict[str, Any] = {"fila": number, "errors": [error], "campos": {"nombre": cells.get("nombre")}}
         else:
