@@ -61,7 +61,7 @@ attachScanner({
 
 $('export').onclick = () => {
   const products = past() ?? inventory.products; // without what is not sent: it is not of this version
-  exportRows((picked().length ? picked() : shown).map(({ id }) => products.get(id)), shownTime());
+  exportRows((picked().length ? picked() : shown).map(({ id }) => products.get(id)).filter(Boolean), shownTime());
 };
 $('showAll').onclick = () => {
   const from = isOnlyFollowed() ? $('onlyFollowed') : $('search');
