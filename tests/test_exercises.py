@@ -1,16 +1,18 @@
 """The exercises of the guide: each check passes where a solution was applied, by whichever road. It fails where nothing was
-done, and says in one line what it expected."""
+done, and where the solution is wrong in a way that is likely, and says in one line what it expected."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from unidiff import PatchSet
 
+from .exercises.wrong import WRONG, Wrong
 from .tools.exercises import ROOT, Outcome, check, copy, run
 from .tools.guide import GUIDE
 from .tools.service import PATIENCE
@@ -44,6 +46,14 @@ def apply(patch: Path, tree: Path) -> list[Path]:
     return paths
 
 
+def spoil(paths: list[Path], changes: Mapping[str, str]) -> None:
+    """Replaces texts, each of which is in one of the files, and there once."""
+    for text, instead in changes.items():
+        (path,) = (path for path in paths if text in path.read_text())
+        assert path.read_text().count(text) == 1, f"«{text}» is in {path} several times"
+        path.write_text(path.read_text().replace(text, instead))
+
+
 class Tree:
     """A copy of the checkout, and what becomes of checks in it."""
 
@@ -52,12 +62,13 @@ class Tree:
         self.env = {"TEST_DATABASE_URL": server}
         copy(place)
 
-    def run(self, number: str, *options: str, patch: str = "") -> Outcome:
-        """Runs the check where a solution is applied. Afterwards the copy is as it was."""
+    def run(self, number: str, *options: str, patch: str = "", changes: Mapping[str, str] = {}) -> Outcome:
+        """Runs the check where a solution is applied, with other texts in it. Afterwards the copy is as it was."""
         changed: list[Path] = []
         try:
             if patch:
                 changed += apply(FOLDER / f"{patch}.patch", self.place)
+                spoil(changed, changes)
             made = {} if self.place / SCHEMA in changed else {"TEST_TEMPLATE": self.template}
             return run(self.place, number, *options, limit=LIMIT, env=self.env | made)
         finally:
@@ -73,12 +84,14 @@ def tree(folder: Path, server: str, template: str) -> Tree:
     return Tree(folder / "exercises", server, template)
 
 
-def test_every_exercise_has_its_solution_and_its_check() -> None:
+def test_every_exercise_has_its_solution_its_check_and_three_wrong_solutions() -> None:
     assert re.findall(r"^\d+\. \*\*([\d.]+)\*\*", GUIDE, re.MULTILINE) == NUMBERS
     assert set(PATCHES) - {f"{number}.otra" for number in NUMBERS} == set(NUMBERS)
     assert {path.stem for path in FOLDER.glob("check_*.py")} == set(map(check, NUMBERS))
     for number in NUMBERS:
         assert GUIDE.count(f"`tests/exercises/{number}.patch`") == GUIDE.count(f"`make exercise N={number}`") == 1
+    assert [number for number in NUMBERS if sum(wrong.number == number for wrong in WRONG) < 3] == []
+    assert {wrong.number for wrong in WRONG} <= set(NUMBERS)
 
 
 @pytest.mark.parametrize("patch", PATCHES)
@@ -100,6 +113,13 @@ def test_check_fails_where_nothing_was_done(tree: Tree, number: str) -> None:
     outcome = tree.run(number, "-x")
     if outcome.ends != {"skipped"}:
         refused(outcome)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.number}-{wrong.mistake}")
+def test_check_refuses_a_wrong_solution_in_a_line_that_leads_on(tree: Tree, wrong: Wrong) -> None:
+    outcome = tree.run(wrong.number, "-x", patch=wrong.patch or wrong.number, changes=wrong.changes)
+    if outcome.ends != {"skipped"}:
+        assert wrong.said in refused(outcome)
 
 
 def test_what_a_class_has_handed_in_is_checked_one_by_one(tree: Tree, tmp_path: Path) -> None:
