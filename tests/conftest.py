@@ -47,7 +47,6 @@ if (
 
 TOGETHER = (  # what they share takes long to make
     "test_release.py",
-    "test_check_fails_where_nothing_was_done",
     "[firefox]",
     "[webkit]",
 )
@@ -149,7 +148,10 @@ def empty_dsn(server: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def template(server: str) -> Iterator[str]:
-    """The name of a database with the schema, of which each test gets a copy."""
+    """The name of a database with the schema, of which each test gets a copy: a new one, or that of TEST_TEMPLATE."""
+    if name := os.environ.get("TEST_TEMPLATE"):
+        yield name
+        return
     with template_database(server) as name:
         yield name
 

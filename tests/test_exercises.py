@@ -1,17 +1,18 @@
-"""The exercises of the guide: each check fails where nothing was done, and says in one line what it expected; it passes
-where a solution was applied, by whichever road."""
+"""The exercises of the guide: each check passes where a solution was applied, by whichever road. It fails where nothing was
+done, and where the solution is wrong in a way that is likely, and says in one line what it expected."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from unidiff import PatchSet
 
+from .exercises.wrong import WRONG, Wrong
 from .tools.exercises import ROOT, Outcome, check, copy, run
 from .tools.guide import GUIDE
 from .tools.service import PATIENCE
@@ -21,14 +22,16 @@ PATCHES = sorted(path.stem for path in FOLDER.glob("*.patch"))  # 2.2, and 2.2.o
 NUMBERS = sorted(
     {".".join(patch.split(".")[:2]) for patch in PATCHES}, key=lambda number: [*map(int, number.split("."))]
 )
-LIMIT = 90 * PATIENCE  # seconds for the checks of one tree
-AT_ONCE = 5  # checks in one untouched copy
+LIMIT = 90 * PATIENCE  # seconds for a check
+SCHEMA = "sql/schema.sql"
 
 pytestmark = pytest.mark.slow
 
 
-def apply(patch: Path, tree: Path) -> None:
-    """Applies the patch as `git apply` would, which need not be here: each hunk where its lines are, and nowhere else."""
+def apply(patch: Path, tree: Path) -> list[Path]:
+    """Applies the patch as `git apply` would, which need not be here: each hunk where its lines are, and nowhere else.
+    Returns the files that it has changed."""
+    paths = []
     for file in PatchSet(patch.read_text()):
         path = tree / file.path
         text = "" if file.is_added_file else path.read_text()
@@ -39,47 +42,49 @@ def apply(patch: Path, tree: Path) -> None:
             text = text.replace(before, after, 1)
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
+        paths.append(path)
+    return paths
 
 
-class Trees:
-    """Copies of the checkout, and what becomes of checks in them."""
+def spoil(paths: list[Path], changes: Mapping[str, str]) -> None:
+    """Replaces texts, each of which is in one of the files, and there once."""
+    for text, instead in changes.items():
+        (path,) = (path for path in paths if text in path.read_text())
+        assert path.read_text().count(text) == 1, f"«{text}» is in {path} several times"
+        path.write_text(path.read_text().replace(text, instead))
 
-    def __init__(self, folder: Path, server: str) -> None:
-        self.folder = folder
-        self.env = {**os.environ, "TEST_DATABASE_URL": server}
 
-    def run(self, name: str, *numbers: str, patch: Path | None = None) -> Outcome:
-        """Runs the checks in a new copy."""
-        tree = self.folder / name
-        copy(tree)
-        if patch:
-            apply(patch, tree)
-        outcome = run(tree, *numbers, limit=LIMIT, env=self.env)
-        shutil.rmtree(tree)
-        return outcome
+class Tree:
+    """A copy of the checkout, and what becomes of checks in it."""
+
+    def __init__(self, place: Path, server: str, template: str) -> None:
+        self.place, self.template = place, template
+        self.env = {"TEST_DATABASE_URL": server}
+        copy(place)
+
+    def run(self, number: str, *options: str, patch: str = "", changes: Mapping[str, str] = {}) -> Outcome:
+        """Runs the check where a solution is applied, with other texts in it. Afterwards the copy is as it was."""
+        changed: list[Path] = []
+        try:
+            if patch:
+                changed += apply(FOLDER / f"{patch}.patch", self.place)
+                spoil(changed, changes)
+            made = {} if self.place / SCHEMA in changed else {"TEST_TEMPLATE": self.template}
+            return run(self.place, number, *options, limit=LIMIT, env=self.env | made)
+        finally:
+            for path in changed:
+                path.unlink()
+                if (original := ROOT / path.relative_to(self.place)).exists():
+                    shutil.copy2(original, path)  # with its time: it has been compiled
 
 
 @pytest.fixture(scope="session")
-def trees(folder: Path, server: str) -> Trees:
-    """Where copies can be made, on the PostgreSQL that runs for all tests."""
-    (folder / "exercises").mkdir()
-    return Trees(folder / "exercises", server)
+def tree(folder: Path, server: str, template: str) -> Tree:
+    """A copy of the checkout, on the PostgreSQL that runs for all tests."""
+    return Tree(folder / "exercises", server, template)
 
 
-@pytest.fixture(scope="session")
-def untouched(trees: Trees) -> Outcome:
-    """What becomes of all checks in untouched copies; some at a time, as they wait for what does not come."""
-    some = [NUMBERS[at : at + AT_ONCE] for at in range(0, len(NUMBERS), AT_ONCE)]
-    with ThreadPoolExecutor() as pool:
-        outcomes = list(pool.map(lambda numbers: trees.run(f"untouched-{numbers[0]}", *numbers), some))
-    return Outcome(
-        "\n".join(outcome.said for outcome in outcomes),
-        {name: ends for outcome in outcomes for name, ends in outcome.ends.items()},
-        [failure for outcome in outcomes for failure in outcome.failures],
-    )
-
-
-def test_every_exercise_has_its_solution_and_its_check() -> None:
+def test_every_exercise_has_its_solution_its_check_and_three_wrong_solutions() -> None:
     assert re.findall(r"^\d+\. \*\*([\d.]+)\*\*", GUIDE, re.MULTILINE) == NUMBERS
     assert set(PATCHES) - {f"{number}.otra" for number in NUMBERS} == set(NUMBERS)
     assert {path.stem for path in FOLDER.glob("check_*.py")} == set(map(check, NUMBERS))
@@ -88,34 +93,47 @@ def test_every_exercise_has_its_solution_and_its_check() -> None:
         assert re.findall(r"\d+\.\d", told) == on_pages
     for number in NUMBERS:
         assert GUIDE.count(f"`tests/exercises/{number}.patch`") == GUIDE.count(f"`make exercise N={number}`") == 1
+    assert [number for number in NUMBERS if sum(wrong.number == number for wrong in WRONG) < 3] == []
+    assert {wrong.number for wrong in WRONG} <= set(NUMBERS)
 
 
 @pytest.mark.parametrize("patch", PATCHES)
-def test_check_passes_where_a_solution_was_applied(trees: Trees, patch: str) -> None:
-    number = patch.removesuffix(".otra")
-    outcome = trees.run(patch, number, patch=FOLDER / f"{patch}.patch")
-    assert outcome.ends.keys() == {check(number)}, outcome.said
-    assert outcome.ends[check(number)] <= {"passed", "skipped"}, outcome.said  # skipped: without Chromium
+def test_check_passes_where_a_solution_was_applied(tree: Tree, patch: str) -> None:
+    outcome = tree.run(patch.removesuffix(".otra"), patch=patch)
+    assert outcome.ends, outcome.said
+    assert outcome.ends <= {"passed", "skipped"}, outcome.said  # skipped: without Chromium
+
+
+def refused(outcome: Outcome) -> str:
+    """The line in which the check says what it expected."""
+    assert outcome.failures, outcome.said
+    assert [said for said in outcome.failures if not re.fullmatch("Se esperaba[^\n]+", said)] == []
+    return outcome.failures[0]
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_check_fails_where_nothing_was_done(untouched: Outcome, number: str) -> None:
-    assert untouched.ends[check(number)] & {"failure", "skipped"}, untouched.said
+def test_check_fails_where_nothing_was_done(tree: Tree, number: str) -> None:
+    outcome = tree.run(number, "-x")
+    if outcome.ends != {"skipped"}:
+        refused(outcome)
 
 
-def test_check_fails_where_nothing_was_done_and_says_in_one_line_what_it_expected(untouched: Outcome) -> None:
-    assert untouched.failures
-    assert [said for said in untouched.failures if not re.fullmatch("Se esperaba .+", said)] == []
+@pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.number}-{wrong.mistake}")
+def test_check_refuses_a_wrong_solution_in_a_line_that_leads_on(tree: Tree, wrong: Wrong) -> None:
+    outcome = tree.run(wrong.number, "-x", patch=wrong.patch or wrong.number, changes=wrong.changes)
+    if outcome.ends != {"skipped"}:
+        assert wrong.said in refused(outcome)
 
 
-def test_exercise_without_chromium_says_what_to_install(trees: Trees) -> None:
-    env = {name: value for name, value in trees.env.items() if name != "REQUIRE_ALL"} | {"PATH": "/nowhere"}
+def test_exercise_without_chromium_says_what_to_install(tree: Tree) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "REQUIRE_ALL"}
+    env |= tree.env | {"PATH": "/nowhere"}
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", FOLDER / "check_9_1.py"]
     said = subprocess.check_output(command, cwd=ROOT, env=env, text=True, timeout=LIMIT)
     assert "sudo apt install chromium" in said
 
 
-def test_what_a_class_has_handed_in_is_checked_one_by_one(trees: Trees, tmp_path: Path) -> None:
+def test_what_a_class_has_handed_in_is_checked_one_by_one(tree: Tree, tmp_path: Path) -> None:
     shutil.copy(FOLDER / "4.1.patch", tmp_path / "ana.patch")
     (tmp_path / "eva.diff").write_text("I forgot\n")
     (tmp_path / "juan").mkdir()
@@ -123,7 +141,8 @@ def test_what_a_class_has_handed_in_is_checked_one_by_one(trees: Trees, tmp_path
     (tmp_path / "leo" / "inventory_ws" / "products" / "models.py").write_text("def (\n")
     (tmp_path / ".hidden").touch()
     command = [sys.executable, "-m", "tests.exercises", "4.1", str(tmp_path)]
-    lines = subprocess.check_output(command, cwd=ROOT, env=trees.env, text=True, timeout=LIMIT).splitlines()
+    env = os.environ | tree.env
+    lines = subprocess.check_output(command, cwd=ROOT, env=env, text=True, timeout=LIMIT).splitlines()
     assert [line.split(maxsplit=2)[:2] for line in lines] == [
         ["ana", "bien"],
         ["eva", "mal:"],

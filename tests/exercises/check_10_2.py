@@ -58,5 +58,5 @@ async def test_browser_offers_its_ticket_as_a_subprotocol(client: TestClient) ->
             ws = await client.ws_connect("/ws", protocols=("inventario.v1", f"bearer.{text}"))
             await ws.receive(timeout=5)
         came = "abierto" if ws.close_code is None else f"cerrado con {ws.close_code}"
-        same(came, "abierto" if seconds > 0 else "cerrado con 4401", f"como estado del socket {whose}")
+        same(came, "abierto" if seconds > 0 else "cerrado con 4401", f"como socket {whose} como subprotocolo")
         await ws.close()

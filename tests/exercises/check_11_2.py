@@ -46,6 +46,11 @@ async def test_the_rest_of_the_room_stays(client: TestClient, listen: Callable) 
 async def test_nonsense_is_answered_and_changes_nothing(listen: Callable) -> None:
     ws = await listen()
     await room(ws, {"type": "JOIN", "productos": [7]}, [7])
-    for wrong in ({}, {"productos": 5}, {"productos": ["x"]}, {"productos": None}):
-        await say(ws, {"type": "JOIN", **wrong}, "ERROR")
+    for kind in ("JOIN", "LEAVE"):
+        for wrong in ({}, {"productos": 5}, {"productos": ["x"]}, {"productos": None}):
+            await say(ws, {"type": kind, **wrong}, "ERROR")
     await room(ws, {"type": "JOIN", "productos": [8]}, [7, 8])
+
+
+async def test_who_hears_all_and_leaves_hears_nothing(listen: Callable) -> None:
+    await room(await listen(), {"type": "LEAVE", "productos": [1]}, [])

@@ -28,12 +28,23 @@ async def test_product_that_is_not_there_is_an_error(client: TestClient, listen:
 
 
 async def test_nonsense_is_an_error_and_the_socket_stays(client: TestClient, listen: Callable) -> None:
-    ws = await listen()
-    for wrong in ({}, {"id": "x"}, {"id": None}, {"id": [1]}, {"id": 10**40}, {"id": -1}, {"id": 1.5}):
+    await create(client)
+    ws = await listen("/ws?last_event_id=1")
+    for wrong in (
+        {},
+        {"id": "x"},
+        {"id": None},
+        {"id": [1]},
+        {"id": 10**40},
+        {"id": -1},
+        {"id": 1.5},
+        {"id": "1"},
+        {"id": True},
+    ):
         await say(ws, {"type": "GET", **wrong}, "ERROR")
     await create(client)
     event = await heard(ws, "un evento en el socket que preguntó mal, que sigue abierto")
-    same(event.get("id"), 1, "como id del evento en el socket que preguntó mal")
+    same(event.get("id"), 2, "como id del evento en el socket que preguntó mal")
     await say(ws, {"type": "GET", "id": 1}, "PRODUCT")
 
 

@@ -34,7 +34,7 @@ async def test_nonsense_is_for_nobody(client: TestClient, listen: Callable) -> N
     await create(client)
     for ws in (juan, maria):
         await heard(ws, "el evento 1, como hasta ahora,")
-    for wrong in ({}, {"id": "x"}, {"id": None}, {"id": 0}, {"id": 10**40}):
+    for wrong in ({}, {"id": "x"}, {"id": None}, {"id": 0}, {"id": 10**40}, {"id": "1"}, {"id": True}):
         await say(juan, {"type": "EDITING", **wrong}, "ERROR")
     await juan.send_json({"type": "EDITING", "id": 1})
     await told(maria)

@@ -7,16 +7,19 @@ from .conftest import Start, expected, same
 async def test_handshake_is_made_by_hand(start: Start, url: str) -> None:
     first, _, rest = (await (await start("saludo.py", url)).output()).partition("\n")
     same(first.rstrip(), "HTTP/1.1 101 Switching Protocols", "en la primera línea de saludo.py")
-    with expected("el JSON de la primera trama en la segunda línea de saludo.py"):
+    with expected(
+        "el JSON de la primera trama, entero, en la segunda línea de saludo.py: ¿cuántos bytes dice que ocupa?"
+    ):
         kind = json.loads(rest)["type"]
     same(kind, "CONNECTION_ESTABLISHED", "como type de la segunda línea de saludo.py")
 
 
 async def test_server_that_does_not_speak_websocket_is_found_out(start: Start) -> None:
     """A proxy or a cache could say 101 as well: only who has read the key can answer it."""
+    asked: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n\x81\x02{}"
@@ -29,8 +32,10 @@ async def test_server_that_does_not_speak_websocket_is_found_out(start: Start) -
         with expected("que saludo.py terminara ante un Sec-WebSocket-Accept que no es el de su clave"):
             async with asyncio.timeout(10):
                 out, _ = await program.process.communicate()
+        example = b"dGhlIHNhbXBsZSBub25jZQ==" in asked[0]
+        assert not example, "Se esperaba en Sec-WebSocket-Key una clave al azar, otra cada vez; llegó la del ejemplo"
         assert b"{}" not in out, (
-            "Se esperaba que saludo.py no imprimiera la trama de quien no calcula bien el Accept; la imprimió"
+            "Se esperaba que saludo.py no imprimiera la trama de quien no calcula bien el Accept de su clave; la imprimió"
         )
         assert program.process.returncode, (
             "Se esperaba un estado distinto de 0 ante un Accept que no es el suyo; llegó 0"

@@ -17,7 +17,7 @@ async def test_bytes_of_polling_and_of_a_socket_are_counted(start: Start, url: s
     polled: list[bytearray] = []
     pushed: list[bytearray] = []
 
-    def connected(head: bytes) -> Seen:
+    async def connected(head: bytes) -> Seen:
         received = bytearray()
         (pushed if b"upgrade: websocket" in head.lower() else polled).append(received)
 

@@ -71,7 +71,9 @@ def test_database_that_exists_gets_the_column_and_loses_nothing(empty_dsn: str) 
         conn.autocommit = True
         cursor.execute(OLD)
         cursor.execute("INSERT INTO productos (nombre, precio, stock) VALUES ('De antes', 1, 2)")
-        with expected("que sql/schema.sql pusiera al día, dos veces seguidas, una base de datos que ya existía"):
+        with expected(
+            "que sql/schema.sql pusiera al día, dos veces seguidas, una base de datos que ya existía y no tiene la columna"
+        ):
             for _ in range(2):
                 cursor.execute(sql_file("schema.sql"))
         with expected("la columna sku en una base de datos que ya existía"):

@@ -8,7 +8,7 @@ from .conftest import expected
 
 async def test_card_shows_when_its_product_was_changed(visit: Visit, client: TestClient) -> None:  # noqa: F811
     created = await create(client, nombre="Teclado")
-    page = await visit()
+    page = await visit(timezone_id="Europe/Madrid")  # UTC is the local time of many a server
     time = card(page, "Teclado").locator("time")
     with expected(f"un solo <time> en la tarjeta, con datetime {created['updated_at']}"):
         await expect(time).to_have_attribute("datetime", created["updated_at"], timeout=3000)

@@ -44,6 +44,14 @@ async def test_it_is_told_once_each_time(client: TestClient, listen: Callable) -
         await silence(ws)
 
 
+async def test_product_that_is_created_with_few_is_not_told(client: TestClient, listen: Callable) -> None:
+    ws = await listen()
+    await create(client, stock=3)
+    await heard(ws, "un PRODUCT_CREATED")
+    with expected("ningún STOCK_LOW al crear un producto con 3 unidades: su stock nunca fue de 5 o más"):
+        await silence(ws)
+
+
 async def test_change_of_psql_is_told_too(client: TestClient, listen: Callable, psql: Callable) -> None:
     await create(client, stock=10)
     ws = await listen("/ws?last_event_id=1")

@@ -21,48 +21,46 @@ async def stocks(client: TestClient, after: int, number: int, what: str) -> list
     return [event["data"]["stock"] for event in found]
 
 
-async def test_what_runs_out_is_reordered(start: Start, url: str, client: TestClient) -> None:
-    await create(client, stock=10)
+async def test_what_runs_out_is_reordered(start: Start, url: str, client: TestClient, connect: Callable) -> None:
     await create(client, stock=10)
     program = await start("reponer.py", url)
     await program.says("Reponiendo", "cuando está conectado")
     await client.app[HUB].renew()
     for stock in (5, 4):
         await client.patch("/api/productos/1", json={"stock": stock})
-    found = await stocks(client, 2, 3, "que reponer.py sumara 20 unidades a un stock de 4, tras un PONG")
+        await asyncio.sleep(0.3)  # for who reorders at 5
+    found = await stocks(client, 1, 3, "que reponer.py sumara 20 unidades a un stock de 4")
     same(found, [5, 4, 24], "como stocks: con 5 no se repone, con 4 sí")
     await program.says("1: de 4 a 24", "al reponer")
+    await sell_twice(client, connect)
+    await program.says("2: de 3 a 23", "al reponer tras la segunda venta")
+    await sell_many(client)
 
 
-async def test_sale_made_meanwhile_is_not_overwritten(
-    start: Start, url: str, client: TestClient, connect: Callable
-) -> None:
-    """It is not committed when the program hears of the one before; whatever the program then does waits for it."""
+async def sell_twice(client: TestClient, connect: Callable) -> None:
+    """A sale that is made meanwhile is not overwritten. It is not committed when the program hears of the one before;
+    whatever the program then does waits for it."""
     await create(client, stock=5)
-    program = await start("reponer.py", url)
-    await program.says("Reponiendo", "cuando está conectado")
-    sale = "UPDATE productos SET stock = stock - 1"
+    sale = "UPDATE productos SET stock = stock - 1 WHERE id = 2"
     with connect().cursor() as cursor:
         cursor.execute(f"BEGIN; {sale}; COMMIT; BEGIN; {sale}")
         await asyncio.sleep(0.5)
         cursor.execute("COMMIT")
-    await stocks(client, 1, 3, "dos ventas y una reposición")
+    await stocks(client, 5, 3, "dos ventas y una reposición")
     await asyncio.sleep(0.3)
-    found = await stocks(client, 1, 3, "dos ventas y una reposición")
+    found = await stocks(client, 5, 3, "dos ventas y una reposición")
     same(found, [4, 3, 23], "como stocks, si de 5 se venden dos muy seguidas")
-    await program.says("1: de 3 a 23", "al reponer tras la segunda venta")
 
 
-async def test_what_somebody_else_was_first_with_is_left_alone(start: Start, url: str, client: TestClient) -> None:
-    """However quickly the stock moves, nothing is reordered twice and no sale is overwritten."""
+async def sell_many(client: TestClient) -> None:
+    """What somebody else was first with is left alone: however quickly the stock moves, nothing is reordered twice and no
+    sale is overwritten."""
     await create(client, stock=30)
-    program = await start("reponer.py", url)
-    await program.says("Reponiendo", "cuando está conectado")
     for _ in range(29):
-        same((await client.post("/api/productos/1/stock", json={"delta": -1})).status, 200, "de cada venta")
+        same((await client.post("/api/productos/3/stock", json={"delta": -1})).status, 200, "de cada venta")
         await asyncio.sleep(0.005)
-    await stocks(client, 0, 31, "una reposición después de 29 ventas de 30 unidades")
+    await stocks(client, 8, 31, "una reposición después de 29 ventas de 30 unidades")
     await asyncio.sleep(0.3)
-    found = await stocks(client, 0, 31, "una reposición después de 29 ventas de 30 unidades")
+    found = await stocks(client, 8, 31, "una reposición después de 29 ventas de 30 unidades")
     moves = Counter(after - before for before, after in pairwise(found))
     same(moves, Counter({-1: 29, 20: 1}), "como movimientos: 29 ventas de una unidad y una reposición de 20")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
-from aiohttp import ClientWebSocketResponse
+from aiohttp import ClientWebSocketResponse, WSMsgType
 from aiohttp.test_utils import TestClient
 
+from ..conftest import Listen
 from ..tools.browser import CHROMIUM
 from ..tools.service import ended
 
@@ -32,9 +34,10 @@ def shown(value: object) -> str:
     return f"«{short(value)}»" if isinstance(value, str) else short(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def same(got: object, wanted: object, where: str = "") -> None:
-    """Fails with a line where the values differ. `where`: when, or of what, `wanted` was expected."""
-    came = "no llegó nada" if got is None or got == "" else f"llegó {shown(got)}"
+def same(got: object, wanted: object, where: str = "", why: str = "") -> None:
+    """Fails with a line where the values differ. `where`: when, or of what, `wanted` was expected. `why`: what is known of the
+    reason, if there is none."""
+    came = f"no llegó nada{why}" if got is None or got == "" else f"llegó {shown(got)}"
     assert got == wanted, f"{LINE} {shown(wanted)}{where and f' {where}'}; {came}"
 
 
@@ -93,10 +96,10 @@ def what_to_install(request: pytest.FixtureRequest) -> None:
         pytest.skip("falta Chromium, sin el que este ejercicio no se puede comprobar: sudo apt install chromium")
 
 
-async def asked(client: TestClient, path: str) -> Any:
+async def asked(client: TestClient, path: str, when: str = "") -> Any:
     """The JSON that is answered to a GET, with status 200."""
     resp = await client.get(path)
-    same(resp.status, 200, f"de GET {path}")
+    same(resp.status, 200, f"de GET {path}{when and f' {when}'}")
     with expected(f"JSON de GET {path}"):
         return await resp.json()
 
@@ -104,7 +107,9 @@ async def asked(client: TestClient, path: str) -> Any:
 async def heard(ws: ClientWebSocketResponse, what: str) -> Any:
     """The next message of the socket. `what`: which one is expected."""
     with expected(f"{what} por el socket"):
-        return await ws.receive_json(timeout=3)
+        message = await ws.receive(timeout=3)
+        assert message.type is WSMsgType.TEXT, f"un cierre con {ws.close_code}"
+        return message.json()
 
 
 async def heard_event(ws: ClientWebSocketResponse, what: str) -> Any:
@@ -118,9 +123,9 @@ Seen = Callable[[bytes], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def between(url: str, connected: Callable[[bytes], Seen]) -> AsyncIterator[str]:
-    """A proxy before the service; yields its URL. `connected` is called with the head of a connection's first request, and
-    returns what each piece of the answers is given to, before the program gets it."""
+async def between(url: str, connected: Callable[[bytes], Awaitable[Seen]]) -> AsyncIterator[str]:
+    """A proxy before the service; yields its URL. `connected` is called with the head of a connection's first request, before
+    the service gets it, and returns what each piece of the answers is given to, before the program gets it."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async def forth() -> None:
@@ -131,7 +136,7 @@ async def between(url: str, connected: Callable[[bytes], Seen]) -> AsyncIterator
         with contextlib.suppress(ConnectionError):  # the check may be over
             back, there = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
             head = await reader.readuntil(b"\r\n\r\n")
-            seen = connected(head)
+            seen = await connected(head)
             there.write(head)
             forwarding = asyncio.create_task(forth())
             while data := await back.read(65536):
@@ -148,8 +153,8 @@ async def between(url: str, connected: Callable[[bytes], Seen]) -> AsyncIterator
 class Program:
     """A running program of ejercicios/, and what it prints."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
-        self.name, self.process = name, process
+    def __init__(self, name: str, process: asyncio.subprocess.Process, errors: int) -> None:
+        self.name, self.process, self._errors = name, process, errors
 
     async def line(self) -> str:
         """The next line it prints; "" when there is none in five seconds, or it has ended."""
@@ -162,14 +167,31 @@ class Program:
 
     async def says(self, line: str, when: str = "") -> None:
         """Sees that this is the next line it prints."""
-        same(await self.line(), line, f"de {self.name}{when and f' {when}'}")
+        said = await self.line()
+        same(said, line, f"de {self.name}{when and f' {when}'}", self.why(said))
+
+    def why(self, said: str) -> str:
+        """Why it may be that nothing was said."""
+        if said:
+            return ""
+        error = self.error()
+        return f": terminó con «{error}»" if error else " en cinco segundos (¿lleva flush=True?)"
+
+    def errors(self) -> str:
+        """What it has written of errors."""
+        return os.pread(self._errors, 1 << 20, 0).decode(errors="replace")
+
+    def error(self) -> str:
+        """The last line of that."""
+        return short(self.errors().rstrip().rpartition("\n")[2])
 
     async def output(self) -> str:
         """All that it prints until it ends, which it has to do well."""
         with expected(f"que {self.name} terminara en diez segundos"):
             async with asyncio.timeout(10):
                 out, _ = await self.process.communicate()
-        same(self.process.returncode, 0, f"como estado de {self.name} al terminar")
+        status, error = self.process.returncode, self.error()
+        assert status == 0, f"{LINE} que {self.name} terminara bien; llegó el estado {status}: «{error}»"
         return out.decode()
 
 
@@ -179,19 +201,38 @@ Start = Callable[..., Awaitable[Program]]
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
     """Starts programs of ejercicios/, which end with the test."""
+    programs: list[Program] = []
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(name: str, *args: object) -> Program:
             path = ROOT / "ejercicios" / name
             assert path.is_file(), f"{LINE} el programa ejercicios/{name}; ese archivo no existe"
             env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as people have it
+            errors = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
             process = await asyncio.create_subprocess_exec(
-                sys.executable, path, *map(str, args), stdout=asyncio.subprocess.PIPE, env=env
+                sys.executable, path, *map(str, args), stdout=asyncio.subprocess.PIPE, stderr=errors, env=env
             )
             await stack.enter_async_context(ended(process))
-            return Program(name, process)
+            programs.append(Program(name, process, errors.fileno()))
+            return programs[-1]
 
         yield start
+        for program in programs:
+            sys.stderr.write(program.errors())  # which pytest shows
+
+
+@pytest.fixture
+async def listen(client: TestClient) -> Listen:
+    """Opens sockets, their welcome already read."""
+
+    async def listen(path: str = "/ws", **options: Any) -> ClientWebSocketResponse:
+        with expected(f"que {path} abriera un socket"):
+            ws = await client.ws_connect(path, **options)
+        welcome = await heard(ws, f"la bienvenida de {path}")
+        same(welcome.get("type"), "CONNECTION_ESTABLISHED", f"como primer mensaje de {path}")
+        return ws
+
+    return listen
 
 
 @pytest.fixture
