@@ -18,14 +18,11 @@ def filter_case(context: Any, case: Any) -> bool:
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """A price has two decimals, the past ends with the last event, a key is of one request, few products can be restored, and
-    there are no users, who alone may be named. The id of a body is that of the path, and
-    the lines of a sale are of different products."""
+    there are no users, who alone may be named. The lines of a sale are of different products."""
     (case.headers or {}).pop("X-Actor", None)
     body = case.body if isinstance(case.body, dict) else {}
     if isinstance(price := body.get("precio"), float) and 0 <= price <= 9999999999.99:
         body["precio"] = round(price, 2)
-    if type(body.get("id")) is int and str(number := case.path_parameters["id"]).isdecimal():
-        body["id"] = int(number)
     if re.fullmatch("[!#-~][!-~]{,254}", (case.headers or {}).get("Idempotency-Key", "")):
         case.headers["Idempotency-Key"] = uuid4().hex
     if case.path.endswith("/restaurar") and str(number := case.path_parameters["id"]).isdecimal():
