@@ -66,7 +66,7 @@ async def together(client: TestClient, *requests: Request) -> list[asyncio.Task[
         async with asyncio.timeout(10):
             while len(db._waiting) < len(asking):
                 await asyncio.sleep(0)
-    db._end(turn)
+    db._end(turn, company=False)
     return asking
 
 
@@ -116,6 +116,7 @@ CHANGES = st.lists(
             st.tuples(st.just("PATCH"), st.integers(0, 2), st.fixed_dictionaries({"precio": st.integers(12, 16)})),
             st.tuples(st.just("PUT"), st.integers(0, 2), st.fixed_dictionaries({"stock": st.integers(2, 5)})),
             st.tuples(st.just("DELETE"), st.integers(0, 2), st.none()),
+            st.tuples(st.just("POST"), st.integers(0, 2), st.none()),  # brings it back
             st.tuples(
                 st.just("POST"), st.integers(0, 2), st.fixed_dictionaries({"delta": st.sampled_from([-2, -1, 3])})
             ),
@@ -155,6 +156,8 @@ class Shop:
         path = "/api/productos"
         if product is not None:
             path += f"/{self.products[product]['id']}"
+            if method == "POST" and body is None:
+                path += "/restaurar"
             if version and method != "POST":
                 tag = "2024-01-30T10:00:00.000Z" if version == "old" else self.products[product]["updated_at"]
                 headers["If-Match"] = f'"{tag}"'
@@ -355,7 +358,7 @@ async def test_request_that_is_cancelled_takes_no_other_with_it(
     asking = [sell() for _ in range(4)]
     await asyncio.sleep(0)
     asking[0].cancel()  # before its batch begins: it is not made
-    db._end(turn)
+    db._end(turn, company=False)
     await asyncio.sleep(0)
     asking[1].cancel()  # while it is made
     gone = await asyncio.gather(*asking, return_exceptions=True)
@@ -363,8 +366,10 @@ async def test_request_that_is_cancelled_takes_no_other_with_it(
     assert psql("SELECT stock FROM productos") == [(7,)]
 
 
-async def test_first_change_that_is_cancelled_holds_up_nobody(client: TestClient) -> None:
+@pytest.mark.parametrize("company", [False, True])
+async def test_first_change_that_is_cancelled_holds_up_nobody(client: TestClient, company: bool) -> None:
     db: Any = client.app[DATABASE]
+    db._company = company
     first = asyncio.ensure_future(repository.create_product(db, NewProduct(nombre="a", precio=Decimal(1)), Cause()))
     await asyncio.sleep(0)
     first.cancel()
@@ -418,7 +423,7 @@ async def test_end_of_the_service_ends_a_batch(dsn: str, psql: Callable, aiohttp
     turn = db._begin()
     change = asyncio.ensure_future(repository.move_stock(db, 1, -1, Cause()))
     await asyncio.sleep(0)
-    db._end(turn)
+    db._end(turn, company=False)
     await waits(psql, "PgSleep")
     await client.close()
     assert not db._batches

@@ -44,12 +44,13 @@ class BatchingDatabase(Database):
         super().__init__(dsn, size, timeout)
         self._under_way: asyncio.TimerHandle | None = None  # when it is due, nobody waits any longer
         self._waiting: list[tuple[Change, asyncio.Future[Row | None]]] = []
+        self._company = False  # the last turn was a batch: its clients may ask again, all at once
         self._batches = set[asyncio.Task[None]]()
 
     async def __aexit__(self, *_: object) -> None:
         """Close every connection, which ends the batches under way."""
         await super().__aexit__()
-        if self._batches:
+        while self._batches:
             await asyncio.wait(self._batches)
 
     async def make(self, change: Change, alone: Callable[[float | None], Awaitable[Row | None]]) -> Row | None:
@@ -62,19 +63,21 @@ class BatchingDatabase(Database):
         else:
             turn = self._begin()
             try:
-                await asyncio.sleep(0)  # for those that have arrived in the same moment
+                if self._company:
+                    await asyncio.sleep(0)  # for those that have arrived in the same moment
                 if not self._waiting:
                     return await alone(None)
                 self._waiting.insert(0, (change, made))
             finally:
-                self._end(turn)
+                self._end(turn, company=False)
         return await made or await alone(deadline - loop.time())
 
     def _begin(self) -> asyncio.TimerHandle:
         self._under_way = asyncio.get_running_loop().call_later(PATIENCE, self._make_waiting)
         return self._under_way
 
-    def _end(self, turn: asyncio.TimerHandle) -> None:
+    def _end(self, turn: asyncio.TimerHandle, company: bool) -> None:
+        self._company = company
         if self._under_way is turn:
             turn.cancel()
             self._make_waiting()
@@ -104,7 +107,9 @@ class BatchingDatabase(Database):
             lost = None
             log.warning("a batch has failed; its changes are made alone", exc_info=True)
         finally:
-            self._end(turn)  # first: PostgreSQL makes the next batch while these requests are answered
+            self._end(
+                turn, company=len(batch) > 1
+            )  # first: PostgreSQL makes the next batch while these requests are answered
             for number, (_, made) in enumerate(batch, 1):
                 if made.done():
                     continue
