@@ -24,6 +24,8 @@ FILES = web.AppKey("FILES", asyncio.Lock)
 # A name that a spreadsheet makes of 00123, 1/2 or 12E5.
 RETYPED = r"^([0-9]+([.,][0-9]+)?(E[+]?[0-9]+)?|[0-9]{1,4}[-/][0-9a-z]{1,4}([-/][0-9]{2,4})?)( 00:00:00)?$"
 
+# What a new product is that says nothing of itself.
+DEFAULTS = encode({name: field.default for name, field in NewProduct.model_fields.items() if not field.is_required()})
 
 # Sets the cause of a change of many products, which has the result `json`.
 CAUSED = """set_config('inventory_ws.causa', jsonb_strip_nulls(
@@ -51,7 +53,7 @@ filas AS MATERIALIZED (
         coalesce(j -> 'errors', '[]') AS leidas, coalesce(j -> 'avisos', '[]') AS avisos,
         CASE WHEN %(named)s::boolean AND NOT j ? 'id' AND NOT j ? 'omitida'
             THEN lower(j -> 'campos' ->> 'nombre') COLLATE "C" END AS llave,
-        jsonb_populate_record(NULL::productos, CASE WHEN NOT j ? 'errors' THEN j -> 'campos' END) AS f,
+        jsonb_populate_record(NULL::productos, CASE WHEN NOT j ? 'errors' THEN %(new)s::jsonb || (j -> 'campos') END) AS f,
         coalesce(%(decisions)s::jsonb ->> (j ->> 'fila'), %(decisions)s::jsonb ->> '') AS decision
     FROM jsonb_array_elements(%(rows)s::jsonb) AS e (j)
 ), tocayos AS MATERIALIZED (
@@ -146,12 +148,7 @@ def _trial_sql(fields: Sequence[str]) -> str:
 
 def _import_sql(fields: Sequence[str]) -> str:
     """Return the statement that does what a file says."""
-    columns = ", ".join(FIELDS)
-    defaults = {name: field.default for name, field in NewProduct.model_fields.items()}
-    values = [
-        f"coalesce((f).{name}, {default})" if isinstance(default := defaults[name], int) else f"(f).{name}"
-        for name in FIELDS
-    ]
+    columns, values = (", ".join(form.format(name) for name in FIELDS) for form in ("{}", "(f).{}"))
     sets = ", ".join(f"{name} = CASE WHEN '{name}' = ANY(escribe) THEN (f).{name} ELSE p.{name} END" for name in fields)
     return f"""
         WITH {_judged(fields, " FOR NO KEY UPDATE")}, faltas AS MATERIALIZED (
@@ -159,8 +156,8 @@ def _import_sql(fields: Sequence[str]) -> str:
         ), permiso AS MATERIALIZED (
             SELECT WHERE %(partly)s::boolean OR NOT EXISTS (SELECT FROM faltas)
         ), creados AS (
-            INSERT INTO productos ({columns}) SELECT {", ".join(values)} FROM juicios, permiso WHERE estado = 'nuevo' ORDER BY fila
-            RETURNING id
+            INSERT INTO productos ({columns}) SELECT {values} FROM juicios, permiso
+            WHERE estado = 'nuevo' ORDER BY fila RETURNING id
         ), cambiados AS (
             UPDATE productos AS p SET {sets} FROM juicios AS j, permiso WHERE p.id = j.id AND estado = 'cambiado'
             RETURNING p.id
@@ -176,13 +173,8 @@ def _import_sql(fields: Sequence[str]) -> str:
 
 def _params(table: Table, query: FileQuery) -> dict[str, Any]:
     named = query.ensayo or query.repetidos != "crear"  # else nobody is told which names exist already
-    return {
-        "rows": table.rows,
-        "decisions": encode(query.decisions),
-        "repeated": query.repetidos,
-        "named": named,
-        "retyped": RETYPED,
-    }
+    asked = {"decisions": encode(query.decisions), "repeated": query.repetidos, "named": named}
+    return asked | {"rows": table.rows, "new": DEFAULTS, "retyped": RETYPED}
 
 
 async def try_file(db: Database, table: Table, query: FileQuery) -> tuple[str, str]:
