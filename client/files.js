@@ -217,14 +217,14 @@ function line({ fila, estado, nombre, antes, despues, errors = [], avisos = [] }
     .map((field) => `${FIELDS[field].toLowerCase()} ${antes ? `${value(field, antes)} → ` : ''}${value(field, despues)}`).join(' · ');
   const title = (field) => trial.columnas.find(({ campo }) => campo === field)?.titulo || COLUMNS[field];
   const faults = errors.map(({ field, message }) => element('p', { className: 'fault' }, [title(field), message].filter(Boolean).join(': ')));
-  const what = element('td', {}, ...(faults.length ? faults : [STATES[estado][3] + (told && `: ${told}`)]), ...avisos.map((text) => element('p', { className: 'doubt' }, text)));
+  const what = element('td', { role: 'cell' }, ...(faults.length ? faults : [STATES[estado][3] + (told && `: ${told}`)]), ...avisos.map((text) => element('p', { className: 'doubt' }, text)));
   if (decided.has(String(fila)) || errors.some(({ message }) => message.includes('al exportar'))) {
     const select = element('select', { id: `conflict-${fila}`, ariaLabel: `Qué vale en la fila ${fila}` });
     select.dataset.row = fila;
     fill(select, [['', 'Decide…'], ['archivo', 'Vale lo del archivo'], ['actual', 'Vale lo de ahora']], decided.get(String(fila)));
     what.append(select);
   }
-  return element('tr', {}, element('td', {}, String(fila)), element('th', { scope: 'row' }, short(nombre ?? '')), what);
+  return element('tr', { role: 'row' }, element('td', { role: 'cell' }, String(fila)), element('th', { role: 'rowheader' }, short(nombre ?? '')), what);
 }
 
 // ---- the import, and taking it back
