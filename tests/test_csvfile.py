@@ -88,7 +88,7 @@ async def test_exported_list_imported_unchanged_creates_no_event(client: TestCli
     assert not [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") and cell]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=12), st.decimals(0, 9999999999, places=2), st.integers(0, 2**31 - 1))))
 def test_every_text_survives_export_and_import(products: list[tuple[str, Any, int]]) -> None:
     given = [

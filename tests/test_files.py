@@ -100,6 +100,12 @@ async def test_columns_are_chosen_where_titles_tell_nothing(client: TestClient) 
     assert [column["titulo"] for column in trial["columnas"]] == ["columna 1", "columna 2", "columna 3"]
     chosen = {"nombre": "columna 1", "precio": "columna 2", "stock": "columna 3"}
     assert counted(await tried(client, "Mouse;12,50;3\nTeclado;20;4\n", **chosen)) == {"nuevos": 2}
+    assert (await tried(client, "Producto;2;3\nMouse;1;2\n"))["fila_titulos"] is None  # a product of that name
+    assert [column["titulo"] for column in (await tried(client, "Cosa;;Nada\na;b;\n"))["columnas"]] == [
+        "Cosa",
+        "columna 2",
+        "Nada",
+    ]
     file = "Producto;Nombre;Precio;Cantidad;Stock\nA1;Mouse;1;2;3\n"
     assert (await tried(client, file))["filas"][0]["despues"] == {"nombre": "Mouse", "precio": 1, "stock": 3}
     chosen = {"nombre": "Producto", "stock": ""}
@@ -319,3 +325,21 @@ async def test_workbook_without_the_extra_is_415(client: TestClient, monkeypatch
     monkeypatch.setattr(reader, "_convert", raising)
     resp = await client.post("/api/productos?ensayo=1", data=reader.ZIP, headers=FILE)
     assert "inventory-ws[files]" in (await error(resp, 415))["message"]
+
+
+async def test_name_that_a_spreadsheet_has_rewritten_is_worth_a_warning(client: TestClient) -> None:
+    for name in ("00123", "1/2", "12E5", "Mouse"):
+        await create(client, nombre=name)
+    trial = await tried(client, "id,nombre\n1,123\n2,01-feb\n3,1200000\n4,Ratón\n")
+    assert [row["avisos"] for row in trial["filas"]] == [
+        ["¿cambió la hoja de cálculo el nombre «00123»?"],
+        ["¿cambió la hoja de cálculo el nombre «1/2»?"],
+        ["¿cambió la hoja de cálculo el nombre «12E5»?"],
+        [],
+    ]
+
+
+async def test_query_of_a_file_is_checked(client: TestClient) -> None:
+    for query in ("solo=x", "filas=pocas", "limite=-1", "conflictos=7:yo", "ensayo=quizas", "hoja=%00"):
+        resp = await client.post(f"/api/productos?{query}", data=b"nombre,precio\n", headers=FILE)
+        assert [fault["field"] for fault in (await error(resp, 400))["errors"]] == [query.partition("=")[0]]

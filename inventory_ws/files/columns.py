@@ -23,6 +23,7 @@ TITLES = {
     "|quantity on hand|current quantity|inventory quantity|qty available|variant inventory qty|in stock|quantity|qty",
 }
 CURRENCIES = re.compile(r"( (eur|euros?|usd|mxn|cop|ars|clp|pen|uyu|en))+$")
+NUMBER = re.compile(r"[^a-zA-Z]*\d[^a-zA-Z]*")  # no title
 NET = re.compile(r"\bsin\b|\bexcl", re.IGNORECASE)  # of two prices, the one with taxes
 
 Cells = Sequence[str]
@@ -49,19 +50,17 @@ def folded(title: str) -> str:
 def find_columns(rows: Sequence[Cells], given: Mapping[str, str], updates: bool) -> Columns:
     """Find the titles and the column of each field. `given`: the titles that were chosen for fields (empty: none). `updates`:
     a file without prices is a count of products that exist."""
-    found = [_places([cell.strip() for cell in row]) for row in rows[:SEARCHED]]
-    best = max(found, key=len, default={})
-    row: int | None = found.index(best) if best else None
-    if len(best) < 2:
-        wanted = [title for title in given.values() if title]
-        row = next(
-            (n for n, cells in enumerate(rows[:SEARCHED]) if wanted and {*wanted} <= {*map(str.strip, cells)}), row
-        )
-        row = _first_titles(rows) if row is None else row
-    titles = [cell.strip() for cell in rows[row]] if row is not None else []
-    if row is None:
-        titles = [f"columna {n}" for n in range(1, max(map(len, rows), default=0) + 1)]
-    places = found[row] if row is not None and row < len(found) else {}
+    heads = [[cell.strip() for cell in row] for row in rows[:SEARCHED]]
+    found = [_places(head) for head in heads]
+    wanted = {title for title in given.values() if title}
+    row = max(range(len(heads)), key=lambda n: (wanted <= {*heads[n]}, len(found[n])), default=None)
+    if row is not None and len(found[row]) < 2 and not (wanted and wanted <= {*heads[row]}):
+        # No row of known titles: the first one of several cells, if it may be of unknown ones.
+        several = (n for n, head in enumerate(heads) if found[n] or len(list(filter(None, head))) > 1)
+        row = next(several, None)
+        row = None if row is None or any(map(NUMBER.fullmatch, heads[row])) else row
+    width = max(map(len, rows), default=0)
+    titles, places = (heads[row], found[row]) if row is not None else ([f"columna {n + 1}" for n in range(width)], {})
     number, faults = (row or 0) + 1, []
     for field, title in given.items():
         places = {name: place for name, place in places.items() if name != field}
@@ -109,11 +108,3 @@ def _place_of(title: str, titles: Sequence[str]) -> int | None:
     if (numbered := re.fullmatch(r"columna (\d+)", title)) and 0 < int(numbered[1]) <= len(titles):
         return int(numbered[1]) - 1
     return next((n for n, other in enumerate(titles) if folded(other) == folded(title)), None)
-
-
-def _first_titles(rows: Sequence[Cells]) -> int | None:
-    """Return the first row of several cells, if it may be one of titles: numbers are none."""
-    for number, row in enumerate(rows[:SEARCHED]):
-        if len([cell for cell in row if cell.strip()]) > 1:
-            return None if any(re.fullmatch(r"[^a-zA-Z]*\d[^a-zA-Z]*", cell) for cell in row) else number
-    return None

@@ -108,7 +108,7 @@ def read_cells(text: str, mark: str) -> list[list[str]]:
     try:
         for row in reader:
             if len(rows) > MAX_ROWS:
-                raise Unreadable(MAX_ROWS + 2, f"el archivo pasa de {MAX_ROWS} filas", rows)
+                raise Unreadable(MAX_ROWS + 2, f"el archivo pasa de {MAX_ROWS} filas", [])
             rows.append(row)
     except csv.Error:
         reason = "no es CSV: comillas mal puestas, o una celda demasiado larga"

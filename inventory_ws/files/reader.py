@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..products.exact_json import encode
+from ..products.models import STORABLE
 from . import workbook
 from .columns import FIELDS, READ, find_columns, folded
 from .csvfile import MAX_ROWS, Fault, Unreadable, decoded, fault, read_cells, separator, sharing
@@ -43,7 +44,7 @@ class FileQuery(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     ensayo: bool = False
-    hoja: str = ""
+    hoja: Annotated[str, STORABLE] = ""
     filas: Literal["todas", "validas"] = "todas"
     repetidos: Literal["crear", "omitir", "actualizar"] = "crear"
     conflictos: Annotated[
@@ -94,9 +95,9 @@ def read(body: bytes, query: FileQuery) -> Table:
     about |= {
         "fila_titulos": first or None,
         "columnas": [
-            {"columna": n + 1, "titulo": title, "campo": fields_of.get(n), "muestra": _samples(rows[first:], n)}
+            {"columna": n + 1, "titulo": title or f"columna {n + 1}", "campo": fields_of.get(n), "muestra": sample}
             for n, title in enumerate(columns.titles)
-            if title or n in fields_of
+            if (sample := _samples(rows[first:], n)) or title
         ],
     }
     fields = [name for name in FIELDS if name in columns.places]
