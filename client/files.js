@@ -43,6 +43,7 @@ let file = null; // its bytes
 let trial = null; // what the service says of it
 let only = ''; // the state of the rows that are shown; '': any
 let limit = AT_FIRST;
+let drawn = ''; // the rows
 const decided = new Map(); // who wins, by the number of a row that both sides have changed
 
 const fields = Object.entries(COLUMNS).map(([name, title]) => {
@@ -120,22 +121,17 @@ async function ask() {
   if (asking || !file || importing.now) return;
   const [asked, began] = [file, performance.now()];
   asking = true;
-  busy(!trial && 'Leyendo el archivo…');
+  say('importStep', trial ? '' : 'Leyendo el archivo…');
   try {
     const { data } = await inventory.tryFile(file, { ...query(), limite: limit, solo: only });
     if (asked === file) show(data);
   } catch (error) {
     if (asked === file) say('importError', [error.message, ...error.errors.map(({ message }) => message)].join(': '));
   }
-  busy('');
+  say('importStep', '');
   asking = false;
   took = performance.now() - began;
   if (again) await ask();
-}
-
-function busy(doing) {
-  $('importProgress').hidden = !doing;
-  say('importStep', doing || '');
 }
 
 /** Asks again soon, because products have changed or the connection is back; of a large file, more seldom. */
@@ -199,15 +195,9 @@ function show(data) {
   $('importAll').textContent = `Ver ${plural(left, 'fila más', 'filas más')}`;
   $('importTable').hidden = !filas.length;
   $('importPreview').hidden = false;
-  drawRows(filas);
-}
-
-let drawn = '';
-
-function drawRows(rows) {
-  if (drawn === (drawn = JSON.stringify(rows))) return; // what is being decided stays open
+  if (drawn === (drawn = JSON.stringify(filas))) return; // what is being decided stays open
   const { id } = document.activeElement;
-  $('importRows').replaceChildren(...rows.map(line));
+  $('importRows').replaceChildren(...filas.map(line));
   if (id.startsWith('conflict-')) $(id)?.focus();
 }
 
@@ -217,14 +207,14 @@ function line({ fila, estado, nombre, antes, despues, errors = [], avisos = [] }
     .map((field) => `${FIELDS[field].toLowerCase()} ${antes ? `${value(field, antes)} → ` : ''}${value(field, despues)}`).join(' · ');
   const title = (field) => trial.columnas.find(({ campo }) => campo === field)?.titulo || COLUMNS[field];
   const faults = errors.map(({ field, message }) => element('p', { className: 'fault' }, [title(field), message].filter(Boolean).join(': ')));
-  const what = element('td', {}, ...(faults.length ? faults : [STATES[estado][3] + (told && `: ${told}`)]), ...avisos.map((text) => element('p', { className: 'doubt' }, text)));
+  const what = element('td', { role: 'cell' }, ...(faults.length ? faults : [STATES[estado][3] + (told && `: ${told}`)]), ...avisos.map((text) => element('p', { className: 'doubt' }, text)));
   if (decided.has(String(fila)) || errors.some(({ message }) => message.includes('al exportar'))) {
     const select = element('select', { id: `conflict-${fila}`, ariaLabel: `Qué vale en la fila ${fila}` });
     select.dataset.row = fila;
     fill(select, [['', 'Decide…'], ['archivo', 'Vale lo del archivo'], ['actual', 'Vale lo de ahora']], decided.get(String(fila)));
     what.append(select);
   }
-  return element('tr', {}, element('td', {}, String(fila)), element('th', { scope: 'row' }, short(nombre ?? '')), what);
+  return element('tr', { role: 'row' }, element('td', { role: 'cell' }, String(fila)), element('th', { role: 'rowheader' }, short(nombre ?? '')), what);
 }
 
 // ---- the import, and taking it back
@@ -238,7 +228,7 @@ function alone(request) {
 confirmed.onclick = async () => {
   const [cancel, key] = [dialog.querySelector('[data-close]'), newKey()];
   say('importError', '');
-  busy('Guardando…');
+  say('importStep', 'Guardando…');
   cancel.disabled = form.inert = true;
   try {
     const { data } = await working(confirmed, () => alone(inventory.importFile(file, { ...query(), ...(trial.faltas && { filas: 'validas' }) }, key)));
@@ -254,7 +244,7 @@ confirmed.onclick = async () => {
     await ask(); // what has changed since the trial
     say('importError', why);
   }
-  busy('');
+  say('importStep', '');
   cancel.disabled = form.inert = false;
 };
 
