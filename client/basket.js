@@ -47,18 +47,15 @@ export function drawBasket() {
   const now = JSON.stringify(all.map((line) => [line, rowOf(line)?.precio, obstacle(line)]));
   if (now === drawn) return;
   drawn = now;
-  const { id, by } = document.activeElement?.dataset ?? {};
-  $('basketLines').replaceChildren(...all.map(nodeOf));
-  if (by) ($('basketLines').querySelector(`[data-id="${id}"][data-by="${by}"]`) ?? $('basketTitle')).focus();
+  const list = $('basketLines');
+  const held = list.contains(document.activeElement) && document.activeElement.name;
+  list.replaceChildren(...all.map(nodeOf));
+  if (held) (list.querySelector(`[name="${held}"]`) ?? $('basketTitle')).focus();
 }
 
 function nodeOf(line) {
   const { id, nombre, delta } = line;
-  const button = (by, sign, label) => {
-    const node = element('button', { type: 'button', ariaLabel: `${label} de ${nombre}`, onclick: () => put(line, by) }, sign);
-    Object.assign(node.dataset, { id, by });
-    return node;
-  };
+  const button = (by, sign, label) => element('button', { type: 'button', name: `${id} ${by}`, ariaLabel: `${label} de ${nombre}`, onclick: () => put(line, by) }, sign);
   const stepper = [button(1, '−', 'Una menos'), element('b', {}, whole.format(-delta)), button(-1, '+', 'Una más')];
   return element('li', {}, element('span', { className: 'what' }, short(nombre), element('em', {}, obstacle(line) || '')),
     element('span', { className: 'stepper' }, ...stepper), price(worthOf([line])));

@@ -152,6 +152,23 @@ async def test_unsent_sale_is_kept_with_its_key_and_sent_once(
     assert await stocks(client) == [50, 49, 49]
 
 
+async def test_long_basket_and_long_log_leave_each_other_room(visit: Visit, psql: Callable) -> None:  # noqa: F811
+    psql("INSERT INTO productos (nombre, precio, stock) SELECT 'Cable ' || n, n, 9 FROM generate_series(1, 12) n")
+    screen = await visit()
+    await connected(screen)
+    psql("UPDATE productos SET stock = 8")
+    await expect(screen.locator("#eventsLog > *")).to_have_count(14)
+    await screen.locator("#basketToggle").click()
+    for take in await screen.locator("[data-action=take]").all():
+        await take.click()
+    await holds(screen, *(f"1 Cable {n}" for n in range(1, 13)))
+    height = "node => node.getBoundingClientRect().height"
+    assert await screen.locator("#basketLines").evaluate(height) > 200
+    assert await screen.locator("#eventsLog").evaluate(height) > 50
+    for seen in ("#basketSell", "#basketTotal", "#logPanel"):
+        assert await screen.locator(seen).evaluate("node => node.getBoundingClientRect().bottom <= innerHeight"), seen
+
+
 async def test_refused_sale_names_its_lines_and_comes_back(page: Page, client: TestClient, psql: Callable) -> None:  # noqa: F811
     await opened(page)
     for code in (RATON, MONITOR, RATON, TECLADO):

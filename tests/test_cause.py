@@ -107,6 +107,17 @@ async def test_actor_is_the_same_in_every_place_an_event_is_read(client: TestCli
     assert seen[3].before["precio"] == Decimal("1299.99")
 
 
+async def test_every_event_of_a_sale_has_its_cause(client: TestClient, psql: Callable) -> None:
+    await create(client)
+    await create(client)
+    sale = {"movimientos": [{"id": 2, "delta": -1}, {"id": 1, "delta": -1}], "motivo": "venta"}
+    await client.post("/api/stock", json=sale, headers={"X-Who": "ana", "Idempotency-Key": "k"})
+    await settled(client, 4)
+    events = (await (await client.get("/api/eventos?after=2")).json())["data"]
+    assert [(event["actor"], event["motivo"]) for event in events] == [("ana", "venta")] * 2
+    assert psql("SELECT clave FROM eventos ORDER BY id") == [(None,), (None,), ("k",), (None,)]
+
+
 async def test_request_without_a_user_name_has_no_actor(client: TestClient, psql: Callable) -> None:
     await client.post("/api/productos", json=PRODUCT, headers={"X-Who": "maria"})
     for _ in range(9):  # on every connection of the pool, also the one that has had a name
