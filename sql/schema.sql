@@ -259,7 +259,7 @@ BEGIN
     IF causa ? 'clave' THEN -- `clave` is unique: only the first event of a transaction has it
         PERFORM set_config('inventory_ws.causa', (causa - '{clave,huella}'::text[])::text, true);
     END IF;
-    -- A sale passes the turnstile alone: its events are next to one another.
+    -- A sale passes the turnstile alone, after the commits under way: its events are next to one another.
     IF causa ? 'juntos' THEN
         PERFORM pg_advisory_xact_lock(2024013002);
     END IF;
