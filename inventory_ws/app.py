@@ -4,12 +4,14 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from . import __version__
 from .files.importing import FILES
 from .live import eventlog
 from .live.hub import HUB, SOCKETS, Hub
@@ -23,10 +25,11 @@ from .products.batching import BatchingDatabase
 from .products.listing import LIST_CACHE
 from .web import handlers, page
 from .web.answers import cors
+from .web.handlers import VERSION
 from .web.page import AUTHENTICATE, PAGE_DATA, TITLE
 from .web.reading import MAX_BODY
-from .web.security import Authenticate, ask_again, bearer, security
-from .web.websocket import PING_EVERY, complete_extension, websocket
+from .web.security import Authenticate, bearer, security
+from .web.websocket import PING_EVERY, check_logins, complete_extension, websocket
 
 PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
 
@@ -72,7 +75,9 @@ def create_app(
         raise ValueError("authenticate_every and ping_every are numbers of seconds above 0")
     if not re.fullmatch("([A-Z]{3})?", currency or ""):
         raise ValueError(f"{currency}: una moneda tiene tres letras mayúsculas, como EUR")
-    guard = security(hosts, origins, authenticate, {page.index, page.client_file, handlers.health, websocket})
+    guard = security(
+        hosts, origins, authenticate, {page.index, page.client_file, handlers.health, handlers.alive, websocket}
+    )
     app = web.Application(middlewares=[guard], client_max_size=MAX_BODY)
     app[DATABASE] = db = BatchingDatabase(dsn, pool_size, statement_timeout)
     app[HUB] = hub = Hub(db, max_sockets=max_sockets, compress=compress)
@@ -81,6 +86,7 @@ def create_app(
     app[LIST_CACHE] = {}
     app[FILES] = asyncio.Lock()
     app[PING_EVERY] = ping_every
+    app[VERSION] = __version__
     app[TITLE] = title or ""
     app[PAGE_DATA] = {"currency": currency} if currency else {}
     if authenticate:
@@ -88,7 +94,7 @@ def create_app(
         asks_for_token = getattr(authenticate, "__module__", None) == bearer.__module__
         if login is not None or not asks_for_token:
             app[PAGE_DATA]["login"] = login or ""
-        hub.add_work(partial(hub.check_logins, partial(ask_again, authenticate), authenticate_every))
+        hub.add_work(partial(check_logins, hub, authenticate, authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
         hub.add_work(partial(eventlog.prune, db, keep_days, keep_events))
     hub.add_work(partial(eventlog.look_for_faults, db, hub.log.faults))
@@ -115,6 +121,7 @@ def create_app(
             web.post(f"{PRODUCT}/stock", handlers.move_stock),
             web.get("/api/eventos", handlers.list_events),
             web.get("/api/salud", handlers.health),
+            web.get("/api/vivo", handlers.alive),
             web.get("/ws", websocket, allow_head=False),
             web.get("/", page.index),
             web.get("", page.index),
@@ -122,6 +129,10 @@ def create_app(
             web.get(f"/{{file:{files}}}", page.client_file),
         ]
     )
+    with suppress(ImportError):  # without the extra `metrics` there is no such path
+        from .metrics import metrics
+
+        app.add_routes([web.get("/metrics", metrics)])
     return app
 
 

@@ -253,8 +253,9 @@ async def test_statement_that_is_given_up_occupies_its_connection_until_it_ends(
         assert psql(waiting) == full
         assert psql(f"SELECT count(*) {OURS}")[0][0] <= POOL_SIZE + RESERVED + 2
         async with asyncio.timeout(5):
-            while (await client.get("/api/salud")).status == 200:
+            while (resp := await client.get("/api/salud")).status == 200:
                 await asyncio.sleep(0.1)
+        assert "réplica síncrona" in (await resp.json())["data"]["reason"]
     await healthy(client)
     async with asyncio.timeout(5):
         while (await client.post("/api/productos", json=PRODUCT)).status != 201:

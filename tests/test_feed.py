@@ -276,8 +276,9 @@ async def test_unfinished_commit_is_reported_by_health(
     session.autocommit = False
     session.cursor().execute("INSERT INTO productos (nombre, precio) VALUES ('a', 1); SET CONSTRAINTS ALL IMMEDIATE")
     async with asyncio.timeout(5):
-        while (await client.get("/api/salud")).status != 503:
+        while (resp := await client.get("/api/salud")).status != 503:
             await asyncio.sleep(0.05)
+    assert "transacción" in (await resp.json())["data"]["reason"]
     await create(client)
     session.commit()
     await healthy(client)

@@ -11,7 +11,7 @@ from aiohttp import ClientResponse, ClientSession
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
-from inventory_ws import create_app
+from inventory_ws import __version__, create_app
 from inventory_ws.pg.connection import Connection
 from inventory_ws.pg.database import DATABASE
 from inventory_ws.products import listing
@@ -369,7 +369,22 @@ async def test_health_reports_database_and_feed(client: TestClient, listen: Call
     resp = await client.get("/api/salud")
     body = await resp.json()
     assert resp.status == 200
-    assert body["data"] == {"database": True, "feed": True, "sockets": 1, "last_event_id": 1}
+    assert body["data"] == {
+        "database": True,
+        "feed": True,
+        "sockets": 1,
+        "behind": 0,
+        "last_event_id": 1,
+        "version": __version__,
+    }
+
+
+async def test_process_answers_without_postgresql(client: TestClient) -> None:
+    await client.app[DATABASE].__aexit__()
+    assert (await client.get("/api/vivo")).status == 200
+    reason = (await error(await client.get("/api/salud"), 503))["data"]["reason"]
+    assert "PostgreSQL no responde" in reason
+    assert "127.0.0.1" not in reason
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from inventory_ws.live.frames import close_frame
 from inventory_ws.live.hub import HUB, SOCKETS
 from inventory_ws.live.log import LOG
 from inventory_ws.pg.database import DATABASE
+from inventory_ws.web.websocket import _check
 
 from .conftest import create, receive, settled, silence
 from .test_sockets import MANY
@@ -352,7 +353,7 @@ async def test_login_check_that_hangs_does_not_keep_others_open(dsn: str, aiohtt
 async def test_login_check_that_hangs_is_asked_again(
     dsn: str, aiohttp_client: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inventory_ws.live.hub.CHECK_TIMEOUT", 0.05)
+    monkeypatch.setattr("inventory_ws.web.websocket.CHECK_TIMEOUT", 0.05)
     asked: list[str] = []
 
     async def authenticate(request: web.Request) -> bool:
@@ -374,12 +375,12 @@ async def test_login_check_goes_on_after_an_exception_and_a_cancelled_error_of_t
     sockets = [await listen() for _ in range(3)]
     raised: list[BaseException] = [asyncio.CancelledError(), ValueError()]
 
-    async def ask(_: web.Request) -> int:
+    async def authenticate(_: web.Request) -> bool:
         if raised:
             raise raised.pop()
-        return 401
+        return False
 
-    await client.app[HUB]._check(iter(list(client.app[SOCKETS])), ask)
+    await _check(iter(list(client.app[SOCKETS])), client.app[HUB], authenticate)
     await create(client)
     heard = [(await ws.receive(timeout=5)).data for ws in sockets]
     assert len([data for data in heard if data == 4401]) == 1

@@ -176,6 +176,7 @@ async def test_answers_have_what_is_described_and_no_more(client: TestClient) ->
         ("post", "/api/productos/9/restaurar", {}),
         ("get", "/api/eventos", {}),
         ("get", "/api/salud", {}),
+        ("get", "/api/vivo", {}),
     ):
         resp = await client.request(method, url, **options)
         path = re.sub(r"/\d+", "/{id}", url.partition("?")[0])

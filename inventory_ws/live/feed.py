@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import time
+from bisect import bisect_left
 from contextlib import suppress
 from typing import Protocol
 
@@ -20,6 +22,8 @@ GAP_RETRIES = 5  # reads at a gap in the ids before the feed asks for the end of
 GAP_PAUSE = 0.002  # seconds between these reads; most commits take less
 READ_INTERVAL = 0.004  # seconds between reads under load: reading several events at once is cheaper
 BUSY_PAUSE = 0.05  # seconds between attempts while a commit hides the end of the log
+# The upper bounds of the classes in which delays are counted, in seconds.
+DELAYS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BUSY_TIMEOUT = 10.0  # seconds of failed attempts before the feed counts as down
 
 logger = logging.getLogger(__name__)
@@ -39,19 +43,29 @@ class Audience(Protocol):
 
 
 class Feed:
-    """Follows the end of the log and publishes every event."""
+    """Follows the end of the log and publishes every event.
+
+    `losses`: how often it has lost PostgreSQL. `delays`: how many readings after changes of this process took up to each of DELAYS,
+    from PostgreSQL's answer to the first COMMIT to the last event's way into the sockets; `delay_sum`: all of them, in seconds.
+    """
 
     def __init__(self, db: Database, log: Log, audience: Audience) -> None:
         self._db = db
         self._log = log
         self._audience = audience
         self._own_change = False
+        self._changed_at = self._due = (
+            0.0  # when the oldest change was made, before and since the reading under way began
+        )
         self._asked = 0  # requests that the reading under way answers if it comes to the end
         self.reason = ""  # why the log is not live
+        self.losses = 0
+        self.delays, self.delay_sum = [0] * (len(DELAYS) + 1), 0.0
 
     def ring(self) -> None:
         """Wake the feed after a change of this process: it reads the log, then notifies the other instances."""
         self._own_change = True
+        self._changed_at = self._changed_at or time.monotonic()
         self._log.ask()
 
     async def run(self) -> None:
@@ -70,6 +84,7 @@ class Feed:
             finally:
                 was_live = self._log.live.is_set()
                 self._log.live.clear()
+                self.losses += was_live
             pause = 0.1 if was_live else min(pause * 2, 1.0)
             await asyncio.sleep(pause)
 
@@ -115,6 +130,7 @@ class Feed:
     async def _read(self, conn: Connection, woken: bool) -> bool:
         """Publish what is new. Return False if a commit in progress hides the end of the log."""
         own_change, self._own_change = self._own_change, False
+        self._due, self._changed_at = self._due or self._changed_at, 0.0
         self._asked = self._log.asked
         self._log.bell.clear()
         try:
@@ -143,8 +159,15 @@ class Feed:
                 await eventlog.cut_log(conn, epoch, self._log.head)
                 return False
             await self._publish_all(news)
-        self._log.answer(self._asked)
+        self._answer()
         return True
+
+    def _answer(self) -> None:
+        if self._due:
+            self.delays[bisect_left(DELAYS, delay := time.monotonic() - self._due)] += 1
+            self.delay_sum += delay
+            self._due = 0.0
+        self._log.answer(self._asked)
 
     async def _read_consecutive(self, conn: Connection) -> bool:
         """Publish the events whose ids follow the head without a gap. Ids are drawn one by one, so no event is missing
@@ -159,7 +182,7 @@ class Feed:
                 if more or len(consecutive) < len(news):
                     self._log.bell.set()
                 else:
-                    self._log.answer(self._asked)
+                    self._answer()
                 return True
             await asyncio.sleep(GAP_PAUSE)
         return False

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from weakref import WeakSet
@@ -20,10 +21,7 @@ FANOUT_BATCH = 50  # sockets written to before the event loop runs other tasks
 HANDSHAKES = 32  # at most in one loop iteration
 CLOSE_GRACE = 1.0  # seconds for a client to answer the close frame
 CLOSE_TIMEOUT = 2.0  # seconds after that for it to read what was sent
-CHECKS = 10  # open sockets whose authentication is checked at the same time
-CHECK_TIMEOUT = 10.0  # seconds for one of these checks
 LOG_BEGAN_ANEW = 1012  # close code: reconnect and load the list
-REFUSED = 4000  # plus 401 or 403: close codes; RFC 6455 reserves 4000 to 4999 for applications
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -36,6 +34,7 @@ class Hub:
 
     `sockets`: the open ones; a stream is in it until its connection closes. `closing`: further handshakes are refused.
     `handshakes`: acquired until the next loop iteration, so that thousands of reconnects do not block other clients.
+    `changes`: how many there were, by kind and outcome. `replays`: how many were begun.
     """
 
     def __init__(self, db: Database, *, max_sockets: int, compress: bool) -> None:
@@ -47,9 +46,16 @@ class Hub:
         self.max_sockets = max_sockets
         self.compress = compress
         self.closing = False
+        self.changes = Counter[tuple[str, str]]()
+        self.replays = 0
         self.handshakes = asyncio.Semaphore(HANDSHAKES)
         self._work: list[Callable[[], Coroutine[Any, Any, None]]] = [self.feed.run]
         self._leaving: dict[Stream, asyncio.TimerHandle] = {}
+
+    @property
+    def behind(self) -> int:
+        """How many of the sockets are being sent older events."""
+        return sum(stream.behind for stream in self.sockets)
 
     def add_work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` in a task of its own from the start to the end. It must not raise."""
@@ -109,14 +115,20 @@ class Hub:
     ) -> Made:
         """Run a change of the database, and wake the feed unless the change was refused (None, or an exception). A change
         that is cancelled or gets no answer in time may have been committed: it wakes the feed too."""
+        outcome = "refused"
         try:
             made = await change(self._db, *args, **kwargs)
         except (Unavailable, asyncio.CancelledError):
             self.feed.ring()
+            outcome = "unknown"
             raise
-        if made is not None:
-            self.feed.ring()
-        return made
+        else:
+            if made is not None:
+                self.feed.ring()
+                outcome = "repeated" if getattr(made, "replayed", False) else "made"
+            return made
+        finally:
+            self.changes[change.__name__, outcome] += 1
 
     def join(self, stream: Stream) -> None:
         """Add an open socket, which is sent all events above its cursor from now on."""
@@ -179,6 +191,7 @@ class Hub:
             self.disconnect(stream, LOG_BEGAN_ANEW)
 
     def _replay(self, stream: Stream) -> None:
+        self.replays += 1
         stream.behind = True  # now, and not when the task starts: events may be published before
         self._tasks.create_task(self._run_replay(stream))
 
@@ -190,30 +203,6 @@ class Hub:
         except Exception:
             stream.transport.abort()  # the client reconnects and resumes from its own position
             logger.exception("a replay failed")
-
-    async def check_logins(self, ask: Callable[[web.Request], Awaitable[int]], pause: float) -> None:
-        """Ask every `pause` seconds about the request of each open socket, and close those for which the answer is a status."""
-        while True:
-            await asyncio.sleep(pause)
-            streams = iter(list(self.sockets))
-            async with asyncio.TaskGroup() as checks:
-                for _ in range(CHECKS):
-                    checks.create_task(self._check(streams, ask))
-
-    async def _check(self, streams: Iterator[Stream], ask: Callable[[web.Request], Awaitable[int]]) -> None:
-        for stream in streams:
-            try:
-                async with asyncio.timeout(CHECK_TIMEOUT):
-                    refused = await ask(stream.request)
-            except (Exception, asyncio.CancelledError) as exc:
-                if (task := asyncio.current_task()) and task.cancelling():
-                    raise
-                # A driver may raise CancelledError for a statement that the server has cancelled.
-                logger.error("authenticate raised an exception; the socket stays open", exc_info=exc)
-            else:
-                if refused:
-                    self.disconnect(stream, REFUSED + refused)
-            await asyncio.sleep(0)
 
 
 HUB = web.AppKey("HUB", Hub)

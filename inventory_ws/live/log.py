@@ -38,11 +38,11 @@ class Log:
     `live`: set while the head follows the end of the log. `moved`: set when the head or the epoch moves, or the feed answers,
     then replaced. `ended`: nothing moves any more. `bell`: set to have the feed read now. `asked`, `answered`: the numbers of
     the requests to read up to the end. `faults`: what keeps changes from the log. `replaying`: held while a stream writes a
-    part of the past, so that many of them block nobody.
+    part of the past, so that many of them block nobody. `published`: the number of events since the start.
     """
 
     def __init__(self, db: Database) -> None:
-        self.head = self.floor = self.asked = self.answered = 0
+        self.head = self.floor = self.asked = self.answered = self.published = 0
         self.epoch = ""
         self.ended = False
         self.live = asyncio.Event()
@@ -62,6 +62,7 @@ class Log:
             if len(self._recent) == RECENT:  # the deque drops its oldest event
                 self._recent_after = self._recent[0].id
             self._recent.append(event)
+        self.published += len(events)
         self._move(events[-1].id)
 
     def adopt(self, epoch: str, former: dict[str, int]) -> bool:

@@ -36,7 +36,7 @@ class Database:
             raise ValueError(f"statement_timeout={timeout}: at least one second is needed")
         self.timeout = timeout
         self._hosts = Hosts(dsn)
-        self._queues = queues(size)
+        self.queues = queues(size)
         self._all = WeakSet[Connection]()
         # The backends of statements that were given up and may still run, with the slots that these keep until they end.
         self._given_up: dict[int, Queue] = {}
@@ -52,7 +52,7 @@ class Database:
                 async with asyncio.timeout(2 * self.timeout):
                     for lane in (Lane.HEALTH, Lane.QUICK):
                         pair.append(await self._connect())
-                        self._queues[lane].idle.append(pair[-1])
+                        self.queues[lane].idle.append(pair[-1])
                     pids = [(await conn.execute("SELECT pg_backend_pid()"))[0][0] for conn in pair]
             if pids != [conn.pid for conn in pair] or pids[0] == pids[1]:
                 raise ValueError("el pooler delante de PostgreSQL reparte transacciones: póngalo en modo sesión")
@@ -69,7 +69,7 @@ class Database:
             conn.close()
 
     def _close_idle(self) -> None:
-        for queue in self._queues.values():
+        for queue in self.queues.values():
             while queue.idle:
                 queue.idle.pop().close()
 
@@ -106,7 +106,7 @@ class Database:
     async def _enter(self, lane: Lane) -> Connection | None:
         """Wait for a connection. Return None if the server has no other one beside those that are open: the slot stays taken
         for a while, and the caller waits for one of these."""
-        queue = self._queues[lane]
+        queue = self.queues[lane]
         if self._given_up and lane is not Lane.HEALTH:
             await self._release_ended()
         await queue.acquire()
@@ -168,7 +168,7 @@ class Database:
     async def _attempt(
         self, sql: str, params: Given, lane: Lane, seconds: float | None, limit: float | None, deadline: float
     ) -> list[Row]:
-        queue = self._queues[lane]
+        queue = self.queues[lane]
         async with asyncio.timeout_at(deadline):
             while (conn := await self._enter(lane)) is None:
                 pass

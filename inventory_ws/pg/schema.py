@@ -7,7 +7,7 @@ import psycopg2
 from aiohttp import web
 
 from .database import DATABASE, Database
-from .errors import Rejected
+from .errors import Rejected, Unavailable
 from .lanes import Lane
 
 PACKAGE = Path(__file__).parents[1]
@@ -64,6 +64,22 @@ async def find_faults(db: Database) -> list[str]:
     """Return what keeps changes from the log, each with its remedy."""
     ((faults,),) = await db.fetch("SELECT ARRAY(SELECT eventos_faltas())", lane=Lane.QUICK)
     return list(faults)
+
+
+async def find_hindrance(db: Database) -> str:
+    """Return why PostgreSQL takes no changes now, or an empty text."""
+    # A commit that waits for its synchronous standby holds back the changes after it.
+    sql = """
+        SELECT CASE WHEN current_setting('transaction_read_only') = 'on' THEN 'PostgreSQL no admite cambios'
+            WHEN EXISTS (
+                SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query_start < now() - interval '2 s'
+            ) THEN 'los cambios esperan a una réplica síncrona de PostgreSQL' ELSE '' END
+        """
+    try:
+        ((hindrance,),) = await db.fetch(sql, lane=Lane.HEALTH)
+    except Unavailable:
+        return "PostgreSQL no responde"
+    return str(hindrance)
 
 
 async def compare(db: Database, *, always: bool = False) -> None:

@@ -10,6 +10,7 @@ lock is left to be made alone afterwards, which gives its answer.
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -37,14 +38,19 @@ class Change(NamedTuple):
     key: str
 
 
+Alone = Callable[[float | None], Awaitable[Row | None]]
+"""Makes a change in so many seconds."""
+
+
 class BatchingDatabase(Database):
-    """A database that makes changes that arrive together in one transaction."""
+    """A database that makes changes that arrive together in one transaction. `commits`: how many there were, by their changes."""
 
     def __init__(self, dsn: str, size: int = POOL_SIZE, timeout: float = STATEMENT_TIMEOUT) -> None:
         super().__init__(dsn, size, timeout)
         self._under_way: asyncio.TimerHandle | None = None  # when it is due, nobody waits any longer
         self._waiting: list[tuple[Change, asyncio.Future[Row | None]]] = []
         self._company = False  # the last turn was a batch: its clients may ask again, all at once
+        self.commits = Counter[int]()
         self._batches = set[asyncio.Task[None]]()
 
     async def __aexit__(self, *_: object) -> None:
@@ -53,7 +59,7 @@ class BatchingDatabase(Database):
         while self._batches:
             await asyncio.wait(self._batches)
 
-    async def make(self, change: Change, alone: Callable[[float | None], Awaitable[Row | None]]) -> Row | None:
+    async def make(self, change: Change, alone: Alone) -> Row | None:
         """Return the row of the change, made in a batch, or else the result of `alone`, which makes it in the seconds that are
         left. Raise what `alone` raises, or Unavailable if nobody knows whether the batch was committed."""
         loop = asyncio.get_running_loop()
@@ -66,11 +72,16 @@ class BatchingDatabase(Database):
                 if self._company:
                     await asyncio.sleep(0)  # for those that have arrived in the same moment
                 if not self._waiting:
-                    return await alone(None)
+                    return await self._make_alone(alone, None)
                 self._waiting.insert(0, (change, made))
             finally:
                 self._end(turn, company=False)
-        return await made or await alone(deadline - loop.time())
+        return await made or await self._make_alone(alone, deadline - loop.time())
+
+    async def _make_alone(self, alone: Alone, seconds: float | None) -> Row | None:
+        row = await alone(seconds)
+        self.commits[1] += row is not None
+        return row
 
     def _begin(self) -> asyncio.TimerHandle:
         self._under_way = asyncio.get_running_loop().call_later(PATIENCE, self._make_waiting)
@@ -100,6 +111,7 @@ class BatchingDatabase(Database):
             sql = "SELECT numero, producto_id, producto FROM productos_cambiar(%(cambios)s)"
             rows = {row[0]: row[1:] for row in await self.fetch(sql, statements, limit=BATCH_TIMEOUT)}
             lost = None
+            self.commits[len(rows)] += bool(rows)
         except Unavailable as exc:
             undone = isinstance(exc.__cause__, psycopg2.Error) and not connection_ends(exc.__cause__)
             lost = None if undone else exc

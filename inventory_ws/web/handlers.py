@@ -15,7 +15,7 @@ from ..live.hub import HUB, SOCKETS
 from ..live.log import LOG, Lost
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
-from ..pg.lanes import Lane
+from ..pg.schema import find_hindrance
 from ..products import listing, repository, sales
 from ..products.exact_json import encode
 from ..products.listing import LIST_CACHE, ListQuery
@@ -24,13 +24,10 @@ from .answers import has_version, json_response, list_response, refusal, result_
 from .errors import PREVENTED, Failure
 from .reading import MAX_FILE, is_file, read_body, read_cause, read_id, read_model, read_tags, read_versions, wants_csv
 
-# A commit that waits for its synchronous standby holds back the changes after it.
-HEALTHY = """
-    SELECT current_setting('transaction_read_only') = 'off' AND NOT EXISTS (
-        SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query_start < now() - interval '2 s'
-    )
-    """
-
+VERSION = web.AppKey("VERSION", str)
+NOT_FOLLOWING = (
+    "el registro no se puede leer hasta el final: falta PostgreSQL, o una transacción no acaba de confirmarse"
+)
 NOT_IMPORTED = "Datos inválidos: no se ha importado nada"
 
 
@@ -200,15 +197,23 @@ async def list_events(request: web.Request) -> web.Response:
 
 async def health(request: web.Request) -> web.Response:
     """GET /api/salud: 200 while changes are stored and delivered, 503 otherwise."""
-    state = request.app
-    try:
-        ((database,),) = await state[DATABASE].fetch(HEALTHY, lane=Lane.HEALTH)
-    except Unavailable:
-        database = False
-    log = state[LOG]
-    following = log.live.is_set()
-    data = {"database": database, "feed": following, "sockets": len(state[SOCKETS]), "last_event_id": log.head}
-    if not (database and following) or log.faults:
-        data |= {"reason": "; ".join(log.faults)} if log.faults else {}
+    hub = request.app[HUB]
+    hindrance = await find_hindrance(request.app[DATABASE])
+    following = hub.log.live.is_set()
+    reasons = [hindrance, "" if following else NOT_FOLLOWING, *hub.log.faults]
+    data: dict[str, object] = {
+        "database": not hindrance,
+        "feed": following,
+        "sockets": len(request.app[SOCKETS]),
+        "behind": hub.behind,
+    }
+    data |= {"last_event_id": hub.log.head, "version": request.app[VERSION]}
+    if any(reasons):
+        data["reason"] = "; ".join(filter(None, reasons))
         raise Failure("sin_servicio", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
     return json_response(f'{{"success":true,"data":{encode(data)}}}')
+
+
+async def alive(_: web.Request) -> web.Response:
+    """GET /api/vivo: the process answers, whatever becomes of PostgreSQL."""
+    return json_response('{"success":true}')

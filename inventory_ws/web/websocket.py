@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
@@ -14,7 +15,7 @@ from ..live.log import Log, Lost
 from ..live.stream import EVERYTHING, MAX_BUFFER, Stream, Subscription
 from ..pg.errors import Unavailable
 from .errors import FAILURES, Failure
-from .security import ACTOR, REFUSED
+from .security import ACTOR, REFUSED, Authenticate, ask_again
 
 PROTOCOL = "inventario.v1"
 PING_EVERY = web.AppKey("PING_EVERY", float)
@@ -22,7 +23,11 @@ PING_EVERY = web.AppKey("PING_EVERY", float)
 MAX_FRAME = 4096  # bytes of a client's message
 RESUME_TIMEOUT = 3.0  # seconds for PostgreSQL to come back, if only it knows a client's position
 REFUSALS = {401: (4401, "hace falta una clave de acceso"), 403: (4403, "no está permitido")}  # close codes, by status
+CHECKS = 10  # open sockets whose authentication is checked at the same time
+CHECK_TIMEOUT = 10.0  # seconds for one of these checks
 FLOOD_PAUSE = 0.01  # seconds between messages that are read after a close frame: a flood delays nobody else
+
+log = logging.getLogger(__name__)
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
@@ -189,3 +194,27 @@ def _reply(text: str, stream: Stream) -> bytes:
 
 def _error(code: str) -> bytes:
     return message_frame("ERROR", code=code, message=FAILURES[code][1])
+
+
+async def check_logins(hub: Hub, authenticate: Authenticate, pause: float) -> None:
+    """Ask every `pause` seconds about the request of each open socket, and close those that are no longer allowed."""
+    while True:
+        await asyncio.sleep(pause)
+        streams = iter(list(hub.sockets))
+        async with asyncio.TaskGroup() as checks:
+            for _ in range(CHECKS):
+                checks.create_task(_check(streams, hub, authenticate))
+
+
+async def _check(streams: Iterator[Stream], hub: Hub, authenticate: Authenticate) -> None:
+    for stream in streams:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                if refused := await ask_again(authenticate, stream.request):
+                    hub.disconnect(stream, *REFUSALS[refused])
+        except (Exception, asyncio.CancelledError) as exc:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            # A driver may raise CancelledError for a statement that the server has cancelled.
+            log.error("authenticate raised an exception; the socket stays open", exc_info=exc)
+        await asyncio.sleep(0)

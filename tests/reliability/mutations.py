@@ -121,7 +121,7 @@ MUTATIONS = [
     Mutation(
         "one file at a time",
         "inventory_ws/web/handlers.py",
-        "async with request.app[several.FILES]:",
+        "async with request.app[importing.FILES]:",
         "if True:",
         "tests/test_csvfile.py -k one_file_at_a_time",
     ),
@@ -409,7 +409,7 @@ MUTATIONS = [
     ),
     Mutation(
         "the time limit of a login check",
-        "inventory_ws/live/hub.py",
+        "inventory_ws/web/websocket.py",
         "asyncio.timeout(CHECK_TIMEOUT)",
         "asyncio.timeout(None)",
         "tests/test_hub.py -k hangs_is_asked_again",

@@ -42,7 +42,8 @@ def slug(heading: str) -> str:
 
 
 def timeless(text: str) -> str:
-    """The text without what is another one every time: times, and the epoch of a log."""
+    """The text without what is another one every time: times, the epoch of a log, and the version."""
+    text = re.sub(r'"version":"[^"]+"', "VERSION", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME", text)
     return re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "EPOCH", text)
 
