@@ -24,6 +24,8 @@ FILES = web.AppKey("FILES", asyncio.Lock)
 # A name that a spreadsheet makes of 00123, 1/2 or 12E5.
 RETYPED = r"^([0-9]+([.,][0-9]+)?(E[+]?[0-9]+)?|[0-9]{1,4}[-/][0-9a-z]{1,4}([-/][0-9]{2,4})?)( 00:00:00)?$"
 
+# What a new product is that says nothing of itself.
+DEFAULTS = encode({name: field.default for name, field in NewProduct.model_fields.items() if not field.is_required()})
 
 # Sets the cause of a change of many products, which has the result `json`.
 CAUSED = """set_config('inventory_ws.causa', jsonb_strip_nulls(
@@ -41,87 +43,89 @@ class NotImported(Exception):
     """Nothing was imported. The argument is the list of the faults."""
 
 
+# What becomes of each row of a file, as CTEs; the last one is `juicios`. `values`: the fields as (name, in the file, as exported,
+# now). CSV cannot distinguish '' from NULL. A stored name may have blanks around it: it is also compared with the cell as it was.
+JUDGED = """
+filas AS MATERIALIZED (
+    SELECT (j ->> 'fila')::integer AS fila, (j ->> 'id')::bigint AS pedido, j -> 'campos' AS campos, j ->> 'version' AS version,
+        nullif(j ->> 'version', '?')::timestamptz AS exportada,
+        coalesce(j ->> 'crudo', j -> 'campos' ->> 'nombre') COLLATE "C" AS crudo, j ? 'omitida' AS omitida,
+        coalesce(j -> 'errors', '[]') AS leidas, coalesce(j -> 'avisos', '[]') AS avisos,
+        CASE WHEN %(named)s::boolean AND NOT j ? 'id' AND NOT j ? 'omitida'
+            THEN lower(j -> 'campos' ->> 'nombre') COLLATE "C" END AS llave,
+        jsonb_populate_record(NULL::productos, CASE WHEN NOT j ? 'errors' THEN %(new)s::jsonb || (j -> 'campos') END) AS f,
+        coalesce(%(decisions)s::jsonb ->> (j ->> 'fila'), %(decisions)s::jsonb ->> '') AS decision
+    FROM jsonb_array_elements(%(rows)s::jsonb) AS e (j)
+), tocayos AS MATERIALIZED (
+    SELECT lower(nombre::text) COLLATE "C" AS llave, min(id) AS tocayo, count(*) AS cuantos FROM productos
+    WHERE lower(nombre::text) COLLATE "C" IN (SELECT llave FROM filas) GROUP BY 1
+), pedidas AS MATERIALIZED (
+    SELECT *, CASE %(repeated)s::text WHEN 'actualizar' THEN coalesce(pedido, tocayo) ELSE pedido END AS id,
+        CASE WHEN llave IS NOT NULL THEN min(fila) OVER (PARTITION BY llave) ELSE fila END AS primera
+    FROM filas LEFT JOIN tocayos USING (llave)
+), vistos AS MATERIALIZED (
+    SELECT id, p.*::productos AS p FROM productos AS p WHERE id IN (SELECT id FROM pedidas) ORDER BY id{lock}
+), casadas AS (
+    SELECT pedidas.*, v.id IS NOT NULL AS existe, p, b, CASE WHEN pedido IS NULL OR version IS NULL OR exportada = (p).updated_at
+        THEN 'ahora' WHEN b IS DISTINCT FROM NULL THEN 'antes' ELSE '' END AS sabido
+    FROM pedidas LEFT JOIN vistos AS v USING (id) LEFT JOIN LATERAL (
+        SELECT json_populate_record(NULL::productos, mensaje -> 'data') AS b FROM eventos, eventos_epoca
+        WHERE exportada <> (p).updated_at AND producto_id = v.id AND eventos.id > desde
+            AND mensaje -> 'data' ->> 'updated_at' = version
+        ORDER BY eventos.id DESC LIMIT 1
+    ) AS entonces ON true
+), juntas AS (
+    SELECT * FROM casadas LEFT JOIN LATERAL (
+        SELECT array_agg(campo) FILTER (WHERE gana = 'archivo') AS escribe,
+            jsonb_agg(jsonb_build_object('row', fila, 'field', campo, 'message', translate(
+                CASE sabido WHEN 'antes' THEN format('era %s al exportar, ahora es %s y en el archivo %s', base, actual, suyo)
+                ELSE format('ahora es %s, en el archivo %s, y no se sabe qué era al exportar', actual, suyo) END,
+                CASE campo WHEN 'precio' THEN '.' ELSE '' END, ',')))
+            FILTER (WHERE gana = 'nadie') AS choques
+        FROM (
+            SELECT *, CASE WHEN sabido = 'ahora' THEN 'archivo'
+                WHEN sabido = 'antes' AND (base = suyo OR campo = 'nombre' AND base = crudo) THEN 'actual'
+                WHEN sabido = 'antes' AND base = actual THEN 'archivo'
+                ELSE coalesce(decision, 'nadie') END AS gana
+            FROM (VALUES {values}) AS c (campo, suyo, base, actual)
+            WHERE existe AND campos ? campo AND suyo <> actual AND NOT (campo = 'nombre' AND crudo = actual)
+        ) AS distintos
+    ) AS mezcla ON true
+), juzgadas AS (
+    SELECT *, leidas || CASE WHEN razon IS NULL THEN coalesce(choques, '[]')
+        ELSE jsonb_build_object('row', fila, 'field', razon[1], 'message', razon[2]) END AS faltas
+    FROM (
+        SELECT *, CASE WHEN leidas <> '[]' OR omitida THEN NULL
+            WHEN pedido IS NOT NULL AND NOT existe THEN ARRAY['id', 'no existe']
+            WHEN %(repeated)s::text = 'actualizar' AND cuantos > 1 THEN ARRAY['nombre', 'lo tienen ' || cuantos || ' productos']
+            WHEN %(repeated)s::text = 'actualizar' AND primera < fila THEN ARRAY['nombre', 'está ya en la fila ' || primera]
+            WHEN id IS NULL AND NOT campos ? 'precio' THEN ARRAY['precio', 'es obligatorio'] END AS razon
+        FROM juntas
+    ) AS miradas
+), juicios AS MATERIALIZED (
+    SELECT *, CASE WHEN omitida OR %(repeated)s::text = 'omitir' AND (cuantos > 0 OR primera < fila) THEN 'omitido'
+        WHEN faltas <> '[]' THEN 'falta' WHEN id IS NULL THEN 'nuevo' WHEN escribe IS NOT NULL THEN 'cambiado' ELSE 'igual' END AS estado,
+        avisos || CASE WHEN %(repeated)s::text = 'actualizar' THEN '[]'
+            WHEN cuantos > 0 THEN to_jsonb('ya hay un producto con este nombre'::text)
+            WHEN primera < fila THEN to_jsonb('el mismo nombre que en la fila ' || primera) ELSE '[]' END
+        || CASE WHEN 'nombre' = ANY(escribe) AND (f).nombre::text ~* %(retyped)s::text THEN
+            to_jsonb(format('¿cambió la hoja de cálculo el nombre «%s»?', (p).nombre)) ELSE '[]' END AS notas
+    FROM juzgadas
+)"""
+
+
 def _judged(fields: Sequence[str], lock: str = "") -> str:
-    """Return the CTEs that say what becomes of each row. The last one is `juicios`."""
-    # CSV cannot distinguish '' from NULL. COLLATE: of two texts that only the type or the collation of the column calls equal,
-    # one changes the other.
-    texts = """coalesce(({}).{}::text, '') COLLATE "C\""""
-    values = ["(" + ", ".join([f"'{name}'", *(texts.format(row, name) for row in "fbp")]) + ")" for name in fields]
-    return f"""
-        filas AS MATERIALIZED (
-            SELECT (j ->> 'fila')::integer AS fila, (j ->> 'id')::bigint AS pedido, j -> 'campos' AS campos, j ->> 'version' AS version,
-                nullif(j ->> 'version', '?')::timestamptz AS exportada,
-                coalesce(j ->> 'crudo', j -> 'campos' ->> 'nombre') COLLATE "C" AS crudo, j ? 'omitida' AS omitida,
-                coalesce(j -> 'errors', '[]') AS leidas, coalesce(j -> 'avisos', '[]') AS avisos,
-                CASE WHEN %(named)s::boolean AND NOT j ? 'id' AND NOT j ? 'omitida' THEN lower(j -> 'campos' ->> 'nombre') COLLATE "C" END AS llave,
-                jsonb_populate_record(NULL::productos, CASE WHEN NOT j ? 'errors' THEN j -> 'campos' END) AS f,
-                coalesce(%(decisions)s::jsonb ->> (j ->> 'fila'), %(decisions)s::jsonb ->> '') AS decision
-            FROM jsonb_array_elements(%(rows)s::jsonb) AS e (j)
-        ), tocayos AS MATERIALIZED (
-            SELECT lower(nombre::text) COLLATE "C" AS llave, min(id) AS tocayo, count(*) AS cuantos FROM productos
-            WHERE lower(nombre::text) COLLATE "C" IN (SELECT llave FROM filas) GROUP BY 1
-        ), pedidas AS MATERIALIZED (
-            SELECT *, CASE %(repeated)s::text WHEN 'actualizar' THEN coalesce(pedido, tocayo) ELSE pedido END AS id,
-                CASE WHEN llave IS NOT NULL THEN min(fila) OVER (PARTITION BY llave) ELSE fila END AS primera
-            FROM filas LEFT JOIN tocayos USING (llave)
-        ), vistos AS MATERIALIZED (
-            SELECT id, p.*::productos AS p FROM productos AS p WHERE id IN (SELECT id FROM pedidas) ORDER BY id{lock}
-        ), casadas AS (
-            SELECT pedidas.*, v.id IS NOT NULL AS existe, p, b, CASE WHEN pedido IS NULL OR version IS NULL OR exportada = (p).updated_at
-                THEN 'ahora' WHEN b IS DISTINCT FROM NULL THEN 'antes' ELSE '' END AS sabido
-            FROM pedidas LEFT JOIN vistos AS v USING (id) LEFT JOIN LATERAL (
-                SELECT json_populate_record(NULL::productos, mensaje -> 'data') AS b FROM eventos, eventos_epoca
-                WHERE exportada <> (p).updated_at AND producto_id = v.id AND eventos.id > desde AND mensaje -> 'data' ->> 'updated_at' = version
-                ORDER BY eventos.id DESC LIMIT 1
-            ) AS entonces ON true
-        ), juntas AS (
-            SELECT * FROM casadas LEFT JOIN LATERAL (
-                SELECT array_agg(campo) FILTER (WHERE gana = 'archivo') AS escribe,
-                    jsonb_agg(jsonb_build_object('row', fila, 'field', campo, 'message', translate(
-                        CASE sabido WHEN 'antes' THEN format('era %s al exportar, ahora es %s y en el archivo %s', base, actual, suyo)
-                        ELSE format('ahora es %s, en el archivo %s, y no se sabe qué era al exportar', actual, suyo) END,
-                        CASE campo WHEN 'precio' THEN '.' ELSE '' END, ',')))
-                    FILTER (WHERE gana = 'nadie') AS choques
-                FROM (
-                    SELECT *, CASE WHEN sabido = 'ahora' THEN 'archivo'
-                        WHEN sabido = 'antes' AND (base = suyo OR campo = 'nombre' AND base = crudo) THEN 'actual'
-                        WHEN sabido = 'antes' AND base = actual THEN 'archivo'
-                        ELSE coalesce(decision, 'nadie') END AS gana
-                    FROM (VALUES {", ".join(values)}) AS c (campo, suyo, base, actual)
-                    WHERE existe AND campos ? campo AND suyo <> actual AND NOT (campo = 'nombre' AND crudo = actual)
-                ) AS distintos
-            ) AS mezcla ON true
-        ), juzgadas AS (
-            SELECT *, leidas || CASE
-                WHEN leidas <> '[]' OR omitida THEN '[]'
-                WHEN pedido IS NOT NULL AND NOT existe THEN {_fault("id", "'no existe'")}
-                WHEN %(repeated)s::text = 'actualizar' AND cuantos > 1 THEN {_fault("nombre", "'lo tienen ' || cuantos || ' productos'")}
-                WHEN %(repeated)s::text = 'actualizar' AND primera < fila THEN {_fault("nombre", "'está ya en la fila ' || primera")}
-                WHEN id IS NULL AND NOT campos ? 'precio' THEN {_fault("precio", "'es obligatorio'")}
-                ELSE coalesce(choques, '[]') END AS faltas
-            FROM juntas
-        ), juicios AS MATERIALIZED (
-            SELECT *, CASE WHEN omitida OR %(repeated)s::text = 'omitir' AND (cuantos > 0 OR primera < fila) THEN 'omitido'
-                WHEN faltas <> '[]' THEN 'falta' WHEN id IS NULL THEN 'nuevo' WHEN escribe IS NOT NULL THEN 'cambiado' ELSE 'igual' END AS estado,
-                avisos || CASE WHEN %(repeated)s::text = 'actualizar' THEN '[]'
-                    WHEN cuantos > 0 THEN to_jsonb('ya hay un producto con este nombre'::text)
-                    WHEN primera < fila THEN to_jsonb('el mismo nombre que en la fila ' || primera) ELSE '[]' END
-                || CASE WHEN 'nombre' = ANY(escribe) AND (f).nombre::text ~* %(retyped)s::text THEN
-                    to_jsonb(format('¿cambió la hoja de cálculo el nombre «%s»?', (p).nombre)) ELSE '[]' END AS notas
-            FROM juzgadas
-        )"""
-
-
-def _fault(field: str, message: str) -> str:
-    return f"jsonb_build_object('row', fila, 'field', '{field}', 'message', {message})"
+    # COLLATE: of two texts that only the type or the collation of the column calls equal, one changes the other.
+    text = """coalesce(({}).{}::text, '') COLLATE "C\""""
+    values = ["(" + ", ".join([f"'{name}'", *(text.format(row, name) for row in "fbp")]) + ")" for name in fields]
+    return JUDGED.format(values=", ".join(values), lock=lock)
 
 
 def _trial_sql(fields: Sequence[str]) -> str:
     """Return the statement that tells what a file would do, as the text of a JSON object."""
     states = {"nuevos": "nuevo", "cambiados": "cambiado", "iguales": "igual", "faltas": "falta", "omitidos": "omitido"}
     counts = [f"count(*) FILTER (WHERE estado = '{state}') AS {name}" for name, state in states.items()]
-    all_fields = ", ".join(f"'{name}', (f).{name}" for name in fields)
-    pairs = "CASE WHEN '{1}' = ANY(escribe) THEN '{1}' ELSE '' END, ({0}).{1}"
+    pairs = "CASE WHEN estado = 'nuevo' OR '{1}' = ANY(escribe) THEN '{1}' ELSE '' END, ({0}).{1}"
     before, after = [", ".join(pairs.format(row, name) for name in fields) for row in "pf"]
     return f"""
         WITH {_judged(fields)}
@@ -129,7 +133,7 @@ def _trial_sql(fields: Sequence[str]) -> str:
             SELECT '[' || coalesce(string_agg(row_to_json(r)::text, ',' ORDER BY fila), '') || ']' FROM (
                 SELECT fila, estado, id, coalesce((p).nombre, (f).nombre, crudo) AS nombre,
                     CASE estado WHEN 'cambiado' THEN jsonb_build_object({before}) - '' END AS antes,
-                    CASE estado WHEN 'cambiado' THEN jsonb_build_object({after}) - '' WHEN 'nuevo' THEN jsonb_build_object({all_fields}) END AS despues,
+                    CASE WHEN estado IN ('cambiado', 'nuevo') THEN jsonb_build_object({after}) - '' END AS despues,
                     faltas AS errors, notas AS avisos
                 FROM juicios
                 WHERE %(only)s::text = '' OR estado = %(only)s OR %(only)s = 'aviso' AND notas <> '[]'
@@ -144,12 +148,7 @@ def _trial_sql(fields: Sequence[str]) -> str:
 
 def _import_sql(fields: Sequence[str]) -> str:
     """Return the statement that does what a file says."""
-    columns = ", ".join(FIELDS)
-    defaults = {name: field.default for name, field in NewProduct.model_fields.items()}
-    values = [
-        f"coalesce((f).{name}, {default})" if isinstance(default := defaults[name], int) else f"(f).{name}"
-        for name in FIELDS
-    ]
+    columns, values = (", ".join(form.format(name) for name in FIELDS) for form in ("{}", "(f).{}"))
     sets = ", ".join(f"{name} = CASE WHEN '{name}' = ANY(escribe) THEN (f).{name} ELSE p.{name} END" for name in fields)
     return f"""
         WITH {_judged(fields, " FOR NO KEY UPDATE")}, faltas AS MATERIALIZED (
@@ -157,8 +156,8 @@ def _import_sql(fields: Sequence[str]) -> str:
         ), permiso AS MATERIALIZED (
             SELECT WHERE %(partly)s::boolean OR NOT EXISTS (SELECT FROM faltas)
         ), creados AS (
-            INSERT INTO productos ({columns}) SELECT {", ".join(values)} FROM juicios, permiso WHERE estado = 'nuevo' ORDER BY fila
-            RETURNING id
+            INSERT INTO productos ({columns}) SELECT {values} FROM juicios, permiso
+            WHERE estado = 'nuevo' ORDER BY fila RETURNING id
         ), cambiados AS (
             UPDATE productos AS p SET {sets} FROM juicios AS j, permiso WHERE p.id = j.id AND estado = 'cambiado'
             RETURNING p.id
@@ -173,9 +172,9 @@ def _import_sql(fields: Sequence[str]) -> str:
 
 
 def _params(table: Table, query: FileQuery) -> dict[str, Any]:
-    decisions = encode(query.decisions)
     named = query.ensayo or query.repetidos != "crear"  # else nobody is told which names exist already
-    return {"rows": table.rows, "decisions": decisions, "repeated": query.repetidos, "named": named, "retyped": RETYPED}
+    asked = {"decisions": encode(query.decisions), "repeated": query.repetidos, "named": named}
+    return asked | {"rows": table.rows, "new": DEFAULTS, "retyped": RETYPED}
 
 
 async def try_file(db: Database, table: Table, query: FileQuery) -> tuple[str, str]:

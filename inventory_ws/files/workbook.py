@@ -8,6 +8,7 @@ import csv
 import datetime
 import io
 import json
+import os
 import re
 import resource
 import sys
@@ -24,6 +25,7 @@ def main(memory: str, most: str, wanted: str) -> int:
     """Return the exit status; any other one than the above: the workbook cannot be read."""
     resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
+    os.nice(10)  # the service's own requests come first
     try:
         from python_calamine import CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
     except ImportError:
