@@ -160,7 +160,7 @@ def file_of(rows: list[dict[str, str]]) -> str:
 
 async def test_price_list_that_comes_back_sells_nothing_again(client: TestClient) -> None:
     for name in ("Mouse", "Cable", "Silla"):
-        await create(client, nombre=name, descripcion="d", precio=10, stock=40)
+        await create(client, nombre=name, descripcion=None, precio=10, stock=40)
     rows = await exported(client)
     for number in (1, 2):
         await client.post(f"/api/productos/{number}/stock", json={"delta": -3})

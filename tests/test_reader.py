@@ -107,6 +107,7 @@ def test_titles_of_other_programs_are_found(titles: str, names: str) -> None:
     [
         ("Tarifa 2026;;\n;;\nNombre;Precio;Uds\nMouse;1;2\n", 3, ["Mouse"]),  # a title line
         ("sep=;\nNombre;Precio\nMouse, negro;1\n", 2, ["Mouse, negro"]),
+        ('sep="\nNombre;Precio\nMouse;1\n', 2, ["Mouse"]),  # which separates nothing
         ("Nombre;Precio\nMouse;1\nNombre;Precio\nCable;2\n", 1, ["Mouse", "Cable"]),  # repeated on each page
         ("Nombre\tPrecio\r\nTubo 1/2, de 3;4\t12,50\r\n", 1, ["Tubo 1/2, de 3;4"]),
         ("Nombre|Precio\nMouse|12,50\n", 1, ["Mouse"]),

@@ -91,7 +91,7 @@ def _likeliness(text: str) -> int:
 
 def separator(text: str) -> str:
     """Return what separates the cells: what `sep=` in the first row says, or what makes most rows equally wide."""
-    if found := re.match("sep=(.)", text, re.IGNORECASE):
+    if found := re.match("sep=([,:;|\t])", text, re.IGNORECASE):
         return found[1]
 
     def alike(mark: str) -> int:
