@@ -225,7 +225,7 @@ async def test_untouched_cells_change_nothing_and_touched_cells_are_written_or_r
 ) -> None:
     """Whatever the file and others change, in any order. A row that is reported keeps all its values."""
     sql = """
-        INSERT INTO productos (nombre, descripcion, precio, stock) SELECT 'x', '0', 0, 0 FROM generate_series(0, 4) RETURNING id
+        INSERT INTO productos (nombre, descripcion, precio, stock) SELECT 'x', NULL, 0, 0 FROM generate_series(0, 4) RETURNING id
         """
     ids = [number for (number,) in psql(sql)]
 
@@ -237,7 +237,7 @@ async def test_untouched_cells_change_nothing_and_touched_cells_are_written_or_r
         return [row for row in await exported(client) if int(row["id"]) in ids]
 
     def values(rows: list[dict[str, str]]) -> dict[tuple[int, str], int]:
-        return {(place, field): int(float(row[field])) for place, row in enumerate(rows) for field in FIELDS}
+        return {(place, field): int(float(row[field] or -1)) for place, row in enumerate(rows) for field in FIELDS}
 
     change(before)
     rows = await now()

@@ -265,6 +265,39 @@ def test_workbook_of_old_programs_is_read() -> None:
     )
 
 
+def test_workbook_of_open_document_is_read() -> None:
+    names = ("office", "table", "text")
+    spaces = " ".join(f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in names)
+    cells = "".join(
+        f'<table:table-row><table:table-cell office:value-type="string"><text:p>{name}</text:p></table:table-cell>{price}'
+        "</table:table-row>"
+        for name, price in {
+            "Producto": '<table:table-cell office:value-type="string"><text:p>Precio</text:p></table:table-cell>',
+            "Piñón": '<table:table-cell office:value-type="currency" office:currency="EUR" office:value="1299.5"/>',
+        }.items()
+    )
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as parts:
+        parts.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        parts.writestr("META-INF/manifest.xml", "<manifest/>")
+        sheet = f'<office:spreadsheet><table:table table:name="Hoja">{cells}</table:table></office:spreadsheet>'
+        parts.writestr(
+            "content.xml",
+            f"<office:document-content {spaces}><office:body>{sheet}</office:body></office:document-content>",
+        )
+    table = read(file.getvalue(), FileQuery())
+    assert (table.about["formato"], rows(table)[0]["nombre"], rows(table)[0]["precio"]) == ("ods", "Piñón", "1299.50")
+
+
+def test_exported_list_is_known_again_when_a_program_has_written_it_anew() -> None:
+    """pandas makes decimals of ids beside an empty cell, and adds a column without a title."""
+    version = "2026-11-24T10:00:00.123Z"
+    file = f";Id;nombre;precio;updated_at;notas\n0;1,0;00123;1299,6;{version};x\n1;;Nuevo;5,25;;\n"
+    table = read(file.encode(), FileQuery())
+    known = [(row.get("id"), row.get("version"), row["campos"]["precio"]) for row in json.loads(table.rows)]
+    assert known == [("1", version, "1299.60"), (None, None, "5.25")]
+
+
 def test_workbook_that_no_memory_holds_is_refused_and_ends_nothing_else() -> None:
     """calamine makes a table of all cells between the first and the last, and aborts its process."""
     far = row(1, "nombre", "precio") + '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'

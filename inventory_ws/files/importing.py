@@ -67,9 +67,9 @@ filas AS MATERIALIZED (
     SELECT id, p.*::productos AS p FROM productos AS p WHERE id IN (SELECT id FROM pedidas) ORDER BY id{lock}
 ), casadas AS (
     SELECT pedidas.*, v.id IS NOT NULL AS existe, p, b, CASE WHEN pedido IS NULL OR version IS NULL OR exportada = (p).updated_at
-        THEN 'ahora' WHEN b IS DISTINCT FROM NULL THEN 'antes' ELSE '' END AS sabido
+        THEN 'ahora' WHEN consta THEN 'antes' ELSE '' END AS sabido
     FROM pedidas LEFT JOIN vistos AS v USING (id) LEFT JOIN LATERAL (
-        SELECT json_populate_record(NULL::productos, mensaje -> 'data') AS b FROM eventos, eventos_epoca
+        SELECT json_populate_record(NULL::productos, mensaje -> 'data') AS b, true AS consta FROM eventos, eventos_epoca
         WHERE exportada <> (p).updated_at AND producto_id = v.id AND eventos.id > desde
             AND mensaje -> 'data' ->> 'updated_at' = version
         ORDER BY eventos.id DESC LIMIT 1
