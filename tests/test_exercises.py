@@ -22,6 +22,7 @@ PATCHES = sorted(path.stem for path in FOLDER.glob("*.patch"))  # 2.2, and 2.2.o
 NUMBERS = sorted(
     {".".join(patch.split(".")[:2]) for patch in PATCHES}, key=lambda number: [*map(int, number.split("."))]
 )
+PROGRAMS = [number for number in NUMBERS if "+++ b/ejercicios/" in (FOLDER / f"{number}.patch").read_text()]
 LIMIT = 90 * PATIENCE  # seconds for a check
 SCHEMA = "sql/schema.sql"
 
@@ -111,7 +112,9 @@ def refused(outcome: Outcome) -> str:
     return outcome.failures[0]
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize(
+    "number", [number for number in NUMBERS if number not in PROGRAMS[1:]]
+)  # all miss their program
 def test_check_fails_where_nothing_was_done(tree: Tree, number: str) -> None:
     outcome = tree.run(number, "-x")
     if outcome.ends != {"skipped"}:
