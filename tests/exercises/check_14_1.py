@@ -49,11 +49,11 @@ async def test_every_event_is_processed_once(
         await create(client)
     first = await start("consumidor.py", url, position)
     for number in (1, 2, 3):
-        await first.says(f"{number} PRODUCT_CREATED", "sin fichero, desde el primer evento")
+        await first.says(f"{number} PRODUCT_CREATED", "sin archivo, desde el primer evento")
     await create(client)
     await first.says("4 PRODUCT_CREATED", "tras un cambio")
     await stop(first)
-    assert position.exists(), "Se esperaba la posición guardada en el FICHERO que se le dice; no existe"
+    assert position.exists(), "Se esperaba la posición guardada en el ARCHIVO que se le dice; no existe"
     await client.delete("/api/productos/1")
     second = await start("consumidor.py", url, position)
     await create(client)

@@ -49,8 +49,8 @@ async def test_server_that_is_gone_is_asked_ever_more_seldom(start: Start) -> No
             random = random or pauses[-1] < ceiling
             ceiling = min(ceiling * 2, 30)
             told = f"llegaron {', '.join(map(str, pauses))}"
-            assert len(pauses) < 3 or random, f"Se esperaban tiempos al azar, y no el techo entero cada vez; {told}"
-            assert len(pauses) < 6, f"Se esperaban esperas de más de 1 s, pues el techo se dobla cada vez; {told}"
+            assert len(pauses) < 3 or random, f"Se esperaban tiempos al azar, y no el tope entero cada vez; {told}"
+            assert len(pauses) < 6, f"Se esperaban esperas de más de 1 s, pues el tope se dobla cada vez; {told}"
     same(program.process.returncode, None, "como estado de persistente.py, que no se rinde")
 
 

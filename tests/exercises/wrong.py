@@ -323,7 +323,7 @@ WRONG = [
     Wrong(
         "9.2",
         "always the same wait",
-        "el techo se dobla",
+        "el tope se dobla",
         {"ceiling = min(ceiling * 2, MOST)": "ceiling = min(ceiling, MOST)"},
     ),
     Wrong(
