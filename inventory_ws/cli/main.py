@@ -6,12 +6,11 @@ import gc
 import io
 import logging
 import os
-import resource
 import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
 
 from aiohttp import web
@@ -68,6 +67,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _socket_limit(sockets: int) -> int:
     """Return how many of `sockets` fit into the limit of open files, after raising the limit if possible."""
+    try:
+        import resource
+    except ImportError:  # Windows, whose select() takes 512 sockets
+        return min(sockets, 512 - RESERVED_FILES)
     files, (soft, hard) = sockets + RESERVED_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:  # which is -1 on Linux
         return sockets
@@ -123,12 +126,20 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket, context: ssl
             print=started,
             backlog=ACCEPT_BATCH,
             access_log_class=AccessLog,
+            loop=_Loop(),
             keepalive_timeout=KEEPALIVE,
             shutdown_timeout=5,
         )
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)  # the database is already stopping
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """The loop that aiopg needs, on Windows too. There, too, a signal calls back, and interrupts nothing halfway."""
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
+        signal.signal(sig, lambda *_: self.call_soon_threadsafe(callback, *args))
 
 
 def _tune_gc() -> None:
