@@ -12,10 +12,12 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 
 from aiohttp import web
 
 from .. import create_app
+from ..live.hub import HUB, Hub
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
 from ..pg.schema import sql_file
@@ -26,6 +28,7 @@ from .logs import AccessLog, ClientErrorFilter
 
 ACCEPT_BATCH = 2  # connections accepted per loop iteration, so that a reconnecting crowd does not block other clients
 KEEPALIVE = 20.0  # seconds for an idle connection, and for the headers of a request
+TELL_EVERY = 3.0  # seconds
 RESERVED_FILES = 256  # open files that are not client sockets
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,15 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.command == "schema":
         print(sql_file("schema.sql"), end="")
+        return 0
+    if args.command == "reset":
+        name = args.base.replace("'", "''")
+        print(
+            f"BEGIN;\nSET LOCAL inventory_ws.reset = '{name}';",
+            *map(sql_file, ("reset.sql", "demo.sql")),
+            "COMMIT;",
+            sep="\n",
+        )
         return 0
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("aiohttp.server", "asyncio"):
@@ -100,6 +112,8 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket, context: ssl
     )
     if args.demo:
         app.cleanup_ctx.insert(1, _demo)  # after the database and before the feed
+    if sys.stderr and sys.stderr.isatty():
+        app[HUB].add_work(partial(_tell_sockets, app[HUB]))
     if context:
         tls.renew_on_sighup(app, context, args.tls_cert, args.tls_key)
     welcome = addresses.welcome(args.host, sock, args.token, args.hosts if context else None)
@@ -147,6 +161,15 @@ def _tune_gc() -> None:
     # A full collection walks all open sockets, 0.3 s for 10,000, so it must be rare. Little is left to it: see _release() in
     # web/websocket.py.
     gc.set_threshold(10_000)
+
+
+async def _tell_sockets(hub: Hub) -> None:
+    """Log how many sockets are open when the number has changed."""
+    told = 0
+    while True:
+        await asyncio.sleep(TELL_EVERY)
+        if (now := len(hub.sockets)) != told:
+            log.info("open sockets: %d", told := now)
 
 
 async def _demo(app: web.Application) -> AsyncIterator[None]:
