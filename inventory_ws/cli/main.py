@@ -6,17 +6,18 @@ import gc
 import io
 import logging
 import os
-import resource
 import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 
 from aiohttp import web
 
 from .. import create_app
+from ..live.hub import HUB, Hub
 from ..pg.database import DATABASE
 from ..pg.errors import Unavailable
 from ..pg.schema import sql_file
@@ -27,6 +28,7 @@ from .logs import AccessLog, ClientErrorFilter
 
 ACCEPT_BATCH = 2  # connections accepted per loop iteration, so that a reconnecting crowd does not block other clients
 KEEPALIVE = 20.0  # seconds for an idle connection, and for the headers of a request
+TELL_EVERY = 3.0  # seconds
 RESERVED_FILES = 256  # open files that are not client sockets
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,15 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.command == "schema":
         print(sql_file("schema.sql"), end="")
+        return 0
+    if args.command == "reset":
+        name = args.base.replace("'", "''")
+        print(
+            f"BEGIN;\nSET LOCAL inventory_ws.reset = '{name}';",
+            *map(sql_file, ("reset.sql", "demo.sql")),
+            "COMMIT;",
+            sep="\n",
+        )
         return 0
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("aiohttp.server", "asyncio"):
@@ -68,6 +79,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _socket_limit(sockets: int) -> int:
     """Return how many of `sockets` fit into the limit of open files, after raising the limit if possible."""
+    try:
+        import resource
+    except ImportError:  # Windows, whose select() takes 512 sockets
+        return min(sockets, 512 - RESERVED_FILES)
     files, (soft, hard) = sockets + RESERVED_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:  # which is -1 on Linux
         return sockets
@@ -100,6 +115,8 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket, context: ssl
     )
     if args.demo:
         app.cleanup_ctx.insert(1, _demo)  # after the database and before the feed
+    if sys.stderr and sys.stderr.isatty():
+        app[HUB].add_work(partial(_tell_sockets, app[HUB]))
     if context:
         tls.renew_on_sighup(app, context, args.tls_cert, args.tls_key)
     welcome = addresses.welcome(args.host, sock, args.token, args.hosts if context else None)
@@ -126,6 +143,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket, context: ssl
             print=started,
             backlog=ACCEPT_BATCH,
             access_log_class=AccessLog,
+            loop=_Loop(),
             keepalive_timeout=KEEPALIVE,
             shutdown_timeout=5,
         )
@@ -134,11 +152,27 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket, context: ssl
             signal.signal(number, signal.SIG_IGN)  # the database is already stopping
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """The loop that aiopg needs, on Windows too. There, too, a signal calls back, and interrupts nothing halfway."""
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
+        signal.signal(sig, lambda *_: self.call_soon_threadsafe(callback, *args))
+
+
 def _tune_gc() -> None:
     gc.freeze()  # the objects of the start-up stay
     # A full collection walks all open sockets, 0.3 s for 10,000, so it must be rare. Little is left to it: see _release() in
     # web/websocket.py.
     gc.set_threshold(10_000)
+
+
+async def _tell_sockets(hub: Hub) -> None:
+    """Log how many sockets are open when the number has changed."""
+    told = 0
+    while True:
+        await asyncio.sleep(TELL_EVERY)
+        if (now := len(hub.sockets)) != told:
+            log.info("open sockets: %d", told := now)
 
 
 async def _demo(app: web.Application) -> AsyncIterator[None]:

@@ -40,4 +40,5 @@ def renew_on_sighup(app: web.Application, current: ssl.SSLContext, cert: str, ke
     async def listen(_: web.Application) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, renew)
 
-    app.on_startup.append(listen)
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        app.on_startup.append(listen)

@@ -10,9 +10,9 @@ import io
 import json
 import os
 import re
-import resource
 import sys
 import zipfile
+from contextlib import suppress
 
 CPU = 20  # seconds
 NOT_INSTALLED, PROTECTED, NO_SHEET = 3, 4, 5  # exit statuses
@@ -23,9 +23,12 @@ FORMULAS = re.compile(rb'<c r="([A-Z]+)(\d+)"(?:[^>]* t="e"|[^>]*><f\b[^>]*(?:/>
 
 def main(memory: str, most: str, wanted: str) -> int:
     """Return the exit status; any other one than the above: the workbook cannot be read."""
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
-    os.nice(10)  # the service's own requests come first
+    with suppress(ImportError):  # Windows has no limits: the reader's time limit remains
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
+        os.nice(10)  # the service's own requests come first
     try:
         from python_calamine import CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
     except ImportError:

@@ -22,6 +22,7 @@ beside them, and `reader` if that user may only read."""
 
 AUTHENTICATE: web.AppKey[Authenticate] = web.AppKey("AUTHENTICATE")
 
+TYPES = mimetypes.MimeTypes()  # those of Python: the registry of a Windows may have text/plain for .js
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -72,7 +73,7 @@ def _file(request: web.Request, name: str, title: str, data: dict[str, str]) -> 
     attributes = "".join(f' data-{key}="{escape(value)}"' for key, value in data.items())
     body = body.replace(b'lang="es"', f'lang="es"{attributes}'.encode(), 1)
     etag, compressed = _compressed(body)
-    headers = {hdrs.ETAG: f'W/"{etag}"', hdrs.CONTENT_TYPE: mimetypes.guess_type(name)[0] or "application/octet-stream"}
+    headers = {hdrs.ETAG: f'W/"{etag}"', hdrs.CONTENT_TYPE: TYPES.guess_type(name)[0] or "application/octet-stream"}
     if etag in read_tags(request.if_none_match):
         return web.Response(status=304, headers=headers)
     if wants_gzip(request):
