@@ -343,3 +343,16 @@ async def test_query_of_a_file_is_checked(client: TestClient) -> None:
     for query in ("solo=x", "filas=pocas", "limite=-1", "conflictos=7:yo", "ensayo=quizas", "hoja=%00"):
         resp = await client.post(f"/api/productos?{query}", data=b"nombre,precio\n", headers=FILE)
         assert [fault["field"] for fault in (await error(resp, 400))["errors"]] == [query.partition("=")[0]]
+
+
+async def test_body_without_a_type_is_no_file(client: TestClient) -> None:
+    """A foreign page can send one without being asked by the browser."""
+    for kind in ("", ";", "text/plain", "application/x-www-form-urlencoded"):
+        resp = await client.post("/api/productos", data=b"nombre,precio\n", headers={"Content-Type": kind})
+        await error(resp, 415)
+    resp = await client.post("/api/productos", data=b"nombre,precio\n", skip_auto_headers=["Content-Type"])
+    await error(resp, 415)
+    resp = await client.post(
+        "/api/productos", data=b"nombre,precio\n", headers={"Content-Type": "Text/CSV ; charset=x"}
+    )
+    assert resp.status == 200

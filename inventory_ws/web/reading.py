@@ -116,8 +116,8 @@ def read_tags(tags: tuple[ETag, ...] | None) -> list[str]:
 
 
 def is_file(request: web.Request) -> bool:
-    """Return whether the body is a file of products. Without a header, aiohttp takes any body for application/octet-stream."""
-    return hdrs.CONTENT_TYPE in request.headers and request.content_type in FILE_TYPES
+    """Return whether the body is a file of products. aiohttp takes one of no type, or of none that it knows, for binary."""
+    return request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower() in FILE_TYPES
 
 
 def wants_csv(request: web.Request) -> bool:
