@@ -171,7 +171,7 @@ function show(data) {
   fill($('importSheet'), hojas.map((name) => [name, name]), hoja);
   $('importSheet').parentElement.hidden = hojas.length < 2;
   $('importRepeated').parentElement.hidden = !repetidos;
-  $('importRound').parentElement.hidden = !$('importRound').checked && !filas.some((row) => row.errors.some(({ message }) => message.includes('más de 2 decimales')));
+  $('importRound').parentElement.hidden = !$('importRound').checked && !filas.some((row) => row.errors.some(({ field }) => field === 'precio'));
   const unused = errors.length ? '' : columnas.filter(({ campo, titulo }) => !campo && titulo).map(({ titulo }) => titulo).join(', ');
   const kind = [formato, codificacion].filter(Boolean).join(', ').toUpperCase();
   $('importAbout').textContent = `${kind}, ${fila_titulos ? `títulos en la fila ${fila_titulos}` : 'sin títulos'}${unused && `. No se usan: ${short(unused, 300)}`}`;
@@ -201,14 +201,14 @@ function show(data) {
   if (id.startsWith('conflict-')) $(id)?.focus();
 }
 
-function line({ fila, estado, nombre, antes, despues, errors = [], avisos = [] }) {
+function line({ fila, estado, nombre, antes, despues, conflicto, errors = [], avisos = [] }) {
   const value = (field, row) => (typeof row[field] === 'string' ? `«${short(row[field], 60)}»` : shown(field, row));
   const told = Object.keys(FIELDS).filter((field) => field in (despues ?? {}) && (antes || (field !== 'nombre' && despues[field] !== null)))
     .map((field) => `${FIELDS[field].toLowerCase()} ${antes ? `${value(field, antes)} → ` : ''}${value(field, despues)}`).join(' · ');
   const title = (field) => trial.columnas.find(({ campo }) => campo === field)?.titulo || COLUMNS[field];
   const faults = errors.map(({ field, message }) => element('p', { className: 'fault' }, [title(field), message].filter(Boolean).join(': ')));
   const what = element('td', { role: 'cell' }, ...(faults.length ? faults : [STATES[estado][3] + (told && `: ${told}`)]), ...avisos.map((text) => element('p', { className: 'doubt' }, text)));
-  if (decided.has(String(fila)) || errors.some(({ message }) => message.includes('al exportar'))) {
+  if (decided.has(String(fila)) || conflicto) {
     const select = element('select', { id: `conflict-${fila}`, ariaLabel: `Qué vale en la fila ${fila}` });
     select.dataset.row = fila;
     fill(select, [['', 'Decide…'], ['archivo', 'Vale lo del archivo'], ['actual', 'Vale lo de ahora']], decided.get(String(fila)));

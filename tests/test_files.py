@@ -69,6 +69,7 @@ async def test_trial_tells_what_the_import_does(client: TestClient) -> None:
         "nombre": "Teclado",
         "antes": {"precio": 10},
         "despues": {"precio": 12.5},
+        "conflicto": False,
         "errors": [],
         "avisos": [],
     }
@@ -185,6 +186,7 @@ async def test_cell_that_both_changed_is_decided_by_a_person(client: TestClient,
         rows[number - 1] |= {"stock": "39", "precio": "12", "nombre": "Otro"}
     trial = await tried(client, file_of(rows))
     assert counted(trial) == {"faltas": 2}
+    assert trial["filas"][0]["conflicto"]
     assert trial["filas"][0]["errors"] == [
         {"row": 2, "field": "precio", "message": "era 10,00 al exportar, ahora es 11,50 y en el archivo 12,00"},
         {"row": 2, "field": "stock", "message": "era 40 al exportar, ahora es 37 y en el archivo 39"},

@@ -25,6 +25,7 @@ from inventory_ws.web.security import bearer
 from .conftest import create
 from .test_main import ROOT, service  # noqa: F401
 from .tools.schemas import differences
+from .tools.service import PATIENCE
 
 OPENAPI = json.loads((ROOT / "client" / "openapi.json").read_text("utf-8"))
 SCHEMATHESIS = [
@@ -199,6 +200,8 @@ def test_schemathesis_finds_no_difference(service: Callable, psql: Callable) -> 
     psql("INSERT INTO productos (nombre, precio, stock) SELECT 'Cable', 1, 5 FROM generate_series(1, 5)")
     command = [sys.executable, "-W", "ignore", "-m", "schemathesis.cli", *SCHEMATHESIS, f"{service().url}/openapi.json"]
     env = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks"}
-    found = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+    found = subprocess.run(
+        command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60 * PATIENCE
+    )
     assert found.returncode == 0, found.stdout + found.stderr
     assert "Tested: 15" in found.stdout, found.stdout

@@ -134,7 +134,7 @@ def _trial_sql(fields: Sequence[str]) -> str:
                 SELECT fila, estado, id, coalesce((p).nombre, (f).nombre, crudo) AS nombre,
                     CASE estado WHEN 'cambiado' THEN jsonb_build_object({before}) - '' END AS antes,
                     CASE WHEN estado IN ('cambiado', 'nuevo') THEN jsonb_build_object({after}) - '' END AS despues,
-                    faltas AS errors, notas AS avisos
+                    choques IS NOT NULL AS conflicto, faltas AS errors, notas AS avisos
                 FROM juicios
                 WHERE %(only)s::text = '' OR estado = %(only)s OR %(only)s = 'aviso' AND notas <> '[]'
                 ORDER BY fila LIMIT %(limit)s
