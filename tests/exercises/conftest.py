@@ -155,15 +155,18 @@ class Program:
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, errors: int) -> None:
         self.name, self.process, self._errors = name, process, errors
+        self.last = ""  # the last line that it has printed
 
     async def line(self) -> str:
         """The next line it prints; "" when there is none in five seconds, or it has ended."""
         assert self.process.stdout
         try:
             async with asyncio.timeout(5):
-                return (await self.process.stdout.readline()).decode().rstrip()
+                line = (await self.process.stdout.readline()).decode().rstrip()
         except TimeoutError:
             return ""
+        self.last = line or self.last
+        return line
 
     async def says(self, line: str, when: str = "") -> None:
         """Sees that this is the next line it prints."""
@@ -174,8 +177,9 @@ class Program:
         """Why it may be that nothing was said."""
         if said:
             return ""
-        error = self.error()
-        return f": terminó con «{error}»" if error else " en cinco segundos (¿lleva flush=True?)"
+        if error := self.error():
+            return f": terminó con «{error}»"
+        return " en cinco segundos" if self.last else " en cinco segundos (¿lleva flush=True?)"
 
     def errors(self) -> str:
         """What it has written of errors."""
