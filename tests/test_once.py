@@ -93,12 +93,18 @@ async def test_twenty_concurrent_requests_on_two_instances_are_done_once(
 
 @pytest.mark.parametrize("name", CHANGES)
 async def test_second_of_two_requests_waiting_for_the_table_gets_the_first_answer(
-    client: TestClient, psql: Callable, connect: Callable, name: str
+    client: TestClient,
+    psql: Callable,
+    connect: Callable,
+    name: str,
+    dsn: str,
+    aiohttp_client: Callable[..., Awaitable[TestClient]],
 ) -> None:
     await create(client)
+    other_instance = await aiohttp_client(create_app(dsn=dsn))  # where it waits alone: on one, it would be in a batch
     session = connect()
     session.cursor().execute("BEGIN; LOCK TABLE productos IN SHARE MODE")
-    asking = [asyncio.create_task(ask(client, *CHANGES[name])) for _ in range(2)]
+    asking = [asyncio.create_task(ask(each, *CHANGES[name])) for each in (client, other_instance)]
     async with asyncio.timeout(10):
         while psql("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted") != [(2,)]:
             await asyncio.sleep(0.01)
