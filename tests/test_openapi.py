@@ -201,4 +201,4 @@ def test_schemathesis_finds_no_difference(service: Callable, psql: Callable) -> 
     env = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks"}
     found = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
     assert found.returncode == 0, found.stdout + found.stderr
-    assert "Tested: 15" in found.stdout, found.stdout
+    assert "Tested: 17" in found.stdout, found.stdout
