@@ -204,4 +204,4 @@ def test_schemathesis_finds_no_difference(service: Callable, psql: Callable) -> 
         command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60 * PATIENCE
     )
     assert found.returncode == 0, found.stdout + found.stderr
-    assert "Tested: 15" in found.stdout, found.stdout
+    assert "Tested: 17" in found.stdout, found.stdout

@@ -222,7 +222,7 @@ async def test_right_token_is_accepted(locked: TestClient) -> None:
 
 
 async def test_page_and_health_need_no_token(locked: TestClient) -> None:
-    for path in ("/", "/app.js", "/api/salud", "/docs", "/openapi.json", "/asyncapi.json"):
+    for path in ("/", "/app.js", "/api/salud", "/api/vivo", "/docs", "/openapi.json", "/asyncapi.json"):
         assert (await locked.get(path)).status == 200, path
 
 
