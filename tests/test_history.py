@@ -177,7 +177,7 @@ async def test_positions_after_a_restored_folder(cluster: Cluster, serve: Serve,
 async def test_positions_in_the_experiment_of_the_guide(tmp_path: Path) -> None:
     data, port, welcomes = data_folder(), free_port(), []
     keep, put_back = [block.text for block in blocks(GUIDE, "sh") if "DATOS" in block.text]
-    keep = keep.replace("~/.local/share/inventory_ws", str(data))
+    keep = keep.replace("/home/ana/.local/share/inventory_ws", str(data))
     for number, step in enumerate((keep, f"DATOS={data}\n{put_back}", "")):
         async with serving(data, port) as service, service.session.ws_connect(f"{service.url}/ws") as ws:
             await ws.receive_json()
