@@ -120,6 +120,15 @@ def test_chapter_tells_where_it_has_what_comes_from_elsewhere() -> None:
             assert f"`{program}` es el del capítulo" in chapter, (file, program)
 
 
+@pytest.mark.skipif(not (ROOT / ".gitignore").exists(), reason="an sdist has none")
+def test_git_does_not_see_what_the_reader_keeps_in_the_folder() -> None:
+    """It would be handed in with the solution of an exercise, and be gone with its branch."""
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    kept = {block.name for block in blocks(GUIDE) if block.kind in ("Programa", "Datos", "Paso")}
+    assert len(kept) > 15
+    assert {f"/*{Path(name).suffix}" for name in kept | {"pagina.html", "ana.diff"}} - set(ignored) == set()
+
+
 def test_days_of_a_course_are_full_and_give_each_chapter_its_minutes() -> None:
     teachers = (FOLDER / "para-docentes.md").read_text()
     minutes: dict[str, int] = {}
