@@ -27,7 +27,7 @@ test-fast: $(VENV)/test.stamp ## the tests that start no program, server or brow
 .PHONY: exercise
 exercise: $(VENV)/test.stamp ## checks your solution of an exercise of guia/: make exercise N=4.1; of a class: make exercise N=4.1 FROM=folder
 	@test -f tests/exercises/check_$$(echo $(N) | tr . _).py || { echo 'Falta el ejercicio: make exercise N=1.1 … N=15.2'; exit 2; }
-	$(if $(FROM),$(BIN)/python -m tests.exercises $(N) $(FROM),$(BIN)/python -m pytest -q -rs tests/exercises/check_$$(echo $(N) | tr . _).py)
+	$(if $(FROM),$(BIN)/python -m tests.exercises $(N) "$(FROM)",$(BIN)/python -m pytest -q -rs tests/exercises/check_$$(echo $(N) | tr . _).py)
 
 .PHONY: lint
 lint: $(VENV)/test.stamp ## format, style, types and the direction of imports

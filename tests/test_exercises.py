@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from unidiff import PatchSet
 
+from .exercises import __main__ as marking
 from .exercises.wrong import WRONG, Wrong
 from .tools.exercises import ROOT, Outcome, check, copy, run
 from .tools.guide import GUIDE
@@ -136,6 +137,52 @@ def test_exercise_without_chromium_says_what_to_install(tree: Tree) -> None:
     assert "sudo apt install chromium" in said
 
 
+@pytest.fixture
+def class_folder(tmp_path: Path) -> Path:
+    """A checkout with what its teacher has tried in it."""
+    place = tmp_path / "checkout"
+    place.mkdir()
+    (place / "code.py").write_text("committed = 1\n")
+    identity = ["-c", "user.name=Ana", "-c", "user.email=ana@example.org", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "A class"]):
+        subprocess.run(["git", *command], cwd=place, check=True)
+    (place / "code.py").write_text("tried = 1\n")
+    (place / "saludo.py").touch()
+    return place
+
+
+def test_what_is_handed_in_is_applied_to_what_is_committed(
+    class_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(marking, "ROOT", class_folder)
+    marking.committed(tmp_path / "tree")
+    assert {path.name: path.read_text() for path in (tmp_path / "tree").iterdir()} == {"code.py": "committed = 1\n"}
+
+
+@pytest.mark.parametrize(
+    ("handed_in", "said"),
+    [
+        (b"\n", "vacío: ¿faltaban «git add -A»"),
+        (b"import asyncio\n", "no es la salida de git diff"),
+        ("--- /dev/null\r\n+++ b/año.py\r\n@@ -0,0 +1 @@\r\n+x = 1\r\n".encode("utf-16"), ""),
+        (b"--- a/other.py\n+++ b/other.py\n@@ -1 +1 @@\n-x\n+y\n", "no se puede aplicar"),
+    ],
+    ids=["empty", "program", "PowerShell", "of another"],
+)
+def test_file_that_is_handed_in_is_applied_or_said_what_it_is(tmp_path: Path, handed_in: bytes, said: str) -> None:
+    (tmp_path / "ana.diff").write_bytes(handed_in)
+    hindrance = marking.apply(tmp_path / "ana.diff", tmp_path)
+    assert said in hindrance
+    assert said or (tmp_path / "año.py").read_text() == "x = 1\n", hindrance
+
+
+def test_class_folder_may_have_a_blank_in_its_name_and_one_that_is_not_there_is_said_in_a_line(tmp_path: Path) -> None:
+    made = ["-s", "-o", ".venv/test.stamp", f"BIN={Path(sys.executable).parent}"]
+    command = ["make", *made, "exercise", "N=4.1", f"FROM={tmp_path}/entregas 1A"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT)
+    assert done.stderr.splitlines()[0] == f"No hay entregas en «{tmp_path}/entregas 1A»"
+
+
 def test_what_a_class_has_handed_in_is_checked_one_by_one(tree: Tree, tmp_path: Path) -> None:
     shutil.copy(FOLDER / "4.1.patch", tmp_path / "ana.patch")
     (tmp_path / "eva.diff").write_text("I forgot\n")
@@ -152,6 +199,6 @@ def test_what_a_class_has_handed_in_is_checked_one_by_one(tree: Tree, tmp_path: 
         ["juan", "mal:"],
         ["leo", "mal:"],
     ]
-    assert "no se puede aplicar" in lines[1]
+    assert "no es la salida de git diff" in lines[1]
     assert "Se esperaba 200 de GET /api/resumen" in lines[2]
     assert "las pruebas no arrancan" in lines[3]

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -120,6 +122,15 @@ def test_chapter_tells_where_it_has_what_comes_from_elsewhere() -> None:
             assert f"`{program}` es el del capítulo" in chapter, (file, program)
 
 
+@pytest.mark.skipif(not (ROOT / ".gitignore").exists(), reason="an sdist has none")
+def test_git_does_not_see_what_the_reader_keeps_in_the_folder() -> None:
+    """It would be handed in with the solution of an exercise, and be gone with its branch."""
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    kept = {block.name for block in blocks(GUIDE) if block.kind in ("Programa", "Datos", "Paso")}
+    assert len(kept) > 15
+    assert {f"/*{Path(name).suffix}" for name in kept | {"pagina.html", "ana.diff"}} - set(ignored) == set()
+
+
 def test_days_of_a_course_are_full_and_give_each_chapter_its_minutes() -> None:
     teachers = (FOLDER / "para-docentes.md").read_text()
     minutes: dict[str, int] = {}
@@ -195,6 +206,25 @@ def test_sleeper_of_chapter_15_tells_that_it_was_cut_off(
         there.close()
         assert names["wake_up"](asleep) == 0
     assert capsys.readouterr().out == "Al que dormía lo han cortado\n"
+
+
+async def test_lost_event_of_chapter_15_is_told_from_what_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is in a class."""
+    (program,) = [block.text for block in blocks(GUIDE) if block.name == "perdido.py"]
+    monkeypatch.setattr(sys, "argv", ["perdido.py", "dbname=nothing"])
+    names: dict[str, Any] = {}
+    exec(program.partition("async def main")[0].replace("sleep(1)", "sleep(0)"), names)  # noqa: S102
+    names["two_commits"] = lambda: None
+    news = [
+        {"type": "PRODUCT_DELETED", "id": 5, "data": {"id": 3}},
+        {"type": "PRODUCT_CREATED", "id": 6, "data": {"id": 13, "nombre": "Mesa"}},
+        {"type": "PRODUCT_CREATED", "id": 8, "data": {"id": 14, "nombre": "rápido"}},
+        {"type": "PRODUCT_UPDATED", "id": 9, "data": {"id": 14, "nombre": "rápido"}},
+        {"type": "PONG"},
+    ]
+    ws = AsyncMock()
+    ws.receive_json.side_effect = news
+    assert await names["heard"](ws) == "8 (rápido)"
 
 
 class Session:

@@ -1,29 +1,51 @@
 """Checks what a class has handed in: python -m tests.exercises 4.1 entregas
 
 Each file of the folder is the output of `git diff` of one student; each folder in it has the files that a student changed. Each
-is applied to a copy of the checkout of its own."""
+is applied to a copy of its own of what is committed."""
 
+import codecs
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from shutil import copytree
 
-from ..tools.exercises import copy, run
+from ..tools.exercises import ROOT, copy, run
 
 LIMIT = 300  # seconds for one student's check
 
 
+def committed(tree: Path) -> None:
+    """Copies what is committed: the teacher's folder may have solutions in it. An sdist is copied as it stands."""
+    if (ROOT / ".git").exists():
+        tree.mkdir()
+        files = subprocess.run(["git", "archive", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout
+        subprocess.run(["tar", "-x", "-C", tree], input=files, check=True)
+    else:
+        copy(tree)
+
+
+def apply(handed_in: Path, tree: Path) -> str:
+    """Apply the output of `git diff`; return what hinders it, if anything does."""
+    diff = handed_in.read_bytes()
+    if diff.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell's > writes it
+        diff = diff.decode("utf-16", "replace").encode()
+    diff = diff.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+    if not diff.strip():
+        return "el archivo está vacío: ¿faltaban «git add -A» y «git commit»?"
+    if b"+++ " not in diff:
+        return "el archivo no es la salida de git diff"
+    applied = subprocess.run(["git", "apply"], cwd=tree, input=diff, capture_output=True, check=False)
+    return f"no se puede aplicar: {applied.stderr.decode().splitlines()[0]}" if applied.returncode else ""
+
+
 def verdict(number: str, handed_in: Path, tree: Path) -> str:
     """Return "bien", or what was expected and is not so, in one line."""
-    copy(tree)
+    committed(tree)
     if handed_in.is_dir():
         copytree(handed_in, tree, dirs_exist_ok=True)
-    else:
-        command = ["git", "apply", handed_in.resolve()]
-        applied = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False)
-        if applied.returncode:
-            return f"mal: no se puede aplicar: {applied.stderr.strip().splitlines()[0]}"
+    elif hindrance := apply(handed_in, tree):
+        return f"mal: {hindrance}"
     try:
         outcome = run(tree, number, limit=LIMIT)
     except TimeoutError:
@@ -37,7 +59,10 @@ def verdict(number: str, handed_in: Path, tree: Path) -> str:
 
 def main() -> None:
     number, folder = sys.argv[1], Path(sys.argv[2])
-    for handed_in in sorted(path for path in folder.iterdir() if path.name[0] != "."):
+    all_handed_in = sorted(folder.glob("[!.]*"))
+    if not all_handed_in:
+        sys.exit(f"No hay entregas en «{folder}»")
+    for handed_in in all_handed_in:
         with tempfile.TemporaryDirectory() as place:
             print(f"{handed_in.stem:20} {verdict(number, handed_in, Path(place, 'tree'))}", flush=True)
 

@@ -33,6 +33,12 @@ WRONG = [
     Wrong("1.2", "the price as JSON has it", "$64.90", {"{data['precio']:.2f}": "{data['precio']}"}),
     Wrong("1.2", "a deletion has no name", "KeyError: 'nombre'", {'== "PRODUCT_DELETED"': '== "DELETED"'}),
     Wrong(
+        "1.2",
+        "what it does not know is printed",
+        "tras un mensaje de un tipo que nadie conoce",
+        {'return ""': 'return str(message["message"])'},
+    ),
+    Wrong(
         "2.1",
         "polling in the service",
         "sin consultar la base de datos",
