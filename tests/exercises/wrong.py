@@ -402,6 +402,12 @@ WRONG = [
         },
     ),
     Wrong("11.1", "capital letters hear nothing", "TECLADO", {"any(word.lower() in": "any(word in"}),
+    Wrong(
+        "11.1",
+        "only whole words",
+        "3 como id del evento siguiente",
+        {"word.lower() in event.name": "word.lower() in event.name.split()"},
+    ),
     Wrong("11.1", "a deletion does not pass", "6 como id del evento siguiente", {"not event.name or ": ""}),
     Wrong(
         "11.1",
@@ -522,6 +528,26 @@ WRONG = [
         {
             'else {"last_event_id": 0}': "else {}",
             'if not welcome["recovered"]:': 'if file.exists() and not welcome["recovered"]:',
+        },
+    ),
+    Wrong(
+        "14.1",
+        "a PONG is an event",
+        "None PONG",
+        {
+            '== "PONG"': '== "PANG"',
+            'print(event["id"]': 'print(event.get("id")',
+            '"last_event_id": message["id"]': '"last_event_id": message.get("id", 0)',
+        },
+    ),
+    Wrong(
+        "14.1",
+        "it keeps the position before it has processed the event",
+        "antes de guardar su posición",
+        {
+            'process(message)\n            keep(file, {"last_event_id": message["id"], "epoch": epoch})': (
+                'keep(file, {"last_event_id": message["id"], "epoch": epoch})\n            process(message)'
+            )
         },
     ),
     Wrong(
