@@ -49,6 +49,15 @@ WRONG = [
     ),
     Wrong(
         "2.1",
+        "it waits once",
+        "tras tres segundos",
+        {
+            "    while True:\n        moved = log.moved": "    for last in (False, True):\n        moved = log.moved",
+            ">= deadline:": ">= deadline or last:",
+        },
+    ),
+    Wrong(
+        "2.1",
         "it always waits to the end",
         "en cuanto llega el evento",
         {
@@ -87,6 +96,18 @@ WRONG = [
         {
             '    listening = ask(url, "/ws", UPGRADE)\n': '    listening = ask(url, "/ws", UPGRADE)\n    listening.recv(65536)\n'
         },
+    ),
+    Wrong(
+        "3.1",
+        "a first sku is no change",
+        "como antes de un primer sku",
+        {"NEW.sku IS DISTINCT FROM OLD.sku": "NEW.sku <> OLD.sku"},
+    ),
+    Wrong(
+        "3.2",
+        "texts are compared",
+        "stock_max=5&at=2",
+        {"(j ->> 'stock')::integer <= %(stock_max)s": "(j ->> 'stock') <= %(stock_max)s::text"},
     ),
     Wrong(
         "3.1",
