@@ -13,7 +13,8 @@ def welcomed(received: bytes) -> int:
 
 
 async def test_bytes_of_polling_and_of_a_socket_are_counted(start: Start, url: str, client: object) -> None:
-    await create(client)
+    for _ in range(10):
+        await create(client, descripcion="x" * 10_000)  # more than a recv() reads
     polled: list[bytearray] = []
     pushed: list[bytearray] = []
 

@@ -38,6 +38,11 @@ async def test_sku_is_in_the_event(client: TestClient, listen: Callable) -> None
         {"sku": "TEC-01"},
         "como antes de un cambio de sku",
     )
+    await create(client)
+    await heard_event(ws, "el evento de un producto sin sku")
+    await client.patch("/api/productos/2", json={"sku": "TEC-03"})
+    event = await heard_event(ws, "el evento de su primer sku")
+    same(event.get("antes"), {"sku": None}, "como antes de un primer sku")
 
 
 async def test_sku_is_imported_from_a_file(client: TestClient) -> None:
@@ -55,7 +60,7 @@ async def test_product_needs_no_sku(client: TestClient) -> None:
 
 
 async def test_sku_is_checked(client: TestClient) -> None:
-    for sku in (7, "", "x" * 41):
+    for sku in (7, "", "  ", "x" * 41):
         resp = await client.post("/api/productos", json={"nombre": "A", "precio": 1, "sku": sku})
         same(resp.status, 400, f"para el sku {sku!r}")
         with expected(f"errors con un fallo en el campo sku para {sku!r}"):

@@ -35,9 +35,10 @@ def shown(value: object) -> str:
 
 
 def same(got: object, wanted: object, where: str = "", why: str = "") -> None:
-    """Fails with a line where the values differ. `where`: when, or of what, `wanted` was expected. `why`: what is known of the
-    reason, if there is none."""
-    came = f"no llegó nada{why}" if got is None or got == "" else f"llegó {shown(got)}"
+    """Fails with a line where the values differ. `where`: when, or of what, `wanted` was expected; "como …": as which part of
+    what came. `why`: what is known of the reason, if there is none."""
+    nothing = "no lo trae" if where.startswith("como ") else f"no llegó nada{why}"
+    came = nothing if got is None or got == "" else f"llegó {shown(got)}"
     assert got == wanted, f"{LINE} {shown(wanted)}{where and f' {where}'}; {came}"
 
 
@@ -104,11 +105,12 @@ async def asked(client: TestClient, path: str, when: str = "") -> Any:
         return await resp.json()
 
 
-async def heard(ws: ClientWebSocketResponse, what: str) -> Any:
+async def heard(ws: ClientWebSocketResponse, what: str, timeout: float = 3) -> Any:  # noqa: ASYNC109
     """The next message of the socket. `what`: which one is expected."""
     with expected(f"{what} por el socket"):
-        message = await ws.receive(timeout=3)
-        assert message.type is WSMsgType.TEXT, f"un cierre con {ws.close_code}"
+        message = await ws.receive(timeout=timeout)
+        other = f"un cierre con {ws.close_code}" if ws.closed else f"una trama {message.type.name}, y no de texto"
+        assert message.type is WSMsgType.TEXT, other
         return message.json()
 
 

@@ -49,6 +49,15 @@ WRONG = [
     ),
     Wrong(
         "2.1",
+        "it waits once",
+        "tras tres segundos",
+        {
+            "    while True:\n        moved = log.moved": "    for last in (False, True):\n        moved = log.moved",
+            ">= deadline:": ">= deadline or last:",
+        },
+    ),
+    Wrong(
+        "2.1",
         "it always waits to the end",
         "en cuanto llega el evento",
         {
@@ -87,6 +96,18 @@ WRONG = [
         {
             '    listening = ask(url, "/ws", UPGRADE)\n': '    listening = ask(url, "/ws", UPGRADE)\n    listening.recv(65536)\n'
         },
+    ),
+    Wrong(
+        "3.1",
+        "a first sku is no change",
+        "como antes de un primer sku",
+        {"NEW.sku IS DISTINCT FROM OLD.sku": "NEW.sku <> OLD.sku"},
+    ),
+    Wrong(
+        "3.2",
+        "texts are compared",
+        "stock_max=5&at=2",
+        {"(j ->> 'stock')::integer <= %(stock_max)s": "(j ->> 'stock') <= %(stock_max)s::text"},
     ),
     Wrong(
         "3.1",
@@ -400,6 +421,12 @@ WRONG = [
         },
     ),
     Wrong("11.1", "capital letters hear nothing", "TECLADO", {"any(word.lower() in": "any(word in"}),
+    Wrong(
+        "11.1",
+        "only whole words",
+        "3 como id del evento siguiente",
+        {"word.lower() in event.name": "word.lower() in event.name.split()"},
+    ),
     Wrong("11.1", "a deletion does not pass", "6 como id del evento siguiente", {"not event.name or ": ""}),
     Wrong(
         "11.1",
@@ -520,6 +547,26 @@ WRONG = [
         {
             'else {"last_event_id": 0}': "else {}",
             'if not welcome["recovered"]:': 'if file.exists() and not welcome["recovered"]:',
+        },
+    ),
+    Wrong(
+        "14.1",
+        "a PONG is an event",
+        "None PONG",
+        {
+            '== "PONG"': '== "PANG"',
+            'print(event["id"]': 'print(event.get("id")',
+            '"last_event_id": message["id"]': '"last_event_id": message.get("id", 0)',
+        },
+    ),
+    Wrong(
+        "14.1",
+        "it keeps the position before it has processed the event",
+        "antes de guardar su posición",
+        {
+            'process(message)\n            keep(file, {"last_event_id": message["id"], "epoch": epoch})': (
+                'keep(file, {"last_event_id": message["id"], "epoch": epoch})\n            process(message)'
+            )
         },
     ),
     Wrong(
