@@ -11,7 +11,7 @@ from pathlib import Path
 from psycopg2.extensions import connection, parse_dsn
 
 from ..tools.databases import empty_database
-from ..tools.service import Service, database, free_port, insert, running, writer
+from ..tools.service import Service, free_port, insert, running, writer
 from .table import BEFORE, OURS
 
 PEERS = Path(__file__).with_name("peers")
@@ -38,13 +38,14 @@ def _fill(conn: connection) -> None:
 
 @asynccontextmanager
 async def ours(server: str, *flags: str, folder: str = "") -> AsyncIterator[Service]:
-    """This build, or the one in a folder, whose schema it brings along."""
+    """This build, or the one in a folder, which makes its own schema: it may be older."""
     port = free_port()
     env = {"PYTHONPATH": folder, "PYTHONSAFEPATH": "1"} if folder else {}
-    with database(server) as dsn, closing(writer(dsn)) as conn:
-        _fill(conn)
+    with empty_database(server, "bench") as dsn:
         command = ("inventory_ws", "--port", str(port), "--database-url", dsn, *flags)
         async with running(*command, ready="/api/salud", port=port, env=env) as service:
+            with closing(writer(dsn)) as conn:
+                _fill(conn)
             yield service
 
 
