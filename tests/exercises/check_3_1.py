@@ -38,7 +38,8 @@ async def test_sku_is_in_the_event(client: TestClient, listen: Callable) -> None
         {"sku": "TEC-01"},
         "como antes de un cambio de sku",
     )
-    await create(client)
+    with expected("un 201 al crear un producto sin sku"):
+        await create(client)
     await heard_event(ws, "el evento de un producto sin sku")
     await client.patch("/api/productos/2", json={"sku": "TEC-03"})
     event = await heard_event(ws, "el evento de su primer sku")
@@ -53,7 +54,8 @@ async def test_sku_is_imported_from_a_file(client: TestClient) -> None:
 
 
 async def test_product_needs_no_sku(client: TestClient) -> None:
-    created = await create(client)
+    with expected("un 201 al crear un producto sin sku"):
+        created = await create(client)
     assert created.get("sku", "") is None, (
         'Se esperaba "sku":null en un producto creado sin sku; llegó otra cosa o falta'
     )

@@ -17,6 +17,7 @@ async def test_it_goes_with_pages_and_search(client: TestClient) -> None:
     for nombre, stock in (("Ratón", 1), ("Teclado", 1), ("Ratón", 9), ("Ratón", 2)):
         await create(client, nombre=nombre, stock=stock)
     resp = await client.get("/api/productos", params={"stock_max": 5, "q": "ratón", "limit": 1})
+    same(resp.status, 200, "de stock_max=5&q=ratón&limit=1")
     same([product["id"] for product in (await resp.json())["data"]], [1], "como ids de stock_max=5&q=ratón&limit=1")
     with expected("una cabecera Link con la página siguiente"):
         following = str(resp.links["next"]["url"].relative())

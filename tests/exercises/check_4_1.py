@@ -1,6 +1,10 @@
+import re
 from typing import Any
 
+import pytest
 from aiohttp.test_utils import TestClient
+
+from inventory_ws.pg.database import DATABASE
 
 from ..conftest import create
 from .conftest import asked, same
@@ -19,6 +23,20 @@ async def test_summary_counts_products_and_units_and_what_they_are_worth(client:
     same(await summary(client), {"productos": 3, "unidades": 6, "valor": 195.0}, "de 3 a 64.90, 3 a 0.10 y 0 a 999")
     await client.delete("/api/productos/1")
     same(await summary(client), {"productos": 2, "unidades": 3, "valor": 0.3}, "de 3 a 0.10 y 0 a 999")
+
+
+async def test_summary_is_one_statement(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    database, statements = client.app[DATABASE], []
+    fetch = database.fetch
+
+    async def counted(sql: str, *args: object, **options: object) -> object:
+        if re.search(r"(count|sum)\(.*\bproductos\b", sql, re.IGNORECASE | re.DOTALL):
+            statements.append(sql)
+        return await fetch(sql, *args, **options)
+
+    monkeypatch.setattr(database, "fetch", counted)
+    await summary(client)
+    assert len(statements) <= 1, f"Se esperaba el resumen en una sola sentencia; fueron {len(statements)}"
 
 
 async def test_summary_of_nothing_is_zeros(client: TestClient) -> None:

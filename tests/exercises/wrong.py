@@ -28,6 +28,16 @@ WRONG = [
         "una clave al azar",
         {"base64.b64encode(os.urandom(16)).decode()": '"dGhlIHNhbXBsZSBub25jZQ=="'},
     ),
+    Wrong("1.1", "one key for ever", "llegó la misma", {"os.urandom(16)": 'b"one key for ever"'}),
+    Wrong(
+        "1.1",
+        "the header in one spelling only",
+        "sus cabeceras en minúsculas",
+        {
+            "{name.lower(): value": "{name: value",
+            '"sec-websocket-accept")': '"Sec-WebSocket-Accept")',
+        },
+    ),
     Wrong("1.1", "a frame is at most 125 bytes long", "UnicodeDecodeError", {"size == 126": "size == 1260"}),
     Wrong("1.2", "lines stay in the buffer", "¿lleva flush=True?", {", flush=True": ""}),
     Wrong("1.2", "the price as JSON has it", "$64.90", {"{data['precio']:.2f}": "{data['precio']}"}),
@@ -159,6 +169,16 @@ WRONG = [
         "an empty table has no sum",
         "de un inventario vacío",
         {"coalesce(sum(stock), 0)": "sum(stock)", "coalesce(sum(precio * stock), 0)": "sum(precio * stock)"},
+    ),
+    Wrong(
+        "4.1",
+        "a statement for each number",
+        "en una sola sentencia",
+        {
+            "    return str(rows[0][0])": (
+                '    await db.fetch("SELECT count(*) FROM productos")\n    return str(rows[0][0])'
+            )
+        },
     ),
     Wrong(
         "4.1",
