@@ -105,9 +105,9 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER barato AFTER UPDATE OF precio ON productos FOR EACH ROW WHEN (NEW.precio = 12) EXECUTE FUNCTION barato();
-CREATE FUNCTION al_final() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'cinco no'; END $$;
-CREATE CONSTRAINT TRIGGER al_final AFTER UPDATE ON productos DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
-WHEN (NEW.stock = 5) EXECUTE FUNCTION al_final()
+CREATE TABLE cantidades AS SELECT stock FROM generate_series(0, 9999) AS stock WHERE stock <> 5;
+ALTER TABLE cantidades ADD PRIMARY KEY (stock);
+ALTER TABLE productos ADD FOREIGN KEY (stock) REFERENCES cantidades DEFERRABLE INITIALLY DEFERRED
 """
 CHANGES = st.lists(
     st.tuples(
@@ -275,6 +275,47 @@ async def test_refusal_and_failure_in_a_batch_are_their_own(
     asking = await together(client, move(1, -2), post(), move(9), post(nombre="b"), move(1, -1))
     assert await statuses(asking) == [409, 400, 404, 201, 200]
     assert len(left) == 3
+
+
+async def test_trigger_that_does_something_instead_does_it_once(
+    client: TestClient, psql: Callable, left: list[float]
+) -> None:
+    for _ in range(3):
+        await create(client)
+    psql("""
+        CREATE TABLE propuestas (producto integer);
+        CREATE FUNCTION proponer() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            INSERT INTO propuestas VALUES (NEW.id);
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER proponer BEFORE UPDATE ON productos FOR EACH ROW EXECUTE FUNCTION proponer()
+        """)
+    assert await statuses(await together(client, *map(move, (1, 2, 3)))) == [400, 400, 400]
+    assert psql("SELECT producto FROM propuestas ORDER BY 1") == [(1,), (2,), (3,)]
+    assert len(left) == 3
+
+
+async def test_deferrable_trigger_of_the_owner_leaves_each_key_its_own_product(
+    client: TestClient, psql: Callable
+) -> None:
+    for _ in range(6):
+        await create(client, stock=10)
+    psql("""
+        CREATE FUNCTION piezas() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            UPDATE productos SET stock = stock - 1 WHERE id = NEW.id + 3;
+            RETURN NULL;
+        END $$;
+        CREATE CONSTRAINT TRIGGER a_piezas AFTER UPDATE ON productos DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+        WHEN (NEW.id < 4) EXECUTE FUNCTION piezas()
+        """)
+    moves = [move(number, **{"Idempotency-Key": f"k{number}"}) for number in (1, 2, 3)]
+    for _ in range(2):
+        answers = await asyncio.gather(*(await together(client, *moves)))
+        assert [(await resp.json())["data"]["id"] for resp in answers] == [1, 2, 3]
+    ((order,),) = psql("SELECT array_agg(producto_id ORDER BY id) FROM eventos WHERE tipo = 'PRODUCT_UPDATED'")
+    assert [order[number : number + 2] for number in (0, 2, 4)] == [[1, 4], [2, 5], [3, 6]]
 
 
 async def test_locked_row_delays_only_what_asks_for_it(

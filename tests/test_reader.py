@@ -257,6 +257,30 @@ def test_workbook_is_read_from_its_first_visible_sheet_with_cells() -> None:
     ]
 
 
+def test_blanks_of_a_long_cell_are_read_once() -> None:
+    blanks = " " * 120_000  # read once for each of them, half an hour
+    table = read(f"nombre;precio;stock;descripcion\nA;1{blanks}x;1{blanks}x;1{blanks}x\n".encode(), FileQuery())
+    assert messages(table) == [
+        "2 descripcion: tiene más de 10000 caracteres",
+        "2 precio: tiene que ser un número",
+        "2 stock: tiene que ser un número entero",
+    ]
+
+
+def test_columns_have_a_limit_of_those_that_hold_something() -> None:
+    table = read(b"nombre;precio" + b";" * 100_000 + b"\nA;1", FileQuery())
+    assert (len(table.about["columnas"]), messages(table)) == (2, [])
+    table = read(b"nombre;precio\nA;1" + b";" * 1_000 + b"x", FileQuery())
+    assert [error["message"] for error in table.about["errors"]] == ["pasa de 1000 columnas"]
+
+
+def test_cell_of_a_workbook_may_have_a_carriage_return() -> None:
+    sheet = row(1, "nombre", "descripcion", "precio") + row(2, "A", "una&#13;dos", 1) + row(3, "B", "tres", "x")
+    table = read(xlsx({"Hoja": sheet}), FileQuery())
+    assert rows(table)[0]["descripcion"] == "una\rdos"
+    assert messages(table) == ["3 precio: tiene que ser un número"]
+
+
 def test_workbook_of_old_programs_is_read() -> None:
     table = read((Path(__file__).parent / "files" / "lista.xls").read_bytes(), FileQuery())
     assert (table.about["formato"], [(row["nombre"], row["precio"], row["stock"]) for row in rows(table)]) == (

@@ -13,6 +13,7 @@ from ..products.exact_json import decode
 from ..products.models import NewProduct
 
 MAX_ROWS = 50_000
+MAX_COLUMNS = 1_000
 COLUMNS = ("id", *NewProduct.model_fields, "created_at", "updated_at")
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # a cell that a spreadsheet evaluates, also if it already has apostrophes
 SEPARATORS = ";\t|,"  # a comma may be in every number: if as many rows have another one, it is that
@@ -109,7 +110,9 @@ def read_cells(text: str, mark: str) -> list[list[str]]:
         for row in reader:
             if len(rows) > MAX_ROWS:
                 raise Unreadable(MAX_ROWS + 2, f"el archivo pasa de {MAX_ROWS} filas", [])
-            rows.append(row)
+            if any(row[MAX_COLUMNS:]):
+                raise Unreadable(len(rows) + 1, f"pasa de {MAX_COLUMNS} columnas", rows)
+            rows.append(row[:MAX_COLUMNS])
     except csv.Error:
         reason = "no es CSV: comillas mal puestas, o una celda demasiado larga"
         raise Unreadable(len(rows) + 1, reason, rows) from None

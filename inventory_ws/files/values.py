@@ -19,10 +19,14 @@ from .workbook import NO_VALUE
 NUMBERS = ("precio", "stock")
 NULLABLE = {name for name, field in NewProduct.model_fields.items() if field.default is None}
 CENTS = Decimal("0.01")
+LONGEST = 100  # characters of a number
 
 # What stands before or behind a number: a currency, or a unit.
 MONEY = r"US\$|[$€£¥₡₲]|S/\.?|Bs\.?|EUR|euros?|USD|MXN|COP|ARS|CLP|PEN|UYU"
-AROUND = re.compile(rf"^(-?)\s*(?:{MONEY})\s*|\s*(?:{MONEY}|uds?\.?|unidades|unid\.?|pzas?\.?|pcs)$", re.IGNORECASE)
+# `(?<!\s)\s*`: a search from within a run of blanks would read the rest of it each time.
+AROUND = re.compile(
+    rf"^(-?)\s*(?:{MONEY})\s*|(?<!\s)\s*(?:{MONEY}|uds?\.?|unidades|unid\.?|pzas?\.?|pcs)$", re.IGNORECASE
+)
 SPACES = re.compile(r"(?<=\d)[ '’\u00a0\u202f](?=\d{3}(\D|$))")  # between thousands
 USUAL = re.compile(r"[0-9]+([.,][0-9]{1,2})?")
 BOTH = re.compile(r"-?\d{1,3}(?:([.,])\d{3})+(?!\1)([.,])\d+")  # 1.299,00
@@ -34,7 +38,7 @@ ID = re.compile(r"([1-9][0-9]{0,9})(?:[.,]0+)?")  # 7.0 is pandas' 7
 VERSION = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 TOTAL = re.compile(r"(?:sub)?total(?:es)?(?: general)?\s*:?", re.IGNORECASE)
 GARBLED = re.compile("[\u2500-\u259f\ufffd]|[ÃÂ][\u0080-\u00bf]|â€")
-BLOCK = re.compile(r"\s*</?(?:p|br|ul|ol|li|div|h[1-6]|table|tr)\b[^<>]*>\s*", re.IGNORECASE)
+BLOCK = re.compile(r"(?<!\s)\s*</?(?:p|br|ul|ol|li|div|h[1-6]|table|tr)\b[^<>]*>\s*", re.IGNORECASE)
 INLINE = re.compile(r"</?(?:b|i|u|em|strong|span|a|img|td)\b[^<>]*>", re.IGNORECASE)
 
 
@@ -44,6 +48,8 @@ class Doubtful(ValueError):
 
 def bare(cell: str) -> str:
     """Return a number without currency, unit and spaces."""
+    if len(cell.strip()) > LONGEST:
+        return cell
     return SPACES.sub("", AROUND.sub(r"\1", AROUND.sub(r"\1", cell.strip().replace("\u2212", "-"))))
 
 

@@ -55,7 +55,7 @@ def main(memory: str, most: str, wanted: str) -> int:
     while rows and not any(rows[-1]):
         rows.pop()
     print(json.dumps({"hojas": [sheet.name for sheet in found], "hoja": name}))
-    csv.writer(sys.stdout, lineterminator="\n").writerows(rows)
+    csv.writer(sys.stdout, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)  # also a cell with \r
     return 0
 
 

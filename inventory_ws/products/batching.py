@@ -115,9 +115,9 @@ class BatchingDatabase(Database):
         except Unavailable as exc:
             undone = isinstance(exc.__cause__, psycopg2.Error) and not connection_ends(exc.__cause__)
             lost = None if undone else exc
-        except Exception:
+        except Exception as exc:  # noqa: BLE001 - made alone, each change tells what it was, without values in the log
             lost = None
-            log.warning("a batch has failed; its changes are made alone", exc_info=True)
+            log.warning("a batch has failed (%s); its changes are made alone", type(exc).__name__)
         finally:
             self._end(
                 turn, company=len(batch) > 1
