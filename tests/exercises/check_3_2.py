@@ -17,6 +17,7 @@ async def test_it_goes_with_pages_and_search(client: TestClient) -> None:
     for nombre, stock in (("Ratón", 1), ("Teclado", 1), ("Ratón", 9), ("Ratón", 2)):
         await create(client, nombre=nombre, stock=stock)
     resp = await client.get("/api/productos", params={"stock_max": 5, "q": "ratón", "limit": 1})
+    same(resp.status, 200, "de stock_max=5&q=ratón&limit=1")
     same([product["id"] for product in (await resp.json())["data"]], [1], "como ids de stock_max=5&q=ratón&limit=1")
     with expected("una cabecera Link con la página siguiente"):
         following = str(resp.links["next"]["url"].relative())
@@ -38,6 +39,9 @@ async def test_it_goes_with_the_past(client: TestClient) -> None:
     await create(client, stock=9)
     await create(client, stock=5)
     await client.delete("/api/productos/2")
-    await settled(client, 3)
+    await create(client, stock=10)  # as a text it would come before 5
+    await settled(client, 4)
     listed = (await asked(client, "/api/productos?stock_max=5&at=2"))["data"]
     same([product["id"] for product in listed], [2], "como ids de stock_max=5&at=2")
+    listed = (await asked(client, "/api/productos?stock_max=5&at=4"))["data"]
+    same(listed, [], "como lista de stock_max=5&at=4, de uno con 9 unidades y otro con 10")

@@ -1,6 +1,10 @@
+import re
 from typing import Any
 
+import pytest
 from aiohttp.test_utils import TestClient
+
+from inventory_ws.pg.database import DATABASE
 
 from ..conftest import create
 from .conftest import asked, same
@@ -19,6 +23,21 @@ async def test_summary_counts_products_and_units_and_what_they_are_worth(client:
     same(await summary(client), {"productos": 3, "unidades": 6, "valor": 195.0}, "de 3 a 64.90, 3 a 0.10 y 0 a 999")
     await client.delete("/api/productos/1")
     same(await summary(client), {"productos": 2, "unidades": 3, "valor": 0.3}, "de 3 a 0.10 y 0 a 999")
+
+
+async def test_summary_is_of_one_moment(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two statements somebody may sell."""
+    database, statements = client.app[DATABASE], []
+    fetch = database.fetch
+
+    async def noted(sql: str, *args: object, **options: object) -> object:
+        statements.append(sql)
+        return await fetch(sql, *args, **options)
+
+    monkeypatch.setattr(database, "fetch", noted)
+    await summary(client)
+    number = sum(bool(re.search(r"(?i)from\s+productos", sql)) for sql in statements)
+    assert number <= 1, f"Se esperaba una sola sentencia para GET /api/resumen; llegaron {number} a la base de datos"
 
 
 async def test_summary_of_nothing_is_zeros(client: TestClient) -> None:

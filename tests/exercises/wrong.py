@@ -28,6 +28,18 @@ WRONG = [
         "una clave al azar",
         {"base64.b64encode(os.urandom(16)).decode()": '"dGhlIHNhbXBsZSBub25jZQ=="'},
     ),
+    Wrong(
+        "1.1",
+        "one key of one's own",
+        "una clave al azar",
+        {"base64.b64encode(os.urandom(16)).decode()": '"MDEyMzQ1Njc4OWFiY2RlZg=="'},
+    ),
+    Wrong(
+        "1.1",
+        "headers begin with capital letters",
+        "en minúsculas",
+        {"{name.lower(): value": "{name: value", 'get("sec-websocket-accept")': 'get("Sec-WebSocket-Accept")'},
+    ),
     Wrong("1.1", "a frame is at most 125 bytes long", "UnicodeDecodeError", {"size == 126": "size == 1260"}),
     Wrong("1.2", "lines stay in the buffer", "¿lleva flush=True?", {", flush=True": ""}),
     Wrong("1.2", "the price as JSON has it", "$64.90", {"{data['precio']:.2f}": "{data['precio']}"}),
@@ -62,6 +74,29 @@ WRONG = [
         "entre la lectura del registro y la espera",
         {"                await moved.wait()\n": "                await log.moved.wait()\n"},
     ),
+    Wrong(
+        "2.1",
+        "it waits once",
+        "aunque el lector mire y no haya nada",
+        {
+            "await moved.wait()\n": "await moved.wait()\n        query.wait, deadline = 0, 0\n",
+        },
+    ),
+    Wrong(
+        "2.1",
+        "each look begins the wait anew",
+        "también si el lector mira mientras tanto",
+        {
+            "or asyncio.get_running_loop().time() >= deadline": "or moved is None",
+            "        with suppress(TimeoutError):\n            async with asyncio.timeout_at(deadline):\n": "        if True:\n            async with asyncio.timeout(query.wait):\n",
+        },
+    ),
+    Wrong(
+        "2.1",
+        "a wait has decimals",
+        "400 para wait=1.5",
+        {"wait: Annotated[int, Field(ge=0, le=30)]": "wait: Annotated[float, Field(ge=0, le=30)]"},
+    ),
     Wrong("2.1", "no limit to the wait", "400 para wait=31", {"wait: Annotated[int, Field(ge=0, le=30)]": "wait: int"}),
     Wrong(
         "2.2",
@@ -70,6 +105,18 @@ WRONG = [
         {
             'sum(count(ask(url, "/api/productos", CLOSE)) for _ in range(10))': 'count(ask(url, "/api/productos", CLOSE)) * 10'
         },
+    ),
+    Wrong(
+        "2.2",
+        "the answer comes at once",
+        "todo lo que llega hasta el final",
+        {'return sum(map(len, iter(lambda: sock.recv(65536), b"")))': "return len(sock.recv(65536))"},
+    ),
+    Wrong(
+        "2.2",
+        "the connection stays open",
+        "¿se cierra cada conexión?",
+        {'"Connection: close"': '"Connection: keep-alive"'},
     ),
     Wrong(
         "2.2",
@@ -111,6 +158,18 @@ WRONG = [
     ),
     Wrong(
         "3.1",
+        "nothing differs from null",
+        "de «TEC-02» a null",
+        {"NEW.sku IS DISTINCT FROM OLD.sku": "NEW.sku <> OLD.sku"},
+    ),
+    Wrong(
+        "3.1",
+        "null takes the rest with it",
+        "de null a «TEC-03»",
+        {"coalesce(to_json(OLD.sku)::text, 'null')": "to_json(OLD.sku)"},
+    ),
+    Wrong(
+        "3.1",
         "it is validated and not stored",
         "como sku en la respuesta del POST",
         {"precio, stock, sku)": "precio, stock)", "%(stock)s, %(sku)s)": "%(stock)s)"},
@@ -126,12 +185,26 @@ WRONG = [
     Wrong(
         "3.2", "the past is not filtered", "stock_max=5&at=2", {" AND (j ->> 'stock')::integer <= %(stock_max)s": ""}
     ),
+    Wrong(
+        "3.2",
+        "texts are compared",
+        "uno con 9 unidades y otro con 10",
+        {"(j ->> 'stock')::integer <= %(stock_max)s": "(j ->> 'stock') <= %(stock_max)s::text"},
+    ),
     Wrong("3.2", "any integer will do", "400 para stock_max=-1", {"stock_max: Stock = ": "stock_max: int = "}),
     Wrong(
         "4.1",
         "a float",
         "21474836469978525163.53",
         {"coalesce(sum(precio * stock), 0) AS": "coalesce(sum(precio * stock), 0)::float AS"},
+    ),
+    Wrong(
+        "4.1",
+        "a statement for each number",
+        "una sola sentencia",
+        {
+            '    rows = await db.fetch(\n        """\n': '    await db.fetch("SELECT count(*) FROM productos", lane=Lane.QUICK)\n    rows = await db.fetch(\n        """\n'
+        },
     ),
     Wrong(
         "4.1",
