@@ -6,7 +6,7 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import parse_dsn
 
 from ..conftest import create
-from .conftest import expected, heard, same
+from .conftest import heard, same
 from .says import say
 
 CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name = 'inventory_ws'"
@@ -41,7 +41,8 @@ async def test_nonsense_is_an_error_and_the_socket_stays(client: TestClient, lis
         {"id": "1"},
         {"id": True},
     ):
-        await say(ws, {"type": "GET", **wrong}, "ERROR")
+        code = (await say(ws, {"type": "GET", **wrong}, "ERROR")).get("code")
+        assert code != "mensaje_desconocido", f"Se esperaba que GET fuera un tipo conocido tras {wrong}; llegó {code}"
     await create(client)
     event = await heard(ws, "un evento en el socket que preguntó mal, que sigue abierto")
     same(event.get("id"), 2, "como id del evento en el socket que preguntó mal")
@@ -59,6 +60,6 @@ async def test_database_that_does_not_answer_is_an_error(
         admin.cursor().execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         admin.cursor().execute(CUT, (name,))
     await ws.send_json({"type": "GET", "id": 1})
-    with expected("un ERROR tras un GET si la base de datos no responde, y que el socket siga abierto"):
-        same((await ws.receive_json(timeout=15)).get("type"), "ERROR", "tras un GET si la base de datos no responde")
+    answer = await heard(ws, "un ERROR tras un GET si la base de datos no responde,", 15)
+    same(answer.get("type"), "ERROR", "tras un GET si la base de datos no responde")
     await say(ws, {"type": "PING"}, "PONG")

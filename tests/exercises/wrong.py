@@ -476,9 +476,19 @@ WRONG = [
     Wrong("11.1", "a deletion does not pass", "6 como id del evento siguiente", {"not event.name or ": ""}),
     Wrong(
         "11.1",
-        "names that begin with the word",
+        "whole words",
         "3 como id del evento siguiente",
-        {"word.lower() in event.name": "event.name.startswith(word.lower())"},
+        {
+            '"|".join(map(re.escape, self.palabras or []))': 'r"\\b(" + "|".join(map(re.escape, self.palabras or [])) + r")\\b"'
+        },
+        "11.1.otra",
+    ),
+    Wrong(
+        "11.1",
+        "a word anywhere in the message",
+        "3 como id del evento siguiente",
+        {'json.loads(text)["data"]["nombre"]': "text"},
+        "11.1.otra",
     ),
     Wrong(
         "11.2",
@@ -505,6 +515,7 @@ WRONG = [
         },
     ),
     Wrong("12.1", "short ones too", "si ocupa menos de 1 KiB", {" and len(response.body) > COMPRESS_FROM": ""}),
+    Wrong("12.1", "many events are long", "un solo evento", {"len(response.body) > COMPRESS_FROM": "len(events) > 1"}),
     Wrong("12.1", "whoever asks", "a quien no admite gzip", {" and wants_gzip(request)": ""}),
     Wrong(
         "12.1",
@@ -523,7 +534,7 @@ WRONG = [
         "JSON is written anew",
         "sin escribir otra vez el JSON",
         {
-            "    messages = text.replace(b'},{\"type\":', b'}\\n{\"type\":').splitlines()\n": '    messages = [json.dumps(event).encode() for event in json.loads(b"[%b]" % text)]\n',
+            "    messages = text.replace(b'},{\"type\":', b'}\\n{\"type\":').splitlines()\n": "    messages = [json.dumps(event, separators=(',', ':'), ensure_ascii=False).encode() for event in json.loads(b\"[%b]\" % text)]\n",
             "import sys\n": "import json\nimport sys\n",
         },
     ),
@@ -541,6 +552,14 @@ WRONG = [
         "'id': True",
         {"type(wanted) is int": "isinstance(wanted, int)"},
         "13.1.otra",
+    ),
+    Wrong(
+        "13.1",
+        "GET is unknown where its id is none",
+        "un tipo conocido",
+        {
+            'except ValidationError:\n        return _error("mensaje_invalido")': 'except ValidationError:\n        return _error("mensaje_desconocido")'
+        },
     ),
     Wrong("13.1", "no limit to an id", "'id': 1000000000", {"ge=1, le=INT4_MAX": "ge=1"}),
     Wrong(
@@ -584,6 +603,23 @@ WRONG = [
         {
             '    new = file.with_suffix(".new")\n    new.write_text(json.dumps(position))\n    os.replace(new, file)\n': "    file.write_text(json.dumps(position))\n",
             "import os\n": "",
+        },
+    ),
+    Wrong(
+        "14.1",
+        "a PONG is an event",
+        "tras un PONG",
+        {
+            'print(event["id"]': 'print(event.get("id")',
+            "                continue\n": "                process(message)\n                continue\n",
+        },
+    ),
+    Wrong(
+        "14.1",
+        "the position is kept first",
+        "antes de guardar la posición",
+        {
+            '            process(message)\n            keep(file, {"last_event_id": message["id"], "epoch": epoch})\n': '            keep(file, {"last_event_id": message["id"], "epoch": epoch})\n            process(message)\n'
         },
     ),
     Wrong(
@@ -637,7 +673,7 @@ WRONG = [
     Wrong(
         "15.2",
         "a hundred connections and no more",
-        "que avalancha.py terminara en diez segundos",
+        "más de cien conexiones",
         {"connector=aiohttp.TCPConnector(limit=0)": ""},
     ),
     Wrong(
@@ -645,6 +681,16 @@ WRONG = [
         "the welcome is the event",
         "la hora del evento",
         {"            await ws.receive()  # the welcome\n": "            pass\n"},
+    ),
+    Wrong("15.2", "seconds", "milisegundos, y no segundos", {"(moment - began) * 1000": "(moment - began)"}),
+    Wrong(
+        "15.2",
+        "the clock is started with the answer",
+        "antes de enviar el POST",
+        {
+            "        began = time.perf_counter()\n": "",
+            'await answer.json())["data"]\n': 'await answer.json())["data"]\n        began = time.perf_counter()\n',
+        },
     ),
     Wrong(
         "15.2",
