@@ -87,8 +87,8 @@ WRONG = [
         "each look begins the wait anew",
         "también si el lector mira mientras tanto",
         {
-            "or asyncio.get_running_loop().time() >= deadline": "or moved is None",
-            "        with suppress(TimeoutError):\n            async with asyncio.timeout_at(deadline):\n": "        if True:\n            async with asyncio.timeout(query.wait):\n",
+            "or asyncio.get_running_loop().time() >= deadline": "or not query.wait",
+            "        with suppress(TimeoutError):\n            async with asyncio.timeout_at(deadline):\n                await moved.wait()\n": "        try:\n            async with asyncio.timeout(query.wait):\n                await moved.wait()\n        except TimeoutError:\n            break\n",
         },
     ),
     Wrong(
@@ -577,6 +577,10 @@ WRONG = [
         },
     ),
     Wrong("13.2", "who says it hears it", "que a quien avisa no le llegara nada", {"other is not stream and ": ""}),
+    Wrong("13.2", "the id is beside the data", "falta, o es null", {'data={"id": product_id}': "id=product_id"}),
+    Wrong(
+        "13.2", "bytes are no text", "una trama binaria", {"other.send(editing)": 'other.send(b"\\x82" + editing[1:])'}
+    ),
     Wrong(
         "13.2",
         "rooms do not count",
