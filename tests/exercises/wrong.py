@@ -285,6 +285,21 @@ WRONG = [
     ),
     Wrong(
         "6.1",
+        "first the event, then the answer",
+        "sin esperar antes al evento",
+        {"        answered = time.perf_counter()\n": "        await hearing\n        answered = time.perf_counter()\n"},
+    ),
+    Wrong(
+        "6.1",
+        "seconds",
+        "milisegundos, y no segundos",
+        {
+            "(answered - began) * 1000": "(answered - began)",
+            "(await hearing - began) * 1000": "(await hearing - began)",
+        },
+    ),
+    Wrong(
+        "6.1",
         "the next message is one's own",
         "la hora del evento propio",
         {
@@ -364,6 +379,14 @@ WRONG = [
             '-> Decimal:\n    return Decimal(product["precio"])': '-> float:\n    return product["precio"]',
         },
     ),
+    Wrong(
+        "8.1",
+        "the list is asked for at each event",
+        "1 petición de la lista",
+        {
+            '                if event["type"] ==': '                await (await session.get(f"{url}/api/productos")).read()\n                if event["type"] =='
+        },
+    ),
     Wrong("8.1", "a deleted product has a price", "KeyError", {'== "PRODUCT_DELETED"': '== "DELETED"'}),
     Wrong("8.1", "a line for each event", "con 6 a 0.10 y 2 a 1000", {"if sum(values.values()) != value:": "if True:"}),
     Wrong("8.2", "no version is named", "si de 5 se venden dos muy seguidas", {", headers=version": ""}),
@@ -421,6 +444,12 @@ WRONG = [
     ),
     Wrong(
         "9.3",
+        "any id is a position",
+        "con Last-Event-ID: abc",
+        {' if re.fullmatch("[0-9]{1,19}", number) else -1': ""},
+    ),
+    Wrong(
+        "9.3",
         "a position of any epoch",
         "de antes de restaurar",
         {"log.check(position, epoch)": "log.check(position, None)"},
@@ -445,6 +474,15 @@ WRONG = [
     ),
     Wrong(
         "10.1",
+        "no token is an empty one",
+        "con la clave «»",
+        {
+            "if read_token:": "if read_token is not None:",
+            "bearer(args.token, args.read_token,": 'bearer(args.token, args.read_token or "",',
+        },
+    ),
+    Wrong(
+        "10.1",
         "one token is none",
         "401 de un POST sin clave",
         {"open_reads=args.open_reads) if args.token else": "open_reads=args.open_reads) if args.read_token else"},
@@ -453,7 +491,7 @@ WRONG = [
     Wrong(
         "10.2",
         "the number before the signature",
-        "que no es una entrada",
+        "que no es un pase",
         {
             "if _same(signature, right) and time.time() < int(expiry):": "if time.time() < int(expiry) and _same(signature, right):"
         },
@@ -461,13 +499,13 @@ WRONG = [
     Wrong(
         "10.2",
         "the secret is signed with the time",
-        "200 con una entrada que aún vale",
+        "200 con un pase que aún vale",
         {"hmac.new(secret.encode(), expiry, ": "hmac.new(expiry, secret.encode(), "},
     ),
     Wrong(
         "10.2",
         "only the header",
-        "«abierto» como socket con una entrada que aún vale como subprotocolo",
+        "«abierto» como socket con un pase que aún vale como subprotocolo",
         {
             'for name in offered if name.strip().startswith("bearer.")]': 'for name in offered if name.strip() == "bearer"]'
         },
