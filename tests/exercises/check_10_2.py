@@ -38,21 +38,21 @@ async def demand(client: TestClient, text: str, status: int, what: str) -> None:
 
 
 async def test_ticket_is_good_until_it_expires(client: TestClient) -> None:
-    await demand(client, ticket(60), 200, "una entrada que aún vale un minuto")
-    await demand(client, ticket(-2), 401, "una entrada que caducó hace dos segundos")
+    await demand(client, ticket(60), 200, "un pase que aún vale un minuto")
+    await demand(client, ticket(-2), 401, "un pase que caducó hace dos segundos")
 
 
 async def test_ticket_that_was_not_given_out_is_worth_nothing(client: TestClient) -> None:
     expiry, _, signature = ticket(60).partition(".")
-    await demand(client, ticket(60, "otro"), 401, "una entrada firmada con otro secreto")
-    await demand(client, f"{int(expiry) + 60}.{signature}", 401, "una entrada con la hora cambiada")
+    await demand(client, ticket(60, "otro"), 401, "un pase firmado con otro secreto")
+    await demand(client, f"{int(expiry) + 60}.{signature}", 401, "un pase con la hora cambiada")
     for wrong in (expiry, f"{expiry}.", f".{signature}", ".", "x.y", "ñ.ñ", ""):
-        await demand(client, wrong, 401, f"«{wrong}», que no es una entrada")
+        await demand(client, wrong, 401, f"«{wrong}», que no es un pase")
 
 
 async def test_browser_offers_its_ticket_as_a_subprotocol(client: TestClient) -> None:
     written()
-    for seconds, whose in ((60, "con una entrada que aún vale"), (-2, "con una entrada caducada")):
+    for seconds, whose in ((60, "con un pase que aún vale"), (-2, "con un pase caducado")):
         text = urlsafe_b64encode(ticket(seconds).encode()).decode().rstrip("=")
         with expected(f"que el saludo se aceptara, y un mensaje o un cierre, {whose} como subprotocolo"):
             ws = await client.ws_connect("/ws", protocols=("inventario.v1", f"bearer.{text}"))

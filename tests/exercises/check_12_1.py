@@ -49,11 +49,14 @@ async def test_log_of_one_long_event_is_compressed(client: TestClient) -> None:
 
 async def test_short_log_goes_as_it_is(client: TestClient, url: str) -> None:
     await create(client)
-    await settled(client, 1)
-    async with (
-        ClientSession(url, auto_decompress=False) as session,
-        session.get("/api/eventos", headers=GZIP) as resp,
-    ):
-        plain_one(resp, "si ocupa menos de 1 KiB")
-        with expected("el registro corto en JSON, como hasta ahora"):
-            assert json.loads(await resp.read())["data"][0]["id"] == 1
+    await create(client, descripcion="Teclado mecánico " * 99)
+    await settled(client, 2)
+    async with ClientSession(url, auto_decompress=False) as session:
+        async with session.get("/api/eventos?limit=1", headers=GZIP) as resp:
+            plain_one(resp, "si ocupa menos de 1 KiB")
+            with expected("el registro corto en JSON, como hasta ahora"):
+                assert json.loads(await resp.read())["data"][0]["id"] == 1
+        async with session.get("/api/eventos?after=1", headers=GZIP) as resp:
+            same(
+                resp.headers.get("Content-Encoding"), "gzip", "como Content-Encoding de un solo evento de más de 1 KiB"
+            )

@@ -41,7 +41,8 @@ async def test_nonsense_is_an_error_and_the_socket_stays(client: TestClient, lis
         {"id": "1"},
         {"id": True},
     ):
-        await say(ws, {"type": "GET", **wrong}, "ERROR")
+        code = (await say(ws, {"type": "GET", **wrong}, "ERROR")).get("code")
+        assert code != "mensaje_desconocido", f"Se esperaba que GET fuera un tipo conocido tras {wrong}; llegó {code}"
     await create(client)
     event = await heard(ws, "un evento en el socket que preguntó mal, que sigue abierto")
     same(event.get("id"), 2, "como id del evento en el socket que preguntó mal")

@@ -6,6 +6,8 @@ from pathlib import Path
 import psutil
 from aiohttp.test_utils import TestClient
 
+from inventory_ws.live.hub import HUB
+
 from ..conftest import create
 from .conftest import Program, Start, expected, heard, same
 
@@ -51,8 +53,10 @@ async def test_every_event_is_processed_once(
     first = await start("consumidor.py", url, position)
     for number in (1, 2, 3):
         await first.says(f"{number} PRODUCT_CREATED", "sin archivo, desde el primer evento")
+    for stream in client.app[HUB].sockets:
+        stream.send(stream.pong())  # as when an epoch begins
     await create(client)
-    await first.says("4 PRODUCT_CREATED", "tras un cambio")
+    await first.says("4 PRODUCT_CREATED", "tras un PONG, que no es un evento, y un cambio")
     await stop(first)
     assert position.exists(), "Se esperaba la posición guardada en el ARCHIVO que se le dice; no existe"
     await client.delete("/api/productos/1")

@@ -48,7 +48,9 @@ async def test_event_between_the_look_and_the_wait_is_not_missed(
             await asked(client, "/api/eventos?after=0&producto=2&wait=30")
 
 
-async def test_whoever_waits_asks_the_database_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_whoever_waits_asks_the_database_nothing_and_waits_to_the_end(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = client.app[DATABASE]
     fetch, asked_for = database.fetch, []
 
@@ -58,6 +60,7 @@ async def test_whoever_waits_asks_the_database_nothing(client: TestClient, monke
         return await fetch(sql, *args, **options)
 
     monkeypatch.setattr(database, "fetch", counted)
+    log, looks = client.app[LOG], 0
     began = time.monotonic()
     with expected("la respuesta vacía de wait=3 cuando se acaba el plazo, aunque el lector mire entretanto"):
         async with asyncio.timeout(10):

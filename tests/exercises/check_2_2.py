@@ -1,4 +1,7 @@
 import re
+from collections.abc import Callable
+
+from aiohttp.test_utils import TestClient
 
 from ..conftest import create
 from .conftest import Seen, Start, between, same
@@ -28,13 +31,13 @@ async def test_bytes_of_polling_and_of_a_socket_are_counted(start: Start, url: s
         return keep
 
     async with between(url, connected) as proxy:
-        out = await (await start("contar.py", proxy)).output()
+        out = await (await start("contar.py", proxy)).output(": ¿se cierra cada conexión?")
     found = re.fullmatch(COUNT, out)
     assert found, f"Se esperaban las líneas «sondeo: N bytes» y «socket: M bytes»; llegó {out!r}"
     same(len(polled), 10, "peticiones de la lista, cada una con su conexión")
     same(len(pushed), 1, "WebSocket abierto")
     counted, heard = map(int, found.groups())
-    same(counted, sum(map(len, polled)), "bytes de sondeo, con las cabeceras")
+    same(counted, sum(map(len, polled)), "bytes de sondeo, con las cabeceras y todo lo que llega hasta el final")
     least, most = welcomed(bytes(pushed[0])), len(pushed[0])  # who closes may leave the answer to that unread
     assert least <= heard <= most, (
         f"Se esperaban de {least} a {most} bytes por el socket, con las cabeceras; llegó {heard}"

@@ -39,6 +39,9 @@ async def test_it_goes_with_the_past(client: TestClient) -> None:
     await create(client, stock=10)
     await create(client, stock=5)
     await client.delete("/api/productos/2")
-    await settled(client, 3)
+    await create(client, stock=10)  # as a text it would come before 5
+    await settled(client, 4)
     listed = (await asked(client, "/api/productos?stock_max=5&at=2"))["data"]
     same([product["id"] for product in listed], [2], "como ids de stock_max=5&at=2")
+    listed = (await asked(client, "/api/productos?stock_max=5&at=4"))["data"]
+    same(listed, [], "como lista de stock_max=5&at=4, de uno con 9 unidades y otro con 10")

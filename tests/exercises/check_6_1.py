@@ -24,6 +24,7 @@ async def test_event_is_timed_although_the_answer_is_late(start: Start, url: str
     found = re.fullmatch(LINES, out)
     assert found, f"Se esperaban las líneas «respuesta: 3.1 ms» y «evento: 3.9 ms»; llegó {out!r}"
     answer, event = map(float, found.groups())
+    assert answer > 10, f"Se esperaban milisegundos, y no segundos; llegó {out!r}"
     assert event > 1000, f"Se esperaba la hora del evento propio, y no la del de otro, que llega antes; llegó {out!r}"
     assert event < answer - 200, (
         f"Se esperaba un evento anterior a la respuesta cuando esta tarda medio segundo más; llegó {out!r}"
@@ -31,10 +32,17 @@ async def test_event_is_timed_although_the_answer_is_late(start: Start, url: str
 
 
 async def test_way_from_the_request_to_the_event_is_timed(start: Start, url: str, client: TestClient) -> None:
+    async def connected(_: bytes) -> Seen:
+        """Holds back the event, which must not be waited for before the answer is timed."""
+        return lambda data: asyncio.sleep(0.4 if b"PRODUCT_CREATED" in data else 0)
+
     await create(client)
-    out = await (await start("latencia.py", url)).output()
+    async with between(url, connected) as proxy:
+        out = await (await start("latencia.py", proxy)).output()
     found = re.fullmatch(LINES, out)
     assert found, f"Se esperaban las líneas «respuesta: 3.1 ms» y «evento: 3.9 ms»; llegó {out!r}"
+    answer, event = map(float, found.groups())
+    assert answer < event - 200, f"Se esperaba la hora de la respuesta, sin esperar antes al evento; llegó {out!r}"
     for number in found.groups():
         assert 0 < float(number) < 10_000, f"Se esperaban milisegundos, más de 0; llegó {number}"
     with expected("que latencia.py creara un producto y lo borrara"):

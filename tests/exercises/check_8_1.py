@@ -14,7 +14,8 @@ async def test_value_of_the_inventory_is_kept_current(
     async def connected(_: bytes) -> Seen:
         async def seen(answer: bytes) -> None:
             """Somebody else changes something when the list has been read, and has not yet arrived."""
-            nonlocal changed
+            nonlocal changed, lists
+            lists += answer.startswith(b"HTTP/1.1 ") and not answer.startswith(b"HTTP/1.1 101 ")
             if b"last_event_id" in answer and not changed:
                 changed = True
                 psql("UPDATE productos SET stock = 2 WHERE id = 2")
@@ -22,13 +23,14 @@ async def test_value_of_the_inventory_is_kept_current(
 
         return seen
 
-    changed = False
+    changed, lists = False, 0
 
     await create(client, precio=0.1, stock=3)
     await create(client, precio=1000, stock=1)
     async with between(url, connected) as proxy:
         program = await start("tablero.py", proxy)
         await follow(program, client, psql)
+    same(lists, 1, "petición de la lista por HTTP, y lo demás por los eventos")
 
 
 async def follow(program: Program, client: TestClient, psql: Callable) -> None:

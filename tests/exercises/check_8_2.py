@@ -46,9 +46,9 @@ async def sell_twice(client: TestClient, connect: Callable) -> None:
         cursor.execute(f"BEGIN; {sale}; COMMIT; BEGIN; {sale}")
         await asyncio.sleep(0.5)
         cursor.execute("COMMIT")
-    await stocks(client, 5, 3, "dos ventas y una reposición")
+    await stocks(client, 5, 3, "que hubiera dos ventas y una reposición")
     await asyncio.sleep(0.3)
-    found = await stocks(client, 5, 3, "dos ventas y una reposición")
+    found = await stocks(client, 5, 3, "que hubiera dos ventas y una reposición")
     same(found, [4, 3, 23], "como stocks, si de 5 se venden dos muy seguidas")
 
 

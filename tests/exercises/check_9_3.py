@@ -54,7 +54,7 @@ async def connect(client: TestClient, last_id: str = "") -> Source:
     with expected("que GET /api/flujo empezara a contestar al momento"):
         async with asyncio.timeout(3):
             resp = await client.get("/api/flujo", headers={"Last-Event-ID": last_id} if last_id else {})
-    same(resp.status, 200, "de GET /api/flujo")
+    same(resp.status, 200, f"de GET /api/flujo con Last-Event-ID: {last_id}" if last_id else "de GET /api/flujo")
     same(resp.content_type, "text/event-stream", "como Content-Type de /api/flujo")
     source = Source(resp)
     with expected("una línea id: al conectar, antes de que haya ningún evento"):
@@ -99,6 +99,13 @@ async def test_stream_goes_on_after_the_last_id(client: TestClient) -> None:
     await hears(again, client, 2, when="al volver con el id del evento 1")
     await create(client)
     await hears(again, client, 3, when="después de los que faltaban")
+
+
+async def test_id_of_nobody_is_no_position(client: TestClient) -> None:
+    for last_id in ("abc", "abc:1", "1:x"):
+        source = await connect(client, last_id)
+        when = f"con Last-Event-ID: {last_id}, desde donde el registro no puede continuar"
+        same((await source.message(f"un mensaje {when}")).type, "recargar", f"como tipo del mensaje {when}")
 
 
 async def test_position_of_another_epoch_is_told(dsn: str, aiohttp_client: Callable, psql: Callable) -> None:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -77,6 +77,8 @@ def _line(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
         return f"{LINE} un SQL que PostgreSQL acepte; {_reason(exc)}"
     if call.when != "call":
         return f"{LINE} que el servicio y lo demás arrancaran y pararan bien; {_reason(exc)}"
+    if call.excinfo.traceback[-1].name == "create":  # which most checks begin with
+        return f"{LINE} un 201 de POST /api/productos; {_reason(exc)}"
     line = next((entry.lineno + 1 for entry in reversed(call.excinfo.traceback) if entry.path == item.path), "?")
     return f"{LINE} lo que comprueba la línea {line} de tests/exercises/{item.path.name}; {_reason(exc)}"
 
@@ -129,27 +131,35 @@ async def between(url: str, connected: Callable[[bytes], Awaitable[Seen]]) -> As
     """A proxy before the service; yields its URL. `connected` is called with the head of a connection's first request, before
     the service gets it, and returns what each piece of the answers is given to, before the program gets it."""
 
+    serving: list[asyncio.Task[None]] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async def forth() -> None:
-            while data := await reader.read(65536):
-                there.write(data)
+            with contextlib.suppress(ConnectionError):
+                while data := await reader.read(65536):
+                    there.write(data)
             there.close()
 
-        with contextlib.suppress(ConnectionError):  # the check may be over
+        serving.append(cast("asyncio.Task[None]", asyncio.current_task()))
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError), contextlib.closing(writer):
             back, there = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port)
-            head = await reader.readuntil(b"\r\n\r\n")
-            seen = await connected(head)
-            there.write(head)
-            forwarding = asyncio.create_task(forth())
-            while data := await back.read(65536):
-                await seen(data)
-                writer.write(data)
-            forwarding.cancel()
-            there.close()
-        writer.close()
+            with contextlib.closing(there):
+                head = await reader.readuntil(b"\r\n\r\n")
+                seen = await connected(head)
+                there.write(head)
+                forwarding = asyncio.create_task(forth())
+                while data := await back.read(65536):
+                    await seen(data)
+                    writer.write(data)
+                forwarding.cancel()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:  # a program that was refused may have left connections open
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving)
 
 
 class Program:
@@ -191,13 +201,13 @@ class Program:
         """The last line of that."""
         return short(self.errors().rstrip().rpartition("\n")[2])
 
-    async def output(self) -> str:
-        """All that it prints until it ends, which it has to do well."""
-        with expected(f"que {self.name} terminara en diez segundos"):
+    async def output(self, hint: str = "") -> str:
+        """All that it prints until it ends, which it has to do well. `hint`: where to look if it does not."""
+        with expected(f"que {self.name} terminara en diez segundos{hint}"):
             async with asyncio.timeout(10):
                 out, _ = await self.process.communicate()
         status, error = self.process.returncode, self.error()
-        assert status == 0, f"{LINE} que {self.name} terminara bien; llegó el estado {status}: «{error}»"
+        assert status == 0, f"{LINE} que {self.name} terminara bien{hint}; llegó el estado {status}: «{error}»"
         return out.decode()
 
 

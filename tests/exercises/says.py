@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from aiohttp import ClientWebSocketResponse
+from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from .conftest import expected, heard, same
 
@@ -20,8 +20,9 @@ async def silence(ws: ClientWebSocketResponse) -> None:
     """Sees that nothing comes for a moment, be it an event or not: the answer to a PING is the next message."""
     await asyncio.sleep(0.3)
     await ws.send_json({"type": "PING"})
-    message = await ws.receive_json(timeout=5)
-    assert message["type"] == "PONG", message
+    message = await ws.receive(timeout=5)
+    assert message.type is WSMsgType.TEXT, f"{message.type.name} ({ws.close_code})"
+    assert message.json()["type"] == "PONG", message.data
 
 
 async def quiet(ws: ClientWebSocketResponse, what: str) -> None:

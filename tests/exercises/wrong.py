@@ -81,6 +81,29 @@ WRONG = [
         "entre la lectura del registro y la espera",
         {"                await moved.wait()\n": "                await log.moved.wait()\n"},
     ),
+    Wrong(
+        "2.1",
+        "it waits once",
+        "aunque el lector mire y no haya nada",
+        {
+            "await moved.wait()\n": "await moved.wait()\n        query.wait, deadline = 0, 0\n",
+        },
+    ),
+    Wrong(
+        "2.1",
+        "each look begins the wait anew",
+        "también si el lector mira mientras tanto",
+        {
+            "or asyncio.get_running_loop().time() >= deadline": "or not query.wait",
+            "        with suppress(TimeoutError):\n            async with asyncio.timeout_at(deadline):\n                await moved.wait()\n": "        try:\n            async with asyncio.timeout(query.wait):\n                await moved.wait()\n        except TimeoutError:\n            break\n",
+        },
+    ),
+    Wrong(
+        "2.1",
+        "a wait has decimals",
+        "400 para wait=1.5",
+        {"wait: Annotated[int, Field(ge=0, le=30)]": "wait: Annotated[float, Field(ge=0, le=30)]"},
+    ),
     Wrong("2.1", "no limit to the wait", "400 para wait=31", {"wait: Annotated[int, Field(ge=0, le=30)]": "wait: int"}),
     Wrong(
         "2.2",
@@ -89,6 +112,18 @@ WRONG = [
         {
             'sum(count(ask(url, "/api/productos", CLOSE)) for _ in range(10))': 'count(ask(url, "/api/productos", CLOSE)) * 10'
         },
+    ),
+    Wrong(
+        "2.2",
+        "the answer comes at once",
+        "todo lo que llega hasta el final",
+        {'return sum(map(len, iter(lambda: sock.recv(65536), b"")))': "return len(sock.recv(65536))"},
+    ),
+    Wrong(
+        "2.2",
+        "the connection stays open",
+        "¿se cierra cada conexión?",
+        {'"Connection: close"': '"Connection: keep-alive"'},
     ),
     Wrong(
         "2.2",
@@ -142,6 +177,18 @@ WRONG = [
     ),
     Wrong(
         "3.1",
+        "nothing differs from null",
+        "de «TEC-02» a null",
+        {"NEW.sku IS DISTINCT FROM OLD.sku": "NEW.sku <> OLD.sku"},
+    ),
+    Wrong(
+        "3.1",
+        "null takes the rest with it",
+        "de null a «TEC-03»",
+        {"coalesce(to_json(OLD.sku)::text, 'null')": "to_json(OLD.sku)"},
+    ),
+    Wrong(
+        "3.1",
         "it is validated and not stored",
         "como sku en la respuesta del POST",
         {"precio, stock, sku)": "precio, stock)", "%(stock)s, %(sku)s)": "%(stock)s)"},
@@ -157,12 +204,26 @@ WRONG = [
     Wrong(
         "3.2", "the past is not filtered", "stock_max=5&at=2", {" AND (j ->> 'stock')::integer <= %(stock_max)s": ""}
     ),
+    Wrong(
+        "3.2",
+        "texts are compared",
+        "uno con 9 unidades y otro con 10",
+        {"(j ->> 'stock')::integer <= %(stock_max)s": "(j ->> 'stock') <= %(stock_max)s::text"},
+    ),
     Wrong("3.2", "any integer will do", "400 para stock_max=-1", {"stock_max: Stock = ": "stock_max: int = "}),
     Wrong(
         "4.1",
         "a float",
         "21474836469978525163.53",
         {"coalesce(sum(precio * stock), 0) AS": "coalesce(sum(precio * stock), 0)::float AS"},
+    ),
+    Wrong(
+        "4.1",
+        "a statement for each number",
+        "una sola sentencia",
+        {
+            '    rows = await db.fetch(\n        """\n': '    await db.fetch("SELECT count(*) FROM productos", lane=Lane.QUICK)\n    rows = await db.fetch(\n        """\n'
+        },
     ),
     Wrong(
         "4.1",
@@ -253,6 +314,21 @@ WRONG = [
     ),
     Wrong(
         "6.1",
+        "first the event, then the answer",
+        "sin esperar antes al evento",
+        {"        answered = time.perf_counter()\n": "        await hearing\n        answered = time.perf_counter()\n"},
+    ),
+    Wrong(
+        "6.1",
+        "seconds",
+        "milisegundos, y no segundos",
+        {
+            "(answered - began) * 1000": "(answered - began)",
+            "(await hearing - began) * 1000": "(await hearing - began)",
+        },
+    ),
+    Wrong(
+        "6.1",
         "the next message is one's own",
         "la hora del evento propio",
         {
@@ -332,6 +408,14 @@ WRONG = [
             '-> Decimal:\n    return Decimal(product["precio"])': '-> float:\n    return product["precio"]',
         },
     ),
+    Wrong(
+        "8.1",
+        "the list is asked for at each event",
+        "1 petición de la lista",
+        {
+            '                if event["type"] ==': '                await (await session.get(f"{url}/api/productos")).read()\n                if event["type"] =='
+        },
+    ),
     Wrong("8.1", "a deleted product has a price", "KeyError", {'== "PRODUCT_DELETED"': '== "DELETED"'}),
     Wrong("8.1", "a line for each event", "con 6 a 0.10 y 2 a 1000", {"if sum(values.values()) != value:": "if True:"}),
     Wrong("8.2", "no version is named", "si de 5 se venden dos muy seguidas", {", headers=version": ""}),
@@ -389,6 +473,12 @@ WRONG = [
     ),
     Wrong(
         "9.3",
+        "any id is a position",
+        "con Last-Event-ID: abc",
+        {' if re.fullmatch("[0-9]{1,19}", number) else -1': ""},
+    ),
+    Wrong(
+        "9.3",
         "a position of any epoch",
         "de antes de restaurar",
         {"log.check(position, epoch)": "log.check(position, None)"},
@@ -413,6 +503,15 @@ WRONG = [
     ),
     Wrong(
         "10.1",
+        "no token is an empty one",
+        "con la clave «»",
+        {
+            "if read_token:": "if read_token is not None:",
+            "bearer(args.token, args.read_token,": 'bearer(args.token, args.read_token or "",',
+        },
+    ),
+    Wrong(
+        "10.1",
         "one token is none",
         "401 de un POST sin clave",
         {"open_reads=args.open_reads) if args.token else": "open_reads=args.open_reads) if args.read_token else"},
@@ -421,7 +520,7 @@ WRONG = [
     Wrong(
         "10.2",
         "the number before the signature",
-        "que no es una entrada",
+        "que no es un pase",
         {
             "if _same(signature, right) and time.time() < int(expiry):": "if time.time() < int(expiry) and _same(signature, right):"
         },
@@ -429,13 +528,13 @@ WRONG = [
     Wrong(
         "10.2",
         "the secret is signed with the time",
-        "200 con una entrada que aún vale",
+        "200 con un pase que aún vale",
         {"hmac.new(secret.encode(), expiry, ": "hmac.new(expiry, secret.encode(), "},
     ),
     Wrong(
         "10.2",
         "only the header",
-        "«abierto» como socket con una entrada que aún vale como subprotocolo",
+        "«abierto» como socket con un pase que aún vale como subprotocolo",
         {
             'for name in offered if name.strip().startswith("bearer.")]': 'for name in offered if name.strip() == "bearer"]'
         },
@@ -450,9 +549,19 @@ WRONG = [
     Wrong("11.1", "a deletion does not pass", "6 como id del evento siguiente", {"not event.name or ": ""}),
     Wrong(
         "11.1",
-        "names that begin with the word",
+        "whole words",
         "3 como id del evento siguiente",
-        {"word.lower() in event.name": "event.name.startswith(word.lower())"},
+        {
+            '"|".join(map(re.escape, self.palabras or []))': 'r"\\b(" + "|".join(map(re.escape, self.palabras or [])) + r")\\b"'
+        },
+        "11.1.otra",
+    ),
+    Wrong(
+        "11.1",
+        "a word anywhere in the message",
+        "3 como id del evento siguiente",
+        {'json.loads(text)["data"]["nombre"]': "text"},
+        "11.1.otra",
     ),
     Wrong(
         "11.2",
@@ -479,6 +588,7 @@ WRONG = [
         },
     ),
     Wrong("12.1", "short ones too", "si ocupa menos de 1 KiB", {" and len(response.body) > COMPRESS_FROM": ""}),
+    Wrong("12.1", "many events are long", "un solo evento", {"len(response.body) > COMPRESS_FROM": "len(events) > 1"}),
     Wrong("12.1", "whoever asks", "a quien no admite gzip", {" and wants_gzip(request)": ""}),
     Wrong(
         "12.1",
@@ -497,7 +607,7 @@ WRONG = [
         "JSON is written anew",
         "sin escribir otra vez el JSON",
         {
-            "    messages = text.replace(b'},{\"type\":', b'}\\n{\"type\":').splitlines()\n": '    messages = [json.dumps(event).encode() for event in json.loads(b"[%b]" % text)]\n',
+            "    messages = text.replace(b'},{\"type\":', b'}\\n{\"type\":').splitlines()\n": "    messages = [json.dumps(event, separators=(',', ':'), ensure_ascii=False).encode() for event in json.loads(b\"[%b]\" % text)]\n",
             "import sys\n": "import json\nimport sys\n",
         },
     ),
@@ -516,6 +626,14 @@ WRONG = [
         {"type(wanted) is int": "isinstance(wanted, int)"},
         "13.1.otra",
     ),
+    Wrong(
+        "13.1",
+        "GET is unknown where its id is none",
+        "un tipo conocido",
+        {
+            'except ValidationError:\n        return _error("mensaje_invalido")': 'except ValidationError:\n        return _error("mensaje_desconocido")'
+        },
+    ),
     Wrong("13.1", "no limit to an id", "'id': 1000000000", {"ge=1, le=INT4_MAX": "ge=1"}),
     Wrong(
         "13.1",
@@ -532,6 +650,10 @@ WRONG = [
         },
     ),
     Wrong("13.2", "who says it hears it", "que a quien avisa no le llegara nada", {"other is not stream and ": ""}),
+    Wrong("13.2", "the id is beside the data", "falta, o es null", {'data={"id": product_id}': "id=product_id"}),
+    Wrong(
+        "13.2", "bytes are no text", "una trama binaria", {"other.send(editing)": 'other.send(b"\\x82" + editing[1:])'}
+    ),
     Wrong(
         "13.2",
         "rooms do not count",
@@ -558,6 +680,23 @@ WRONG = [
         {
             '    new = file.with_suffix(".new")\n    new.write_text(json.dumps(position))\n    os.replace(new, file)\n': "    file.write_text(json.dumps(position))\n",
             "import os\n": "",
+        },
+    ),
+    Wrong(
+        "14.1",
+        "a PONG is an event",
+        "tras un PONG",
+        {
+            'print(event["id"]': 'print(event.get("id")',
+            "                continue\n": "                process(message)\n                continue\n",
+        },
+    ),
+    Wrong(
+        "14.1",
+        "the position is kept first",
+        "antes de guardar la posición",
+        {
+            '            process(message)\n            keep(file, {"last_event_id": message["id"], "epoch": epoch})\n': '            keep(file, {"last_event_id": message["id"], "epoch": epoch})\n            process(message)\n'
         },
     ),
     Wrong(
@@ -631,7 +770,7 @@ WRONG = [
     Wrong(
         "15.2",
         "a hundred connections and no more",
-        "que avalancha.py terminara en diez segundos",
+        "más de cien conexiones",
         {"connector=aiohttp.TCPConnector(limit=0)": ""},
     ),
     Wrong(
@@ -639,6 +778,16 @@ WRONG = [
         "the welcome is the event",
         "la hora del evento",
         {"            await ws.receive()  # the welcome\n": "            pass\n"},
+    ),
+    Wrong("15.2", "seconds", "milisegundos, y no segundos", {"(moment - began) * 1000": "(moment - began)"}),
+    Wrong(
+        "15.2",
+        "the clock is started with the answer",
+        "antes de enviar el POST",
+        {
+            "        began = time.perf_counter()\n": "",
+            'await answer.json())["data"]\n': 'await answer.json())["data"]\n        began = time.perf_counter()\n',
+        },
     ),
     Wrong(
         "15.2",
