@@ -36,17 +36,6 @@ async def test_long_log_is_compressed_for_who_can_read_it(client: TestClient, ur
         assert len(packed) < len(plain) / 5, f"Se esperaba un registro comprimido a menos de la quinta parte; {sizes}"
 
 
-async def test_log_of_one_long_event_is_compressed(client: TestClient) -> None:
-    await create(client, descripcion="x" * 2000)
-    await settled(client, 1)
-    resp = await client.get("/api/eventos", headers=GZIP)
-    same(
-        resp.headers.get("Content-Encoding"),
-        "gzip",
-        "como Content-Encoding de un registro de un solo evento, muy largo",
-    )
-
-
 async def test_short_log_goes_as_it_is(client: TestClient, url: str) -> None:
     await create(client)
     await create(client, descripcion="Teclado mecánico " * 99)

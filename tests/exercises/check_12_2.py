@@ -8,7 +8,7 @@ from .conftest import Start, same
 
 async def test_sizes_are_those_of_the_log(start: Start, url: str, client: TestClient) -> None:
     for number in range(30):
-        await create(client, nombre=f"Teclado {number}", descripcion="Mecánico, con eñe", precio=64.9)
+        await create(client, nombre=f"Teclado {number}", precio=64.90, descripcion="Mecánico, con eñe")
     await settled(client, 30)
     text = await (await client.get("/api/eventos")).text()
     messages = [f'{{"type":{part}' for part in text[:-2].split('{"type":')[1:]]

@@ -60,6 +60,6 @@ async def test_database_that_does_not_answer_is_an_error(
         admin.cursor().execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         admin.cursor().execute(CUT, (name,))
     await ws.send_json({"type": "GET", "id": 1})
-    answer = await heard(ws, "un ERROR, si la base de datos no responde,", timeout=15)
+    answer = await heard(ws, "un ERROR tras un GET si la base de datos no responde,", 15)
     same(answer.get("type"), "ERROR", "tras un GET si la base de datos no responde")
     await say(ws, {"type": "PING"}, "PONG")

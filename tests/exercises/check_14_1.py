@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient
 from inventory_ws.live.hub import HUB
 
 from ..conftest import create
-from .conftest import Program, Start, expected, heard, same
+from .conftest import Program, Start, expected, same
 
 
 async def idle(program: Program) -> psutil.Process:
@@ -36,7 +36,7 @@ async def break_off(program: Program, client: TestClient) -> None:
         return
     (await idle(program)).rlimit(psutil.RLIMIT_FSIZE, (0, 0))
     await create(client)
-    await program.says("7 PRODUCT_CREATED", "antes de guardar su posición, y no después")
+    await program.says("7 PRODUCT_CREATED", "antes de guardar la posición: si falla al guardarla, la línea ya está")
     with suppress(TimeoutError):
         async with asyncio.timeout(3):
             await program.process.wait()
@@ -45,7 +45,7 @@ async def break_off(program: Program, client: TestClient) -> None:
 
 
 async def test_every_event_is_processed_once(
-    start: Start, url: str, client: TestClient, listen: Callable, psql: Callable, tmp_path: Path
+    start: Start, url: str, client: TestClient, psql: Callable, tmp_path: Path
 ) -> None:
     position = tmp_path / "posicion"
     for _ in range(3):
@@ -68,14 +68,6 @@ async def test_every_event_is_processed_once(
     third = await start("consumidor.py", url, position)
     await create(client)
     await third.says("7 PRODUCT_CREATED", "si no llegó a escribir su posición: queda entera la de antes, que es la 6")
-    ws = await listen()
-    psql("UPDATE eventos_epoca SET lugar = '{elsewhere}'")  # as after a restart of PostgreSQL
-    same((await heard(ws, "un PONG con la época nueva", timeout=10)).get("type"), "PONG", "como type de ese mensaje")
-    for number in (8, 9):
-        await create(client)
-        await third.says(
-            f"{number} PRODUCT_CREATED", "antes y después de un PONG con la época nueva, que no es un evento"
-        )
     await stop(third)
     # After a TRUNCATE the events begin anew: the program stops and says so, instead of going on as if nothing were.
     psql("TRUNCATE productos")

@@ -62,14 +62,25 @@ async def test_whoever_waits_asks_the_database_nothing_and_waits_to_the_end(
     monkeypatch.setattr(database, "fetch", counted)
     log, looks = client.app[LOG], 0
     began = time.monotonic()
-    with expected("la respuesta vacía de wait=3 cuando se acaba el plazo, aunque el lector mire entretanto"):
-        async with asyncio.timeout(10):
-            same((await asked(client, "/api/eventos?after=0&wait=3"))["data"], [], "como data cuando se acaba wait=3")
+    asking = asyncio.create_task(asked(client, "/api/eventos?after=0&wait=1"))
+    while not asking.done() and time.monotonic() - began < 6:
+        await asyncio.wait([asking], timeout=0.4)
+        log.moved.set()  # as the feed does every two seconds, whether there is an event or not
+        log.moved = asyncio.Event()
+        looks += 1
     took = time.monotonic() - began
-    assert len(asked_for) <= 8, (
-        f"Se esperaba que wait=3 esperara sin consultar la base de datos; la consultó {len(asked_for)} veces"
+    if not asking.done():
+        asking.cancel()
+    assert not asking.cancelling(), (
+        "Se esperaba la respuesta vacía de wait=1 tras un segundo, también si el lector mira mientras tanto; no llegó a tiempo"
     )
-    assert took > 2.9, f"Se esperaba la respuesta vacía de wait=3 tras tres segundos; tardó {took:.1f} s"
+    same((await asking)["data"], [], "como data cuando se acaba wait=1")
+    assert len(asked_for) <= 4 + looks, (
+        f"Se esperaba que wait=1 esperara sin consultar la base de datos; la consultó {len(asked_for)} veces"
+    )
+    assert took > 0.9, (
+        f"Se esperaba que wait=1 esperara un segundo, aunque el lector mire y no haya nada; esperó {took:.1f} s"
+    )
 
 
 async def test_what_has_happened_is_told_at_once(client: TestClient) -> None:

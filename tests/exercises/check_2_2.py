@@ -15,9 +15,13 @@ def welcomed(received: bytes) -> int:
     return head + 4 + int.from_bytes(received[head + 2 : head + 4], "big")
 
 
-async def test_bytes_of_polling_and_of_a_socket_are_counted(start: Start, url: str, client: object) -> None:
-    for _ in range(10):
-        await create(client, descripcion="x" * 10_000)  # more than a recv() reads
+async def test_bytes_of_polling_and_of_a_socket_are_counted(
+    start: Start, url: str, client: TestClient, psql: Callable
+) -> None:
+    await create(client)
+    psql(
+        "INSERT INTO productos (nombre, descripcion, precio) SELECT 'Largo', repeat('x', 9000), 1 FROM generate_series(1, 12)"
+    )
     polled: list[bytearray] = []
     pushed: list[bytearray] = []
 

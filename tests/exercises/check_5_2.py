@@ -10,7 +10,9 @@ async def test_card_shows_when_its_product_was_changed(visit: Visit, client: Tes
     created = await create(client, nombre="Teclado")
     page = await visit(timezone_id="Europe/Madrid")  # UTC is the local time of many a server
     time = card(page, "Teclado").locator("time")
-    with expected(f"en la tarjeta un <time>, y solo uno, con datetime {created['updated_at']}"):
+    with expected("un solo <time> en la tarjeta"):
+        await expect(time).to_have_count(1, timeout=3000)
+    with expected(f"el datetime {created['updated_at']} en <time>"):
         await expect(time).to_have_attribute("datetime", created["updated_at"], timeout=3000)
     shown = await page.evaluate("text => new Date(text).toLocaleTimeString('es')", created["updated_at"])
     with expected(f"la hora local {shown} en el texto de <time>"):

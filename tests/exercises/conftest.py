@@ -35,10 +35,9 @@ def shown(value: object) -> str:
 
 
 def same(got: object, wanted: object, where: str = "", why: str = "") -> None:
-    """Fails with a line where the values differ. `where`: when, or of what, `wanted` was expected; "como …": as which part of
-    what came. `why`: what is known of the reason, if there is none."""
-    nothing = "no lo trae" if where.startswith("como ") else f"no llegó nada{why}"
-    came = nothing if got is None or got == "" else f"llegó {shown(got)}"
+    """Fails with a line where the values differ. `where`: when, or of what, `wanted` was expected. `why`: what is known of the
+    reason, if there is none."""
+    came = f"no llegó nada{why}" if got == "" else "falta, o es null" if got is None else f"llegó {shown(got)}"
     assert got == wanted, f"{LINE} {shown(wanted)}{where and f' {where}'}; {came}"
 
 
@@ -107,12 +106,12 @@ async def asked(client: TestClient, path: str, when: str = "") -> Any:
         return await resp.json()
 
 
-async def heard(ws: ClientWebSocketResponse, what: str, timeout: float = 3) -> Any:  # noqa: ASYNC109
+async def heard(ws: ClientWebSocketResponse, what: str, seconds: float = 3) -> Any:
     """The next message of the socket. `what`: which one is expected."""
     with expected(f"{what} por el socket"):
-        message = await ws.receive(timeout=timeout)
-        other = f"un cierre con {ws.close_code}" if ws.closed else f"una trama {message.type.name}, y no de texto"
-        assert message.type is WSMsgType.TEXT, other
+        message = await ws.receive(timeout=seconds)
+        assert message.type is not WSMsgType.BINARY, "una trama binaria, y no un texto"
+        assert message.type is WSMsgType.TEXT, f"un cierre con {ws.close_code}"
         return message.json()
 
 

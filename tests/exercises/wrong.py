@@ -28,15 +28,17 @@ WRONG = [
         "una clave al azar",
         {"base64.b64encode(os.urandom(16)).decode()": '"dGhlIHNhbXBsZSBub25jZQ=="'},
     ),
-    Wrong("1.1", "one key for ever", "llegó la misma", {"os.urandom(16)": 'b"one key for ever"'}),
     Wrong(
         "1.1",
-        "the header in one spelling only",
-        "sus cabeceras en minúsculas",
-        {
-            "{name.lower(): value": "{name: value",
-            '"sec-websocket-accept")': '"Sec-WebSocket-Accept")',
-        },
+        "one key of one's own",
+        "una clave al azar",
+        {"base64.b64encode(os.urandom(16)).decode()": '"MDEyMzQ1Njc4OWFiY2RlZg=="'},
+    ),
+    Wrong(
+        "1.1",
+        "headers begin with capital letters",
+        "en minúsculas",
+        {"{name.lower(): value": "{name: value", 'get("sec-websocket-accept")': 'get("Sec-WebSocket-Accept")'},
     ),
     Wrong("1.1", "a frame is at most 125 bytes long", "UnicodeDecodeError", {"size == 126": "size == 1260"}),
     Wrong("1.2", "lines stay in the buffer", "¿lleva flush=True?", {", flush=True": ""}),
@@ -55,15 +57,6 @@ WRONG = [
         {
             "        with suppress(TimeoutError):\n            async with asyncio.timeout_at(deadline):\n"
             "                await moved.wait()\n": "        await asyncio.sleep(0.05)\n"
-        },
-    ),
-    Wrong(
-        "2.1",
-        "it waits once",
-        "tras tres segundos",
-        {
-            "    while True:\n        moved = log.moved": "    for last in (False, True):\n        moved = log.moved",
-            ">= deadline:": ">= deadline or last:",
         },
     ),
     Wrong(
@@ -144,18 +137,6 @@ WRONG = [
     ),
     Wrong(
         "3.1",
-        "a first sku is no change",
-        "como antes de un primer sku",
-        {"NEW.sku IS DISTINCT FROM OLD.sku": "NEW.sku <> OLD.sku"},
-    ),
-    Wrong(
-        "3.2",
-        "texts are compared",
-        "stock_max=5&at=2",
-        {"(j ->> 'stock')::integer <= %(stock_max)s": "(j ->> 'stock') <= %(stock_max)s::text"},
-    ),
-    Wrong(
-        "3.1",
         "only a new table has the column",
         "pusiera al día, dos veces seguidas",
         {"attname = 'sku') THEN": "attname = 'sku') AND NOT EXISTS (SELECT FROM productos) THEN"},
@@ -230,16 +211,6 @@ WRONG = [
         "an empty table has no sum",
         "de un inventario vacío",
         {"coalesce(sum(stock), 0)": "sum(stock)", "coalesce(sum(precio * stock), 0)": "sum(precio * stock)"},
-    ),
-    Wrong(
-        "4.1",
-        "a statement for each number",
-        "en una sola sentencia",
-        {
-            "    return str(rows[0][0])": (
-                '    await db.fetch("SELECT count(*) FROM productos")\n    return str(rows[0][0])'
-            )
-        },
     ),
     Wrong(
         "4.1",
@@ -540,12 +511,6 @@ WRONG = [
         },
     ),
     Wrong("11.1", "capital letters hear nothing", "TECLADO", {"any(word.lower() in": "any(word in"}),
-    Wrong(
-        "11.1",
-        "only whole words",
-        "3 como id del evento siguiente",
-        {"word.lower() in event.name": "word.lower() in event.name.split()"},
-    ),
     Wrong("11.1", "a deletion does not pass", "6 como id del evento siguiente", {"not event.name or ": ""}),
     Wrong(
         "11.1",
@@ -706,26 +671,6 @@ WRONG = [
         {
             'else {"last_event_id": 0}': "else {}",
             'if not welcome["recovered"]:': 'if file.exists() and not welcome["recovered"]:',
-        },
-    ),
-    Wrong(
-        "14.1",
-        "a PONG is an event",
-        "None PONG",
-        {
-            '== "PONG"': '== "PANG"',
-            'print(event["id"]': 'print(event.get("id")',
-            '"last_event_id": message["id"]': '"last_event_id": message.get("id", 0)',
-        },
-    ),
-    Wrong(
-        "14.1",
-        "it keeps the position before it has processed the event",
-        "antes de guardar su posición",
-        {
-            'process(message)\n            keep(file, {"last_event_id": message["id"], "epoch": epoch})': (
-                'keep(file, {"last_event_id": message["id"], "epoch": epoch})\n            process(message)'
-            )
         },
     ),
     Wrong(
