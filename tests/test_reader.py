@@ -334,6 +334,20 @@ def test_exported_list_is_known_again_when_a_program_has_written_it_anew() -> No
     assert known == [("1", version, "1299.60"), (None, None, "5.25")]
 
 
+@pytest.mark.parametrize(
+    ("titles", "read_as"),
+    [
+        ("id;precio;updated_at", "puede ser 131989,00 o 131,99: escríbalo con dos decimales"),
+        ("nombre;precio;x", "131989.00"),
+    ],
+)
+def test_points_of_an_exported_file_prove_nothing_of_a_price_with_a_comma(titles: str, read_as: str) -> None:
+    """As a LibreOffice in Spanish saves it: the exported prices are texts for it, and one was typed or computed."""
+    file = f'{titles}\n1;"1299.99";"2026-11-24T10:00:00.123Z"\n2;131,989;"x"\n'
+    table = read(file.encode(), FileQuery())
+    assert read_as in [*(fault["message"] for fault in table.faults), rows(table)[1].get("precio")]
+
+
 def test_workbook_that_no_memory_holds_is_refused_and_ends_nothing_else() -> None:
     """calamine makes a table of all cells between the first and the last, and aborts its process."""
     far = row(1, "nombre", "precio") + '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
