@@ -330,15 +330,36 @@ async def test_workbook_without_the_extra_is_415(client: TestClient, monkeypatch
 
 
 async def test_name_that_a_spreadsheet_has_rewritten_is_worth_a_warning(client: TestClient) -> None:
-    for name in ("00123", "1/2", "12E5", "Mouse"):
+    rewritten = [  # by Excel, or by LibreOffice with "detect special numbers" in an English and a Spanish locale
+        ("00123", "123"),
+        ("1/2", "01-feb"),
+        ("12E5", "1200000"),
+        ("12E5", "1,20E+06"),
+        ("(5)", "-5"),
+        ("50%", "50.00%"),
+        ("50%", "50,00\u00a0%"),
+        ("$5", "$5.00"),
+        ("12:30", "12:30:00"),
+        ("00:00", "12:00:00 AM"),
+        ("12:30", "12:30:00 p.\u00a0m."),
+        ("True", "VERDADERO"),
+    ]
+    for name, _ in [*rewritten, ("Mouse", "")]:
         await create(client, nombre=name)
-    trial = await tried(client, "id,nombre\n1,123\n2,01-feb\n3,1200000\n4,Ratón\n")
+    rows = "".join(f"{n};{name}\n" for n, (_, name) in enumerate([*rewritten, ("", "Ratón 5%")], 1))
+    trial = await tried(client, f"id;nombre\n{rows}")
     assert [row["avisos"] for row in trial["filas"]] == [
-        ["¿cambió la hoja de cálculo el nombre «00123»?"],
-        ["¿cambió la hoja de cálculo el nombre «1/2»?"],
-        ["¿cambió la hoja de cálculo el nombre «12E5»?"],
+        *([f"¿cambió la hoja de cálculo el nombre «{name}»?"] for name, _ in rewritten),
         [],
     ]
+
+
+async def test_line_breaks_that_a_spreadsheet_has_rewritten_change_nothing(client: TestClient) -> None:
+    """LibreOffice 7.4 writes every line break within a cell as LF."""
+    await create(client, descripcion="uno\r\ndos")
+    row = (await exported(client))[0]
+    assert counted(await tried(client, file_of([row | {"descripcion": "uno\ndos"}])))["iguales"] == 1
+    assert counted(await tried(client, file_of([row | {"descripcion": "uno\n\ndos"}])))["cambiados"] == 1
 
 
 async def test_query_of_a_file_is_checked(client: TestClient) -> None:

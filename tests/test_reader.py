@@ -289,28 +289,64 @@ def test_workbook_of_old_programs_is_read() -> None:
     )
 
 
-def test_workbook_of_open_document_is_read() -> None:
+def ods(rows: str) -> bytes:
+    """An OpenDocument spreadsheet of one sheet."""
     names = ("office", "table", "text")
     spaces = " ".join(f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"' for name in names)
-    cells = "".join(
-        f'<table:table-row><table:table-cell office:value-type="string"><text:p>{name}</text:p></table:table-cell>{price}'
-        "</table:table-row>"
-        for name, price in {
-            "Producto": '<table:table-cell office:value-type="string"><text:p>Precio</text:p></table:table-cell>',
-            "Piñón": '<table:table-cell office:value-type="currency" office:currency="EUR" office:value="1299.5"/>',
-        }.items()
-    )
+    spaces += ' xmlns:calcext="urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0"'
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as parts:
         parts.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
         parts.writestr("META-INF/manifest.xml", "<manifest/>")
-        sheet = f'<office:spreadsheet><table:table table:name="Hoja">{cells}</table:table></office:spreadsheet>'
+        sheet = f'<office:spreadsheet><table:table table:name="Hoja">{rows}</table:table></office:spreadsheet>'
         parts.writestr(
             "content.xml",
             f"<office:document-content {spaces}><office:body>{sheet}</office:body></office:document-content>",
         )
-    table = read(file.getvalue(), FileQuery())
+    return file.getvalue()
+
+
+def text_cell(text: str) -> str:
+    return f'<table:table-cell office:value-type="string"><text:p>{text}</text:p></table:table-cell>'
+
+
+def test_workbook_of_open_document_is_read() -> None:
+    cells = "".join(
+        f"<table:table-row>{text_cell(name)}{price}</table:table-row>"
+        for name, price in {
+            "Producto": text_cell("Precio"),
+            "Piñón": '<table:table-cell office:value-type="currency" office:currency="EUR" office:value="1299.5"/>',
+        }.items()
+    )
+    table = read(ods(cells), FileQuery())
     assert (table.about["formato"], rows(table)[0]["nombre"], rows(table)[0]["precio"]) == ("ods", "Piñón", "1299.50")
+
+
+def test_error_and_tab_of_libreoffice_are_not_lost() -> None:
+    """As LibreOffice 7.4 writes them; for calamine the error is an empty cell, and of the tab nothing is left."""
+    error = (
+        '<table:table-cell table:formula="of:=1/0" office:value-type="string" office:string-value="" '
+        'calcext:value-type="error"><text:p>#DIV/0!</text:p></table:table-cell>'
+    )
+    one = '<table:table-cell office:value-type="float" office:value="1" calcext:value-type="float"/>'
+    cells = [
+        map(text_cell, ("nombre", "precio", "stock")),
+        (text_cell("con<text:tab/>tabulador"), one, one),
+        (text_cell("Error"), one, error),
+    ]
+    table = read(ods("".join(f"<table:table-row>{''.join(row)}</table:table-row>" for row in cells)), FileQuery())
+    assert rows(table)[0]["nombre"] == "con\ttabulador"
+    assert messages(table) == [
+        "3 stock: es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo"
+    ]
+
+
+def test_formula_whose_value_is_an_empty_text_is_an_empty_cell() -> None:
+    """As LibreOffice 7.4 and Excel write `=""`: `t="str"` tells that it was computed."""
+    empty = '<c r="B2" t="str"><f aca="false">&quot;&quot;</f><v></v></c>'
+    cells = row(2, "Cable", None, 5).replace('<c r="C2">', f'{empty}<c r="C2">')
+    table = read(xlsx({"Hoja": row(1, "nombre", "descripcion", "precio") + cells}), FileQuery())
+    assert (messages(table), rows(table)[0]["precio"]) == ([], "5.00")
 
 
 def test_exported_list_is_known_again_when_a_program_has_written_it_anew() -> None:
@@ -320,6 +356,20 @@ def test_exported_list_is_known_again_when_a_program_has_written_it_anew() -> No
     table = read(file.encode(), FileQuery())
     known = [(row.get("id"), row.get("version"), row["campos"]["precio"]) for row in json.loads(table.rows)]
     assert known == [("1", version, "1299.60"), (None, None, "5.25")]
+
+
+@pytest.mark.parametrize(
+    ("titles", "read_as"),
+    [
+        ("id;precio;updated_at", "puede ser 131989,00 o 131,99: escríbalo con dos decimales"),
+        ("nombre;precio;x", "131989.00"),
+    ],
+)
+def test_points_of_an_exported_file_prove_nothing_of_a_price_with_a_comma(titles: str, read_as: str) -> None:
+    """As a LibreOffice in Spanish saves it: the exported prices are texts for it, and one was typed or computed."""
+    file = f'{titles}\n1;"1299.99";"2026-11-24T10:00:00.123Z"\n2;131,989;"x"\n'
+    table = read(file.encode(), FileQuery())
+    assert read_as in [*(fault["message"] for fault in table.faults), rows(table)[1].get("precio")]
 
 
 def test_workbook_that_no_memory_holds_is_refused_and_ends_nothing_else() -> None:

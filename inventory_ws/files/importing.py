@@ -21,8 +21,11 @@ MAX_FAULTS = 100  # that an error tells
 FILES = web.AppKey("FILES", asyncio.Lock)
 """Held by the thread that reads or writes a file: beside several of them, the event loop would run too rarely."""
 
-# A name that a spreadsheet makes of 00123, 1/2 or 12E5.
-RETYPED = r"^([0-9]+([.,][0-9]+)?(E[+]?[0-9]+)?|[0-9]{1,4}[-/][0-9a-z]{1,4}([-/][0-9]{2,4})?)( 00:00:00)?$"
+# A name that a spreadsheet makes of 00123, 1/2, 12E5, 50%, 12:30 or True.
+RETYPED = (
+    r"^([-$€]?[0-9]+([.,][0-9]+)?(E[+]?[0-9]+|[ \u00a0]?[%€])?|[0-9]{1,4}[-/][0-9a-z]{1,4}([-/][0-9]{2,4})?( 00:00:00)?"
+    r"|[0-9]+(:[0-9]{2}){1,2}([ \u00a0][ap][.]?[ \u00a0]?m[.]?)?|TRUE|FALSE|VERDADERO|FALSO)$"
+)
 
 # What a new product is that says nothing of itself.
 DEFAULTS = encode({name: field.default for name, field in NewProduct.model_fields.items() if not field.is_required()})
@@ -44,7 +47,8 @@ class NotImported(Exception):
 
 
 # What becomes of each row of a file, as CTEs; the last one is `juicios`. `values`: the fields as (name, in the file, as exported,
-# now). CSV cannot distinguish '' from NULL. A stored name may have blanks around it: it is also compared with the cell as it was.
+# now). CSV cannot distinguish '' from NULL, and spreadsheets write CRLF in a cell as LF. A stored name may have blanks around it:
+# it is also compared with the cell as it was.
 JUDGED = """
 filas AS MATERIALIZED (
     SELECT (j ->> 'fila')::integer AS fila, (j ->> 'id')::bigint AS pedido, j -> 'campos' AS campos, j ->> 'version' AS version,
@@ -116,7 +120,7 @@ filas AS MATERIALIZED (
 
 def _judged(fields: Sequence[str], lock: str = "") -> str:
     # COLLATE: of two texts that only the type or the collation of the column calls equal, one changes the other.
-    text = """coalesce(({}).{}::text, '') COLLATE "C\""""
+    text = """replace(coalesce(({}).{}::text, ''), E'\\r\\n', E'\\n') COLLATE "C\""""
     values = ["(" + ", ".join([f"'{name}'", *(text.format(row, name) for row in "fbp")]) + ")" for name in fields]
     return JUDGED.format(values=", ".join(values), lock=lock)
 

@@ -103,7 +103,7 @@ class Reader:
     def __init__(
         self, rows: Sequence[Sequence[str]], places: Mapping[str, int], *, rounds: bool, updates: bool
     ) -> None:
-        self.rounds, self.updates = rounds, updates
+        self.rounds, self.updates, self.exported = rounds, updates, "updated_at" in places
 
         @cache
         def column_mark(field: str) -> str | None:
@@ -161,11 +161,21 @@ class Reader:
             read["avisos"] = notes
         return read | {"campos": fields}
 
+    def _mark_beside(self, cell: str) -> Callable[[str], str | None]:
+        """Return what tells the decimal mark of a column. The points of an exported file are its own: beside a price with a comma
+        they prove nothing, because a spreadsheet in Spanish keeps them as texts."""
+
+        def mark(field: str) -> str | None:
+            found = self.column_mark(field)
+            return None if self.exported and field == "precio" and "," in cell and found == "." else found
+
+        return mark
+
     def _value(self, name: str, cell: str, foreign: bool) -> Any:
         if cell == NO_VALUE:
             raise Doubtful("es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo")
         if name in NUMBERS:
-            found = number(name, cell, self.column_mark)
+            found = number(name, cell, self._mark_beside(cell))
             if name == "precio" and self.rounds and isinstance(found, Decimal):
                 found = found.quantize(CENTS, ROUND_HALF_UP)
             return found

@@ -17,8 +17,15 @@ from contextlib import suppress
 CPU = 20  # seconds
 NOT_INSTALLED, PROTECTED, NO_SHEET = 3, 4, 5  # exit statuses
 NO_VALUE = "fórmula sin valor"  # the text of a cell whose formula nobody has computed, or ends in an error
-# Such cells of an xlsx: for calamine they are empty, which would be a stock of 0.
-FORMULAS = re.compile(rb'<c r="([A-Z]+)(\d+)"(?:[^>]* t="e"|[^>]*><f\b[^>]*(?:/>|>[^<]*</f>)(?:<v ?/>|<v></v>)?</c>)')
+# Such cells of an xlsx: for calamine they are empty, which would be a stock of 0. With t="str" it is the value that is empty.
+FORMULAS = re.compile(
+    rb'<c r="([A-Z]+)(\d+)"(?:[^>]* t="e"|(?![^>]* t="str")[^>]*><f\b[^>]*(?:/>|>[^<]*</f>)(?:<v ?/>|<v></v>)?</c>)'
+)
+# What calamine drops from an ods, and what it is to read instead.
+DROPPED = {
+    re.compile(rb'office:string-value=""(?=[^<>]* calcext:value-type="error")'): f'office:string-value="{NO_VALUE}"',
+    re.compile(rb"<text:tab ?/>"): "\t",
+}
 
 
 def main(memory: str, most: str, wanted: str) -> int:
@@ -35,7 +42,7 @@ def main(memory: str, most: str, wanted: str) -> int:
         return NOT_INSTALLED
     try:
         body = io.BytesIO(sys.stdin.buffer.read())
-        book = CalamineWorkbook.from_filelike(body)
+        book = CalamineWorkbook.from_filelike(io.BytesIO(with_dropped(body)))
     except PasswordError:
         return PROTECTED
     found = [sheet for sheet in book.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet]
@@ -57,6 +64,26 @@ def main(memory: str, most: str, wanted: str) -> int:
     print(json.dumps({"hojas": [sheet.name for sheet in found], "hoja": name}))
     csv.writer(sys.stdout, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)  # also a cell with \r
     return 0
+
+
+def with_dropped(body: io.BytesIO) -> bytes:
+    """Return a workbook in which calamine sees what it drops from an ods: the errors of formulas, and tabs."""
+    if not zipfile.is_zipfile(body):
+        return body.getvalue()
+    with zipfile.ZipFile(body) as parts:
+        if "content.xml" not in parts.namelist():
+            return body.getvalue()
+        content = mended = parts.read("content.xml")
+        for dropped, meant in DROPPED.items():
+            mended = dropped.sub(meant.encode(), mended)
+        if mended == content:
+            return body.getvalue()
+        copy = io.BytesIO()
+        with zipfile.ZipFile(copy, "w") as written:
+            for name in {"mimetype", "META-INF/manifest.xml"} & {*parts.namelist()}:
+                written.writestr(name, parts.read(name))
+            written.writestr("content.xml", mended)
+    return copy.getvalue()
 
 
 def uncomputed(body: io.BytesIO) -> list[tuple[int, int]]:
