@@ -14,18 +14,13 @@ from ..products.models import NewProduct
 from ..products.repository import Cause, fetch_with_new_ids, find_event
 from .columns import FIELDS
 from .reader import FileQuery, Table
+from .values import RETYPED
 
 IMPORT_TIMEOUT = 60.0  # seconds for a whole file
 MAX_FAULTS = 100  # that an error tells
 
 FILES = web.AppKey("FILES", asyncio.Lock)
 """Held by the thread that reads or writes a file: beside several of them, the event loop would run too rarely."""
-
-# A name that a spreadsheet makes of 00123, 1/2, 12E5, 50%, 12:30 or True.
-RETYPED = (
-    r"^([-$€]?[0-9]+([.,][0-9]+)?(E[+]?[0-9]+|[ \u00a0]?[%€])?|[0-9]{1,4}[-/][0-9a-z]{1,4}([-/][0-9]{2,4})?( 00:00:00)?"
-    r"|[0-9]+(:[0-9]{2}){1,2}([ \u00a0][ap][.]?[ \u00a0]?m[.]?)?|TRUE|FALSE|VERDADERO|FALSO)$"
-)
 
 # What a new product is that says nothing of itself.
 DEFAULTS = encode({name: field.default for name, field in NewProduct.model_fields.items() if not field.is_required()})

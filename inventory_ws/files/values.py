@@ -40,6 +40,11 @@ TOTAL = re.compile(r"(?:sub)?total(?:es)?(?: general)?\s*:?", re.IGNORECASE)
 GARBLED = re.compile("[\u2500-\u259f\ufffd]|[ÃÂ][\u0080-\u00bf]|â€")
 BLOCK = re.compile(r"(?<!\s)\s*</?(?:p|br|ul|ol|li|div|h[1-6]|table|tr)\b[^<>]*>\s*", re.IGNORECASE)
 INLINE = re.compile(r"</?(?:b|i|u|em|strong|span|a|img|td)\b[^<>]*>", re.IGNORECASE)
+# A name that a spreadsheet makes of 00123, 1/2, 12E5, 50%, 12:30 or True.
+RETYPED = (
+    r"^([-$€]?[0-9]+([.,][0-9]+)?(E[+]?[0-9]+|[ \u00a0]?[%€])?|[0-9]{1,4}[-/][0-9a-z]{1,4}([-/][0-9]{2,4})?( 00:00:00)?"
+    r"|[0-9]+(:[0-9]{2}){1,2}([ \u00a0][ap][.]?[ \u00a0]?m[.]?)?|TRUE|FALSE|VERDADERO|FALSO)$"
+)
 
 
 class Doubtful(ValueError):
