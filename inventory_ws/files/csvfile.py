@@ -18,11 +18,7 @@ COLUMNS = ("id", *NewProduct.model_fields, "created_at", "updated_at")
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # a cell that a spreadsheet evaluates, also if it already has apostrophes
 SEPARATORS = ";\t|,"  # a comma may be in every number: if as many rows have another one, it is that
 SAMPLE = 50_000  # characters that show the separator
-ENCODINGS = (
-    "windows-1252",
-    "cp850",
-    "mac-roman",
-)  # without a mark in the file; the first one if it makes no difference
+ENCODINGS = ("windows-1252", "cp850", "mac-roman")  # of a file without a mark; the first if it makes no difference
 SMALL = "áéíóúüñç"
 FOREIGN = "àèìòùâêîôûãõï"  # letters of the languages beside Spanish
 # Characters of a wrong encoding stand where none of a language stands: within words, or in the wrong case.

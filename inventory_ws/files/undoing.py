@@ -1,11 +1,11 @@
 """The SQL that takes an import back."""
 
 from ..pg.database import Database
-from ..products.models import NewProduct
 from ..products.repository import Cause
+from .columns import FIELDS
 from .importing import CAUSED, Imported, change_once
 
-FIELDS = ", ".join(NewProduct.model_fields)
+COLUMNS = ", ".join(FIELDS)
 
 # The events of an import are those of its transaction (xmin), as many as its first one says. In a restored dump all events are of
 # one transaction: then they are too many, and nothing is taken back.
@@ -23,7 +23,7 @@ UNDO = f"""
     ), eliminados AS (
         DELETE FROM productos AS p USING vistos AS v WHERE p.id = v.id AND NOT tocado AND tipo = 'PRODUCT_CREATED' RETURNING p.id
     ), devueltos AS (
-        UPDATE productos AS p SET ({FIELDS}) = (SELECT {FIELDS} FROM json_populate_record(p, antes)) FROM vistos AS v
+        UPDATE productos AS p SET ({COLUMNS}) = (SELECT {COLUMNS} FROM json_populate_record(p, antes)) FROM vistos AS v
         WHERE p.id = v.id AND NOT tocado AND tipo = 'PRODUCT_UPDATED' RETURNING p.id
     ), hecho AS (
         SELECT cuantos, format('{{"deshechos":%s,"tocados":[%s]}}', cuantos,

@@ -54,9 +54,8 @@ class Feed:
         self._log = log
         self._audience = audience
         self._own_change = False
-        self._changed_at = self._due = (
-            0.0  # when the oldest change was made, before and since the reading under way began
-        )
+        # When the oldest change was made: since the reading under way began, and before it.
+        self._changed_at = self._due = 0.0
         self._asked = 0  # requests that the reading under way answers if it comes to the end
         self.reason = ""  # why the log is not live
         self.losses = 0

@@ -119,9 +119,8 @@ class BatchingDatabase(Database):
             lost = None
             log.warning("a batch has failed (%s); its changes are made alone", type(exc).__name__)
         finally:
-            self._end(
-                turn, company=len(batch) > 1
-            )  # first: PostgreSQL makes the next batch while these requests are answered
+            # First: PostgreSQL makes the next batch while these requests are answered.
+            self._end(turn, company=len(batch) > 1)
             for number, (_, made) in enumerate(batch, 1):
                 if made.done():
                     continue

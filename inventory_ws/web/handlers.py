@@ -206,8 +206,9 @@ async def health(request: web.Request) -> web.Response:
         "feed": following,
         "sockets": len(request.app[SOCKETS]),
         "behind": hub.behind,
+        "last_event_id": hub.log.head,
+        "version": request.app[VERSION],
     }
-    data |= {"last_event_id": hub.log.head, "version": request.app[VERSION]}
     if any(reasons):
         data["reason"] = "; ".join(filter(None, reasons))
         raise Failure("sin_servicio", data=encode(data), headers={hdrs.RETRY_AFTER: "1"})
