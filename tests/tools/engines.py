@@ -263,7 +263,8 @@ async def webkit() -> AsyncIterator[Engine]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         home, port = Path(folder), free_port()
         settings = environment(home) | {"GTK_THEME": "Adwaita"}
-        options = ("-displayfd", "1", "-screen", "0", f"{SIZE['width']}x{SIZE['height']}x24")
+        # Never reset: when the last browser goes, the screen begins anew and turns away a browser that comes just then.
+        options = ("-displayfd", "1", "-noreset", "-screen", "0", f"{SIZE['width']}x{SIZE['height']}x24")
         async with program(home, settings, XVFB, *options) as screen:
             settings["DISPLAY"] = ":" + await screen.written(r"^(\d+)\n")
             async with (
