@@ -7,7 +7,7 @@ SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', t
 
 DO $$
 DECLARE
-    version constant integer := 3; -- of this file: to be raised with any change that an older service would undo
+    version constant integer := 4; -- of this file: to be raised with any change that an older service would undo
     instalada integer;
 BEGIN
     IF to_regclass('eventos_epoca') IS NULL THEN
@@ -26,6 +26,9 @@ BEGIN
     END IF;
     PERFORM set_config('inventory_ws.esquema', version::text, true);
 END $$;
+-- Services up to 0.1.1 do not look at the version. They replace or drop a function of this name, which fails, and so they end.
+DROP ROUTINE IF EXISTS eventos_limite();
+CREATE PROCEDURE eventos_limite() LANGUAGE sql AS '';
 
 CREATE TABLE IF NOT EXISTS productos (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -291,7 +294,6 @@ END $$;
 
 -- The bounds of the log: up to `limite`, all events are visible; up to `desde`, all are gone. `limite` is NULL if a commit in
 -- progress holds the lock for more than 50 ms.
-DROP FUNCTION IF EXISTS eventos_limite(); -- of 0.1.0
 CREATE OR REPLACE FUNCTION eventos_estado(OUT limite bigint, OUT epoca uuid, OUT desde bigint) LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '50ms' AS $$
 BEGIN

@@ -56,6 +56,19 @@ async def works(client: TestClient, position: int) -> None:
     assert [event["id"] for event in events] == [position + 1, position + 2, position + 3]
 
 
+async def test_service_of_an_earlier_version_does_not_start_and_undoes_nothing(
+    dsn: str, request: pytest.FixtureRequest, psql: Callable, aiohttp_client: Callable[..., Awaitable[TestClient]]
+) -> None:
+    await aiohttp_client(create_app(dsn=dsn))
+    functions = psql("SELECT oid, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY oid")
+    earlier = request.node.callspec.params["dsn"].read_text()
+    with closing(psycopg2.connect(dsn)) as conn, conn.cursor() as cursor:
+        conn.autocommit = True
+        with pytest.raises(psycopg2.errors.WrongObjectType, match="eventos_limite"):
+            cursor.execute(earlier)
+    assert psql("SELECT oid, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY oid") == functions
+
+
 async def test_upgrade_keeps_products_log_and_positions(
     dsn: str, psql: Callable, aiohttp_client: Callable[..., Awaitable[TestClient]]
 ) -> None:
