@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,8 +145,12 @@ class Service:
     def _count_connections(self) -> int:
         folder = f"/proc/{self.pid}/fd"
         local = {f"socket:[{line.split()[6]}]" for line in Path("/proc/net/unix").read_text().splitlines()}
-        opened = [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
-        return sum(name.startswith("socket:") and name not in local for name in opened)
+        count = 0
+        for fd in os.listdir(folder):
+            with suppress(FileNotFoundError):  # closed meanwhile
+                name = os.readlink(f"{folder}/{fd}")
+                count += name.startswith("socket:") and name not in local
+        return count
 
     async def get(self, path: str) -> Any:
         async with self.session.get(self.url + path) as resp:
