@@ -1,6 +1,6 @@
 """A product inventory whose every change reaches every open screen at once."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 from .app import Snapshot, create_app, snapshot
 from .live.log import Lost
