@@ -52,9 +52,8 @@ const movesOf = ({ kind, key, id, delta, lines = kind === 'move' ? [{ id, delta 
 const isSame = (a, b) => (a ?? null) === (b ?? null);
 const keysOf = ({ key, keys = [key] }) => keys;
 
-/** Whether a move joins the last change of its product: not one that is on its way. */
-const joins = (last, added) => [last?.kind, added.kind].every((kind) => kind === 'move')
-  && !last.sent && isSame(last.motivo, added.motivo) && !last.undoes === !added.undoes;
+/** Whether two moves of a product are one to people. */
+export const areAlike = (a, b) => isSame(a.motivo, b.motivo) && !a.undoes === !b.undoes;
 
 /** The changes as they are sent: moves of one product that wait are one, with the `keys` of all of them. */
 function joined(changes) {
@@ -62,7 +61,8 @@ function joined(changes) {
   for (const change of changes) {
     const at = sent.findLastIndex(({ id, owner }) => isSame(id, change.id) && owner === change.owner);
     const last = sent[at];
-    if (joins(last, change)) sent[at] = { ...last, delta: last.delta + change.delta, keys: [...keysOf(last), change.key] };
+    const joins = change.kind === 'move' && last?.kind === 'move' && !last.sent && areAlike(last, change);
+    if (joins) sent[at] = { ...last, delta: last.delta + change.delta, keys: [...keysOf(last), change.key] };
     else sent.push(change);
   }
   return sent;

@@ -119,6 +119,23 @@ async def test_undoing_twice_undoes_two(visit: Visit, client: TestClient) -> Non
     assert (await product(client))["stock"] == 10
 
 
+async def test_undo_takes_back_what_its_notice_says(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    """Three taps, of which the first goes out alone."""
+    await create(client, nombre="Teclado", stock=10)
+    page = await visit(slow.url)
+    await connected(page)
+    slow.stalled = True
+    for _ in range(3):
+        await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    slow.stalled = False
+    await expect(page.locator(".toast.success p")).to_have_text("Teclado: movimiento -3, stock 7")
+    await page.keyboard.press("Control+z")
+    await expect(page.locator(".toast.success p")).to_have_text("Teclado: movimiento +3, stock 10")
+    await page.keyboard.press("Control+z")
+    await expect(page.locator("#toasts")).to_contain_text("No queda nada que deshacer")
+    assert (await product(client))["stock"] == 10
+
+
 async def test_own_changes_are_none_that_were_missed(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
     await create(client, nombre="Teclado", stock=10)
     page = await visit(slow.url)
