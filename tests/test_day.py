@@ -78,6 +78,9 @@ async def test_address_has_search_filters_and_view(visit: Visit, client: TestCli
     await expect(other.locator(".product-row .name")).to_have_text(["Teclado"])
     await expect(other.locator("#search")).to_have_value("tecl")
     await expect(other.locator("#soldOut")).to_have_attribute("aria-pressed", "true")
+    await expect(other.locator(".toast")).to_contain_text("No se ven todos: «tecl», agotados")
+    await other.locator(".toast").get_by_role("button", name="Ver todos").click()
+    await expect(other.locator(".product-row .name")).to_have_count(3)
     await page.evaluate("showAll.click(); asCards.click()")
     await page.wait_for_url(re.compile("/$"))
 
