@@ -164,6 +164,6 @@ function drawLine() {
   $('unsent').hidden = hidden;
   if (hidden) return;
   const today = new Date(since).toDateString() === new Date().toDateString();
-  say('unsentText', `${whole.format(changes.length)} sin enviar · desde ${(today ? hour : day).format(since)}`);
+  say('unsentText', `${plural(changes.length, 'cambio', 'cambios')} sin enviar · desde ${(today ? hour : day).format(since)}`);
   $('unsentList').replaceChildren(...changes.map((change) => element('li', {}, inWords(change))));
 }
