@@ -13,7 +13,7 @@ import { attachScanner } from './scanner.js';
 import { choose, drawChoice, picked } from './selection.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { queue, withMoves, withPending } from './unsent.js';
-import { containing, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, whyEmpty } from './view.js';
+import { choicesInWords, containing, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole } from './words.js';
 
 // ---- what can be done with a product of the list
@@ -136,10 +136,17 @@ inventory.addEventListener('lista', ({ detail: { before } }) => {
   if (loaded && news.length) {
     toast(`${plural(news.length, 'producto cambió', 'productos cambiaron')} mientras no ${lostAt ? 'había conexión' : 'se seguían todos'}`);
   }
-  if (!loaded) touch(); // the first screen is not all
+  if (!loaded) greet();
   loaded = true;
   schedule();
 });
+
+/** The list is here: its first screen was not all, and a filter in the address may be of yesterday. */
+function greet() {
+  touch();
+  const filters = choicesInWords().join(', ');
+  if (filters) toast(`No se ven todos: ${filters}`, { key: 'filters', action: ['Ver todos', showAll] });
+}
 
 let missedKeys = []; // of the changes that a resumed connection has brought
 

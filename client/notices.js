@@ -37,18 +37,18 @@ export function say(id, text) {
 
 // ---- notifications
 
-const undos = new Set(); // the buttons that Ctrl+Z presses, the last first
+const undos = new Map(); // action -> the button that Ctrl+Z presses, the last first
 
 /** Undoes the last change of this page that has not been undone. */
 export function undoLast() {
-  const button = [...undos].at(-1);
+  const button = [...undos.values()].at(-1);
   if (button) button.click();
   else toast('No queda nada que deshacer.', { key: 'undo' });
 }
 
 export const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
 
-/** Shows a notice; it replaces one with the same `key`. `action`: [label, function] of its button. `stays`: until it is closed. */
+/** Shows a notice, and returns it; it replaces one with the same `key`. `action`: [label, function] of its button. `stays`: until it is closed. */
 export function toast(text, { kind = 'info', key = '', action = null, stays = false } = {}) {
   toastOf(key)?.remove();
   const item = stamp('toastTemplate');
@@ -61,11 +61,12 @@ export function toast(text, { kind = 'info', key = '', action = null, stays = fa
   if (action) {
     act.textContent = action[0];
     act.onclick = () => {
-      undos.delete(act);
+      undos.delete(action);
       item.remove();
       action[1]();
     };
-    if (action[0] === 'Deshacer') undos.add(act);
+    undos.delete(action); // it may stand in another notice already
+    if (action[0] === 'Deshacer') undos.set(action, act);
   }
   let timer;
   const hold = () => clearTimeout(timer);
@@ -77,6 +78,7 @@ export function toast(text, { kind = 'info', key = '', action = null, stays = fa
   const passing = $('toasts').querySelectorAll('.passing');
   if (passing.length > 4) passing[0].remove();
   release();
+  return item;
 }
 
 /** Tells a refusal, in a notice that stays and in the list of events. */

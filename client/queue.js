@@ -8,11 +8,8 @@ const done = (request) => new Promise((resolve, reject) => {
   request.onerror = () => reject(request.error);
 });
 
-/** The changes after a step that writes the change `put`, and removes the one with the number `remove`. */
-const after = (changes, { put, remove }) => changes.filter(({ n }) => n !== remove && n !== put?.n).concat(put ?? []).sort((a, b) => a.n - b.n);
-
-// A storage is a function that, in one transaction, reads all changes in order and makes the step that `task` returns for them;
-// it returns [the changes after it, `put`].
+// A storage is a function that makes a step in one transaction, and returns all changes after it, in order. A step is
+// {put, remove}, a change to write and the `n` of those to remove; or a function of the changes that returns this.
 
 /** The storage of the browser (IndexedDB: a browser that is killed forgets the localStorage of the last seconds). */
 function stored(name) {
@@ -22,26 +19,30 @@ function stored(name) {
     return done(opening);
   };
   let database;
-  return async (task) => {
+  return async (step) => {
     const transaction = (await (database ??= open())).transaction(STORE, 'readwrite', { durability: 'strict' });
-    const written = new Promise((resolve, reject) => { transaction.oncomplete = resolve; transaction.onabort = () => reject(transaction.error); });
+    const written = new Promise((resolve, reject) => {
+      transaction.oncomplete = resolve;
+      transaction.onabort = () => reject(transaction.error);
+    });
     const store = transaction.objectStore(STORE);
-    const all = await done(store.getAll());
-    const step = task(all);
-    if (step.put) store.put(step.put);
-    if (step.remove) store.delete(step.remove);
-    await written;
-    return [after(all, step), step.put];
+    const { put, remove = [] } = typeof step === 'function' ? step(await done(store.getAll())) : step;
+    for (const n of remove) store.delete(n);
+    if (put) store.put(put);
+    const all = done(store.getAll());
+    transaction.commit(); // so that a page may be closed as soon as something was added
+    return (await Promise.all([all, written]))[0];
   };
 }
 
 /** A storage until the page is closed, for browsers that forbid the other. */
 function fleeting() {
-  let changes = [];
-  return async (task) => {
-    const step = task(changes);
-    changes = after(changes, step);
-    return [changes, step.put];
+  const changes = new Map(); // n -> change
+  return async (step) => {
+    const { put, remove = [] } = typeof step === 'function' ? step([...changes.values()]) : step;
+    for (const n of remove) changes.delete(n);
+    if (put) changes.set(put.n, put);
+    return [...changes.values()];
   };
 }
 
@@ -49,6 +50,23 @@ function fleeting() {
 const movesOf = ({ kind, key, id, delta, lines = kind === 'move' ? [{ id, delta }] : [] }) => lines.map((line) => ({ ...line, name: `${key} ${line.id}` }));
 
 const isSame = (a, b) => (a ?? null) === (b ?? null);
+const keysOf = ({ key, keys = [key] }) => keys;
+
+/** Whether two moves of a product are one to people. */
+export const areAlike = (a, b) => isSame(a.motivo, b.motivo) && !a.undoes === !b.undoes;
+
+/** The changes as they are sent: moves of one product that wait are one, with the `keys` of all of them. */
+function joined(changes) {
+  const sent = [];
+  for (const change of changes) {
+    const at = sent.findLastIndex(({ id, owner }) => isSame(id, change.id) && owner === change.owner);
+    const last = sent[at];
+    const joins = change.kind === 'move' && last?.kind === 'move' && !last.sent && areAlike(last, change);
+    if (joins) sent[at] = { ...last, delta: last.delta + change.delta, keys: [...keysOf(last), change.key] };
+    else sent.push(change);
+  }
+  return sent;
+}
 
 /**
  * Changes in the order in which they were made, each with an Idempotency-Key. They are kept in the browser until their
@@ -68,7 +86,7 @@ export class Queue extends EventTarget {
   owner = '';
   #changes = []; // as they are in the storage
   #adding = new Set(); // those that are being written to it
-  #waiting = new Map(); // key -> [{resolve, reject, quiet}] of changes that were added here
+  #waiting = new Map(); // key -> {resolve, reject, quiet} of changes that were added here
   #landed = new Set(); // names of moves whose event has come before the answer
   #unseen = []; // {id, delta, version} of moves whose answer has come before the event
   #started = false;
@@ -92,9 +110,9 @@ export class Queue extends EventTarget {
 
   #isOurs = ({ owner }) => owner === '' || owner === this.owner;
 
-  /** The changes of the owner that wait, in order. */
+  /** The changes of the owner that wait, in order, as they are sent. */
   get changes() {
-    return [...this.#changes, ...this.#adding].filter(this.#isOurs);
+    return joined([...this.#changes, ...this.#adding].filter(this.#isOurs));
   }
 
   /** Whether they outlive the page. */
@@ -124,13 +142,14 @@ export class Queue extends EventTarget {
 
   /** Returns the answer of the service, once there is one; null if nothing was left to do. `quiet()`: whether whoever adds it tells its refusal, if nothing has joined it. */
   async add(change, { quiet = () => false } = {}) {
-    const added = { ...change, key: newKey(), at: Date.now(), owner: this.owner };
+    const key = newKey();
+    const last = [...this.#changes, ...this.#adding].at(-1);
+    const at = Math.max(Date.now(), (last?.at ?? 0) + 1); // a clock may be put back
+    const added = { ...change, key, at, n: `${at} ${key}`, owner: this.owner };
+    const outcome = new Promise((resolve, reject) => this.#waiting.set(key, { resolve, reject, quiet }));
     this.#adding.add(added);
     this.#emit('cola');
-    const kept = await this.#step((all) => ({ put: this.#join(all, added) }));
-    const outcome = new Promise((resolve, reject) => {
-      this.#waiting.set(kept.key, [...this.#waiting.get(kept.key) ?? [], { resolve, reject, quiet }]);
-    });
+    await this.#step({ put: added });
     this.#adding.delete(added);
     this.#channel?.postMessage(null);
     this.#emit('cola');
@@ -146,88 +165,79 @@ export class Queue extends EventTarget {
     if (move) this.#landed.add(move.name);
   }
 
-  /** The change as it is kept: a move may join the last one of its product, unless that is on its way. */
-  #join(all, added) {
-    const last = all.findLast(({ id, owner }) => isSame(id, added.id) && owner === added.owner);
-    const joins = added.kind === 'move' && last?.kind === 'move' && !last.sent && isSame(last.motivo, added.motivo) && !last.undoes === !added.undoes;
-    return joins ? { ...last, delta: last.delta + added.delta } : { ...added, n: (all.at(-1)?.n ?? 0) + 1 };
-  }
-
-  /** A step in the storage, in a new connection to it if that is gone, or without it. */
-  async #step(task) {
+  /** Makes a step in the storage, in a new connection to it if that is gone, or without it. */
+  async #step(step) {
     for (const storage of [this.#storage, stored(this.name), this.#fleeting]) {
       this.#storage = storage;
       try {
-        const [changes, put] = await storage(task);
-        this.#changes = changes;
-        return put;
+        return (this.#changes = await storage(step));
       } catch { /* the next */ }
     }
   }
 
   async #read() {
-    await this.#step(() => ({}));
+    await this.#step({});
     this.#emit('cola');
     this.#run();
   }
 
   async #run() {
-    if (this.#running || !this.#started || !this.changes.some(({ n }) => n)) return;
+    if (this.#running) return;
     this.#running = true;
+    const turn = () => this.#sendFirst();
     try {
-      const turn = () => this.#sendFirst();
-      await (this.locks ? this.locks.request(this.name, turn) : turn());
+      while (this.#started && this.changes.length) await (this.locks ? this.locks.request(this.name, turn) : turn());
     } finally {
       this.#running = false;
     }
-    this.#run();
   }
 
   /** Sends the first change, which nothing joins any more; without locks, another page may send it too, with the same key. */
   async #sendFirst() {
-    let change = await this.#step((all) => {
-      const next = all.find(this.#isOurs);
-      return { put: next && { ...next, sent: true, again: next.sent } };
-    });
-    while (change && this.#started) {
-      const outcome = { change, answer: null };
-      try {
-        if (change.delta !== 0) outcome.answer = await this.send(change);
-      } catch (error) {
-        const { status, code, message, errors, data } = error;
-        if (status === 401) {
-          this.#started = false;
-          return;
-        }
-        const again = code === 'producto_cambiado' && rebased(change, data);
-        if (again) {
-          change = await this.#step(() => ({ put: again }));
-          continue;
-        }
-        outcome.error = { status, code, message, errors, data };
+    const change = (await this.#step(this.#take)).find(this.#isOurs);
+    if (!change) return;
+    const outcome = { change, answer: null };
+    try {
+      if (change.delta !== 0) outcome.answer = await this.send(change);
+    } catch (error) {
+      const { status, code, message, errors, data } = error;
+      if (status === 401) {
+        this.#started = false;
+        return;
       }
-      await this.#step(() => ({ remove: change.n }));
-      this.#settle(outcome);
-      this.#channel?.postMessage(outcome);
-      this.#emit('cola');
-      return;
+      const again = code === 'producto_cambiado' && rebased(change, data);
+      if (again) return this.#step({ put: again });
+      outcome.error = { status, code, message, errors, data };
     }
+    await this.#step({ remove: [change.n] });
+    this.#settle(outcome);
+    this.#channel?.postMessage(outcome);
+    this.#emit('cola');
   }
+
+  /** The step that makes the first change one that is on its way, with the moves that have joined it. */
+  #take = (all) => {
+    const [next] = joined(all.filter(this.#isOurs));
+    if (!next) return {};
+    const others = all.filter(({ key }) => keysOf(next).indexOf(key) > 0);
+    return { put: { ...next, sent: true, again: next.sent }, remove: others.map(({ n }) => n) };
+  };
 
   /** Tells an outcome to those who wait for it on this page. */
   #settle({ change, answer, error }) {
-    const { key } = change;
-    const waiting = this.#waiting.get(key) ?? [];
+    const keys = keysOf(change);
+    const waiting = keys.flatMap((key) => this.#waiting.get(key) ?? []);
     const rows = [answer?.data].flat(); // of a sale, one for each line
     for (const [n, { id, delta, name }] of movesOf(change).entries()) {
       const version = rows[n]?.updated_at;
       if (!this.#landed.delete(name) && version > this.versionOf(id)) this.#unseen.push({ id, delta, version });
     }
     this.#unseen = this.#unseen.filter((move) => this.versionOf(move.id) < move.version);
-    this.#changes = this.#changes.filter((one) => one.key !== key);
-    this.#waiting.delete(key);
+    this.#changes = this.#changes.filter(({ key }) => !keys.includes(key));
+    for (const key of keys) this.#waiting.delete(key);
     for (const { resolve, reject } of waiting) error ? reject(error) : resolve(answer);
-    this.#emit('resultado', { change, answer, error, mine: waiting.length > 0, quiet: waiting.length === 1 && waiting[0].quiet() });
+    const quiet = keys.length === 1 && waiting.some((one) => one.quiet());
+    this.#emit('resultado', { change, answer, error, mine: waiting.length > 0, quiet });
   }
 
   #emit(name, detail) {
@@ -239,5 +249,5 @@ export class Queue extends EventTarget {
 function rebased(change, now) {
   const { values = {}, base } = change;
   const alone = base && now && Object.keys(base).every((field) => now[field] === base[field] || now[field] === values[field]);
-  return alone && { ...change, version: now.updated_at };
+  return alone && { ...change, version: now.updated_at, sent: false };
 }

@@ -1,7 +1,7 @@
 import { ServiceError } from './net.js';
 import { $, addOwn, element, holdNotices, importing, log, say, toast, toastOf } from './notices.js';
 import { inventory, mayWrite } from './page.js';
-import { Queue } from './queue.js';
+import { Queue, areAlike } from './queue.js';
 import { keep, kept } from './view.js';
 import { FIELDS, hour, pick, plural, short, shown, signed, whole } from './words.js';
 
@@ -131,12 +131,23 @@ function tell({ change, answer, error, quiet }) {
   if (change.at < performance.timeOrigin) {
     late += 1;
     toast(`${plural(late, 'cambio de antes, enviado', 'cambios de antes, enviados')}`, { kind: 'success', key: 'late' });
-  } else if (answer && change.kind === 'move') {
-    const { data } = answer;
-    const took = Math.abs(change.delta) > 1 ? `movimiento ${signed.format(change.delta)}, ` : '';
-    const back = () => move(data, -change.delta, { undoes: !change.undoes });
-    toast(`${short(data.nombre)}: ${took}stock ${shown('stock', data)}`, { kind: 'success', key: `stock ${data.id}`, action: [change.undoes ? 'Rehacer' : 'Deshacer', back] });
-  }
+  } else if (answer && change.kind === 'move') tellMove(change, answer.data);
+}
+
+const told = new WeakMap(); // notice -> {delta, motivo, undoes, action}: the moves that it tells
+
+/** Tells a move, together with those of the same kind in the notice that it replaces: the button takes back what it says. */
+function tellMove({ delta, motivo, undoes }, row) {
+  const key = `stock ${row.id}`;
+  const before = told.get(toastOf(key));
+  const joins = before && areAlike(before, { motivo, undoes }) && before.delta * delta > 0;
+  const back = () => move(row, -moves.delta, { undoes: !undoes });
+  const moves = joins ? before : { delta: 0, motivo, undoes, action: [undoes ? 'Rehacer' : 'Deshacer', back] };
+  moves.delta += delta;
+  const took = Math.abs(moves.delta) > 1 ? `movimiento ${signed.format(moves.delta)}, ` : '';
+  const { action } = moves;
+  const notice = toast(`${short(row.nombre)}: ${took}stock ${shown('stock', row)}`, { kind: 'success', key, action });
+  told.set(notice, moves);
 }
 
 // ---- the line at the top
@@ -153,6 +164,6 @@ function drawLine() {
   $('unsent').hidden = hidden;
   if (hidden) return;
   const today = new Date(since).toDateString() === new Date().toDateString();
-  say('unsentText', `${whole.format(changes.length)} sin enviar · desde ${(today ? hour : day).format(since)}`);
+  say('unsentText', `${plural(changes.length, 'cambio', 'cambios')} sin enviar · desde ${(today ? hour : day).format(since)}`);
   $('unsentList').replaceChildren(...changes.map((change) => element('li', {}, inWords(change))));
 }

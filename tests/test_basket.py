@@ -134,7 +134,7 @@ async def test_unsent_sale_is_kept_with_its_key_and_sent_once(
     await scan(page, MONITOR)
     await page.context.set_offline(True)
     await page.keyboard.press("Enter")
-    await expect(page.locator("#unsentText")).to_contain_text("1 sin enviar")
+    await expect(page.locator("#unsentText")).to_contain_text("1 cambio sin enviar")
     await expect(page.locator("#unsentList")).to_have_text("Venta: Ratón -1, Monitor -1")
     await page.keyboard.press("Escape")
     for name in ("Ratón", "Monitor"):

@@ -78,6 +78,9 @@ async def test_address_has_search_filters_and_view(visit: Visit, client: TestCli
     await expect(other.locator(".product-row .name")).to_have_text(["Teclado"])
     await expect(other.locator("#search")).to_have_value("tecl")
     await expect(other.locator("#soldOut")).to_have_attribute("aria-pressed", "true")
+    await expect(other.locator(".toast")).to_contain_text("No se ven todos: «tecl», agotados")
+    await other.locator(".toast").get_by_role("button", name="Ver todos").click()
+    await expect(other.locator(".product-row .name")).to_have_count(3)
     await page.evaluate("showAll.click(); asCards.click()")
     await page.wait_for_url(re.compile("/$"))
 
@@ -116,6 +119,23 @@ async def test_undoing_twice_undoes_two(visit: Visit, client: TestClient) -> Non
     await expect(page.locator("#toasts")).to_contain_text("No queda nada que deshacer")
     await page.locator(".toast").filter(has_text="Ratón").get_by_role("button", name="Rehacer").click()
     await stock(client, 2, 9)
+    assert (await product(client))["stock"] == 10
+
+
+async def test_undo_takes_back_what_its_notice_says(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    """Three taps, of which the first goes out alone."""
+    await create(client, nombre="Teclado", stock=10)
+    page = await visit(slow.url)
+    await connected(page)
+    slow.stalled = True
+    for _ in range(3):
+        await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    slow.stalled = False
+    await expect(page.locator(".toast.success p")).to_have_text("Teclado: movimiento -3, stock 7")
+    await page.keyboard.press("Control+z")
+    await expect(page.locator(".toast.success p")).to_have_text("Teclado: movimiento +3, stock 10")
+    await page.keyboard.press("Control+z")
+    await expect(page.locator("#toasts")).to_contain_text("No queda nada que deshacer")
     assert (await product(client))["stock"] == 10
 
 

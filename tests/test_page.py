@@ -280,7 +280,7 @@ async def test_change_saved_offline_is_sent_after_the_reconnect(
     await fill(page, Nombre="Teclado", Precio="1", Stock="3")
     await page.get_by_role("button", name="Crear producto").click()
     await expect(page.locator("#nombre")).to_have_value("")
-    await expect(page.locator("#unsent")).to_contain_text("1 sin enviar · desde ")
+    await expect(page.locator("#unsent")).to_contain_text("1 cambio sin enviar · desde ")
     assert psql("SELECT count(*) FROM productos") == [(0,)]
     await aiohttp_server(create_app(dsn=dsn), port=port)
     await expect(page.locator("#toasts .success")).to_contain_text("Teclado", timeout=30_000)

@@ -180,6 +180,42 @@ async def test_changes_outlive_the_page_and_keep_their_keys(page: Page, url: str
     assert [line.split()[-1] for line in log] == [keys[0], *keys]
 
 
+async def test_page_may_be_closed_as_soon_as_something_was_added(page: Page, url: str) -> None:
+    for _ in range(16):
+        leaving = await opened(await page.context.new_page(), url)
+        await run(leaving, "open(); await new Promise((read) => queue.addEventListener('cola', read, { once: true }));")
+        await leaving.evaluate("move(1, -1)")
+        await leaving.close()
+    await run(page, "open(); await until(() => queue.unitsOf(1) === -16);")
+
+
+async def test_changes_kept_by_an_earlier_version_are_sent_first(page: Page) -> None:
+    assert await run(
+        page,
+        """
+        open();
+        await new Promise((read) => queue.addEventListener('cola', read, { once: true }));
+        const database = await new Promise((opened) => {
+          const opening = indexedDB.open('cola', 1);
+          opening.onsuccess = () => opened(opening.result);
+        });
+        const store = database.transaction('cambios', 'readwrite').objectStore('cambios');
+        store.put({ n: 1, key: 'b', kind: 'move', id: 1, delta: -2, sent: true, owner: '', at: 1 });
+        store.put({ n: 2, key: 'a', kind: 'move', id: 1, delta: -3, owner: '', at: 2 });
+        move(1, -1); // joins the one that is not on its way
+        queue.start();
+        await until(() => sent.length === 1);
+        const keys = [last.change.key];
+        last.answer();
+        await until(() => sent.length === 2);
+        keys.push(last.change.key);
+        last.answer();
+        await until(() => !queue.changes.length);
+        return [sent, keys, told];
+        """,
+    ) == [["move 1 -2", "move 1 -4"], ["b", "a"], ["move 1 done false", "move 1 done true"]]
+
+
 @pytest.mark.parametrize("locks", ["navigator.locks", "null"])
 async def test_of_two_pages_one_sends(page: Page, url: str, locks: str) -> None:
     """With Web Locks each change is sent once; without, as over http, at worst again with its key."""

@@ -516,7 +516,7 @@ async def test_line_that_stalls_is_told_and_what_waits_is_sent_afterwards(
     await take.click()
     await take.click()
     unsent = page.locator("#unsentText")
-    await expect(unsent).to_have_text(re.compile(r"^2 sin enviar · desde \d\d:\d\d$"))
+    await expect(unsent).to_have_text(re.compile(r"^2 cambios sin enviar · desde \d\d:\d\d$"))
     await expect(page.locator("#connectionStatus")).not_to_have_text("Conectado", timeout=15_000)
     assert asyncio.get_running_loop().time() - began < 10 * PATIENCE
     await page.locator("#unsent summary").click()
@@ -540,7 +540,7 @@ async def test_line_that_is_back_is_used_at_once(visit: Visit, client: TestClien
     await page.evaluate("Math.random = () => 60")  # a minute until the next try
     await page.context.set_offline(True)
     await page.get_by_role("button", name="−1 unidad de Teclado").click()
-    await expect(page.locator("#unsentText")).to_contain_text("1 sin enviar")
+    await expect(page.locator("#unsentText")).to_contain_text("1 cambio sin enviar")
     await expect(page.locator("#connectionStatus")).to_have_text("Conectado")
     await page.context.set_offline(False)
     await stock(client, 1, 9)
