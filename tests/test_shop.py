@@ -490,9 +490,10 @@ async def test_long_file_shows_200_rows_and_all_on_request(visit: Visit, client:
     await expect(rows).to_have_count(100)  # first what needs a look
     await page.get_by_role("button", name="100 no entran").click()
     await expect(rows).to_have_count(200)
-    await page.get_by_role("button", name="Ver 800 filas más").click()
+    await page.get_by_role("button", name="Ver 800 filas más").press("Enter")
     await expect(rows).to_have_count(1000)
     await expect(page.locator("#importAll")).to_be_hidden()
+    await expect(page.locator("#importTable")).to_be_focused()
 
 
 SHOPIFY = (
