@@ -455,7 +455,7 @@ async def test_each_conflict_of_a_file_is_decided_by_keyboard(
     for name in ("Teclado", "Ratón", "Monitor"):
         await create(client, nombre=name, descripcion=None, precio=10, stock=40)
     page = await visit()
-    await connected(page)
+    await expect(page.locator("#export")).to_be_enabled()
     async with page.expect_download() as waiting:
         await page.keyboard.press("e")
     file = tmp_path / "lista.csv"
