@@ -87,6 +87,12 @@ queue.addEventListener('resultado', ({ detail: { change, error } }) => {
 
 // ---- dialogs
 
+// Notices are in the uppermost dialog: what is outside of it cannot be pressed.
+new MutationObserver(() => {
+  const front = [...document.querySelectorAll('dialog[open]')].at(-1) ?? document.body;
+  if ($('toasts').parentElement !== front) front.append($('toasts'));
+}).observe(document.body, { attributeFilter: ['open'], subtree: true });
+
 let editing = null; // {base: the row it began from, gone: deleted meanwhile}
 let conflict = null; // {values, theirs}
 let deleting = null; // the row as last seen in the dialog

@@ -152,7 +152,11 @@ form.onchange = ({ target }) => {
   confirmed.disabled = true; // until its label is true again
   ask();
 };
-$('importAll').onclick = () => { limit = 50_000; ask(); };
+$('importAll').onclick = () => {
+  limit = 50_000;
+  $('importTable').focus(); // the button goes
+  ask();
+};
 
 /** Fills a select that has no options yet. */
 function fill(select, options, value) {

@@ -31,7 +31,8 @@ async def objections(page: Page) -> list[str]:
 async def announced(page: Page, client: TestClient) -> None:
     await connected(page)
     await create(client, nombre="Teclado", descripcion=None, stock=0)
-    await create(client, nombre="Inconmensurabilísimamente" * 8, descripcion="palabra " * 200, precio=9_999_999_999.99)
+    long = {"nombre": "Inconmensurabilísimamente" * 8, "descripcion": "palabra " * 200}
+    await create(client, **long, precio=9_999_999_999.99, stock=2_147_483_647)
     await create(client, nombre="Ratón")
     await expect(card(page, "Ratón")).to_have_count(1)
     await expect(page.locator(".toast")).to_have_count(3)
@@ -218,9 +219,16 @@ LOOKS = {
 TWICE_AS_LARGE = {"width": 640, "height": 400}  # a laptop's window, zoomed to 200 %
 
 
+PHONES = (412, 360, 390)  # pixels
+SCROLLED = """[...document.querySelectorAll('body *')].filter((node) => node.checkVisibility()
+  && node.scrollWidth > node.clientWidth && /auto|scroll/.test(getComputedStyle(node).overflowX)).map(({ id, className }) => id || className)"""
+
+
 async def fits(page: Page, width: int) -> None:
-    """Sees that nothing lies beside a window of so many pixels."""
+    """Sees that nothing lies beside a window of so many pixels, nor beside a part of it that would be scrolled sideways."""
+    await page.set_viewport_size({**(page.viewport_size or {}), "width": width})
     assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    assert await page.evaluate(SCROLLED) == []
 
 
 @pytest.mark.parametrize("look", LOOKS)
@@ -235,7 +243,8 @@ async def test_axe_finds_no_fault_in_the_page(
     await state(page, client)
     assert await objections(page) == []
     if look == "phone":
-        await fits(page, 390)
+        for width in PHONES:
+            await fits(page, width)
         return
     await page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     assert await objections(page) == [], "in the dark"

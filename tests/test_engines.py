@@ -74,6 +74,8 @@ async def test_product_is_created_sold_edited_and_deleted(page: Page, client: Te
     await page.click(f"{CARD} [data-action=take]")
     await shows(page, CARD, "4 unidades")
     await page.click(f"{CARD} [data-action=edit]")
+    await page.click(".toast .act:not([hidden])")
+    await shows(page, CARD, "5 unidades")
     await page.type("#editNombre", "Teclado español")
     await page.press("Enter")
     await shows(page, CARD, "Teclado español")

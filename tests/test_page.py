@@ -123,6 +123,27 @@ async def test_product_is_edited_and_deleted_everywhere(visit: Visit, client: Te
     await expect(juan.locator("#productCount")).to_have_text("0")
 
 
+async def test_notice_is_pressed_while_a_dialog_is_open(visit: Visit, client: TestClient) -> None:
+    await create(client, nombre="Teclado", stock=5)
+    page = await visit()
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    notice = page.locator(".toast").filter(has_text="Teclado: stock 4")
+    await expect(notice).to_be_visible()
+    await page.get_by_role("button", name="Editar Teclado").click()
+    await page.locator("#editDialog").get_by_label("Precio").fill("20")
+    await notice.get_by_role("button", name="Deshacer").click()
+    await page.locator(".toast").filter(has_text="stock 5").get_by_role("button", name="Rehacer").click()
+    await client.patch("/api/productos/1", json={"precio": 30})
+    await page.get_by_role("button", name="Guardar cambios").click()
+    await page.locator("#conflictDialog").wait_for()
+    theirs = page.locator(".toast").filter(has_text="Teclado: precio")
+    await theirs.get_by_role("button", name="Cerrar el aviso").click()
+    await expect(theirs).to_have_count(0)
+    await page.locator("#keepTheirs").click()
+    await expect(page.locator("dialog[open]")).to_have_count(0)
+    await expect(page.locator(".toast").filter(has_text="Teclado: stock 4")).to_be_visible()
+
+
 async def test_last_unit_is_sold_once_and_the_other_seller_gets_a_conflict(visit: Visit, client: TestClient) -> None:
     await create(client, nombre="Teclado", stock=1)
     page = await visit()

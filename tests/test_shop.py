@@ -455,7 +455,7 @@ async def test_each_conflict_of_a_file_is_decided_by_keyboard(
     for name in ("Teclado", "Ratón", "Monitor"):
         await create(client, nombre=name, descripcion=None, precio=10, stock=40)
     page = await visit()
-    await connected(page)
+    await expect(page.locator("#export")).to_be_enabled()
     async with page.expect_download() as waiting:
         await page.keyboard.press("e")
     file = tmp_path / "lista.csv"
@@ -490,9 +490,10 @@ async def test_long_file_shows_200_rows_and_all_on_request(visit: Visit, client:
     await expect(rows).to_have_count(100)  # first what needs a look
     await page.get_by_role("button", name="100 no entran").click()
     await expect(rows).to_have_count(200)
-    await page.get_by_role("button", name="Ver 800 filas más").click()
+    await page.get_by_role("button", name="Ver 800 filas más").press("Enter")
     await expect(rows).to_have_count(1000)
     await expect(page.locator("#importAll")).to_be_hidden()
+    await expect(page.locator("#importTable")).to_be_focused()
 
 
 SHOPIFY = (
