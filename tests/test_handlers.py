@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
+from typing import Any
 
 import psycopg2
 import pytest
@@ -14,8 +15,9 @@ from yarl import URL
 from inventory_ws import __version__, create_app
 from inventory_ws.pg.connection import Connection
 from inventory_ws.pg.database import DATABASE
-from inventory_ws.products import listing
+from inventory_ws.products import listing, repository
 from inventory_ws.products.listing import LIST_CACHE, ListQuery
+from inventory_ws.web import answers
 from inventory_ws.web.page import client_folder
 
 from .conftest import PRODUCT, create, error, settled
@@ -513,3 +515,25 @@ async def test_page_is_compressed_for_who_accepts_it(dsn: str, aiohttp_client: C
                 assert "Accept-Encoding" in resp.headers["Vary"]
                 texts[accepted] = await resp.text()
             assert len(set(texts.values())) == 1, path
+
+
+async def test_change_that_others_make_possible_while_its_refusal_is_explained_is_made(
+    client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A product that is restored beside its DELETE, and units that come in beside their sale."""
+    product = await create(client, stock=1)
+    meanwhile = [
+        "INSERT INTO productos (id, nombre, precio, stock) OVERRIDING SYSTEM VALUE VALUES (1, 'Teclado', 1, 1)",
+        "UPDATE productos SET stock = 5",
+    ]
+
+    async def changed_before(*args: Any) -> repository.Product | None:
+        psql(meanwhile.pop())
+        return await repository.get_product(*args)
+
+    monkeypatch.setattr(answers, "get_product", changed_before)
+    resp = await client.post(f"/api/productos/{product['id']}/stock", json={"delta": -3})
+    assert (resp.status, (await resp.json())["data"]["stock"]) == (200, 2)
+    psql("DELETE FROM productos")
+    resp = await client.delete(f"/api/productos/{product['id']}")
+    assert (resp.status, meanwhile, psql("SELECT FROM productos")) == (200, [], [])

@@ -257,6 +257,28 @@ def test_workbook_is_read_from_its_first_visible_sheet_with_cells() -> None:
     ]
 
 
+def test_formula_without_a_value_is_told_of_its_own_sheet_alone() -> None:
+    head = row(1, "nombre", "precio", "stock")
+    error = '<row r="2"><c r="A2" t="str"><v>A</v></c><c r="B2"><v>1</v></c><c r="C2" s="1" t="e"><f>1/0</f><v>#DIV/0!</v></c></row>'
+    sheets = {"Bien": head + row(2, "A", 1, None), "Sin calcular": head + row(2, "A", 1, "=2*3"), "Error": head + error}
+    refusal = "2 stock: es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo"
+    found = {sheet: messages(read(xlsx(sheets), FileQuery(hoja=sheet))) for sheet in sheets}
+    assert found == {"Bien": [], "Sin calcular": [refusal], "Error": [refusal]}
+
+
+def test_errors_of_old_programs_are_told_of_their_own_sheet_alone() -> None:
+    """A file of LibreOffice 7.4; of a cell whose formula was pasted as its value nothing but the error is left."""
+    file = (Path(__file__).parent / "files" / "errores.xls").read_bytes()
+    start = file.index(b"\x06\x00\x19\x00\x02\x00\x02\x00")  # the formula of C3
+    pasted = b"\x05\x02\x08\x00" + file[start + 4 : start + 10] + b"\x2a\x01" + b"\xff\x0f\x0d\x00" + bytes(13)
+    for body in file, file[:start] + pasted + file[start + len(pasted) :]:
+        assert messages(read(body, FileQuery())) == []
+        assert [fault.split(":")[0] for fault in messages(read(body, FileQuery(hoja="Segunda")))] == [
+            "2 stock",
+            "3 stock",
+        ]
+
+
 def test_blanks_of_a_long_cell_are_read_once() -> None:
     blanks = " " * 120_000  # read once for each of them, half an hour
     table = read(f"nombre;precio;stock;descripcion\nA;1{blanks}x;1{blanks}x;1{blanks}x\n".encode(), FileQuery())

@@ -341,9 +341,12 @@ BROKEN = """
     CREATE TRIGGER falla BEFORE INSERT OR UPDATE OR DELETE ON productos FOR EACH ROW EXECUTE FUNCTION falla();
 """
 UNFINISHED = BROKEN.replace("ASSERT false", "NULL")
+COMMITTING = BROKEN.replace("ASSERT false", "COMMIT")
 
 
-@pytest.mark.parametrize("rule", [SILENT, BROKEN, UNFINISHED], ids=["null", "assert", "no return"])
+@pytest.mark.parametrize(
+    "rule", [SILENT, BROKEN, UNFINISHED, COMMITTING], ids=["null", "assert", "no return", "commit"]
+)
 async def test_trigger_of_the_owner_that_prevents_a_change_is_told_as_that(
     client: TestClient, psql: Callable, rule: str
 ) -> None:
@@ -361,6 +364,20 @@ async def test_trigger_of_the_owner_that_prevents_a_change_is_told_as_that(
     if rule == SILENT:
         await error(await client.post("/api/productos/1/stock", json={"delta": -6}), 409)
         await error(await client.delete("/api/productos/1", headers={"If-Match": '"2000-01-01T00:00:00.000Z"'}), 412)
+
+
+async def test_trigger_of_the_owner_that_changes_the_same_row_is_told_as_a_refusal(
+    client: TestClient, psql: Callable
+) -> None:
+    await create(client)
+    psql("""
+        CREATE FUNCTION cuenta() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN UPDATE productos SET stock = stock + 1 WHERE id = OLD.id; RETURN coalesce(NEW, OLD); END $$;
+        CREATE TRIGGER cuenta BEFORE UPDATE OR DELETE ON productos
+        FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION cuenta();
+        """)
+    await error(await client.patch("/api/productos/1", json={"precio": 2}), 400)
+    await error(await client.delete("/api/productos/1"), 400)
 
 
 async def test_policy_of_the_owner_is_told_as_a_refusal(

@@ -10,22 +10,29 @@ import io
 import json
 import os
 import re
+import struct
 import sys
 import zipfile
+from collections.abc import Iterator
 from contextlib import suppress
 
 CPU = 20  # seconds
 NOT_INSTALLED, PROTECTED, NO_SHEET = 3, 4, 5  # exit statuses
 NO_VALUE = "fórmula sin valor"  # the text of a cell whose formula nobody has computed, or ends in an error
-# Such cells of an xlsx: for calamine they are empty, which would be a stock of 0. With t="str" it is the value that is empty.
-FORMULAS = re.compile(
-    rb'<c r="([A-Z]+)(\d+)"(?:[^>]* t="e"|(?![^>]* t="str")[^>]*><f\b[^>]*(?:/>|>[^<]*</f>)(?:<v ?/>|<v></v>)?</c>)'
-)
-# What calamine drops from an ods, and what it is to read instead.
+FORMULA = rb"<f\b[^>]*(?:/>|>[^<]*</f>)"
+ERROR = rb'[^>]* t="e"[^>]*>(?:' + FORMULA + rb")?<v>[^<]*</v>"
+UNCOMPUTED = rb'(?![^>]* t="str")[^>]*>' + FORMULA + rb"(?:<v ?/>|<v></v>)?(?=</c>)"  # with t="str" it is an empty text
+# What calamine drops from an xlsx or an ods, and what it is to read instead: an empty cell would be a stock of 0.
 DROPPED = {
+    re.compile(rb'(<c r="[A-Z]+\d+")(?:' + ERROR + b"|" + UNCOMPUTED + b")"): rf'\1 t="str"><v>{NO_VALUE}</v>',
     re.compile(rb'office:string-value=""(?=[^<>]* calcext:value-type="error")'): f'office:string-value="{NO_VALUE}"',
     re.compile(rb"<text:tab ?/>"): "\t",
 }
+# Records of an xls: the beginning of a sheet; the row and the column of a cell with an error, and of a formula with one.
+RECORDS = re.compile(
+    rb"\x09\x08..\x00[\x05\x06]\x10\x00|\x05\x02\x08\x00(....)...\x01|\x06\x00..(....)..\x02\x00.\x00\x00\x00\xff\xff",
+    re.DOTALL,
+)
 
 
 def main(memory: str, most: str, wanted: str) -> int:
@@ -41,61 +48,54 @@ def main(memory: str, most: str, wanted: str) -> int:
     except ImportError:
         return NOT_INSTALLED
     try:
-        body = io.BytesIO(sys.stdin.buffer.read())
-        book = CalamineWorkbook.from_filelike(io.BytesIO(with_dropped(body)))
+        body = with_dropped(sys.stdin.buffer.read())
+        book = CalamineWorkbook.from_filelike(io.BytesIO(body))
     except PasswordError:
         return PROTECTED
-    found = [sheet for sheet in book.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet]
-    shown = [sheet.name for sheet in found if sheet.visible == SheetVisibleEnum.Visible]
-    if wanted and wanted not in [sheet.name for sheet in found]:
+    sheets = {sheet.name: sheet.visible for sheet in book.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet}
+    if wanted and wanted not in sheets:
         return NO_SHEET
-    for name in [wanted] if wanted else shown:
+    for name in [wanted] if wanted else [name for name in sheets if sheets[name] == SheetVisibleEnum.Visible]:
         sheet = book.get_sheet_by_name(name)
         if sheet.height:  # total_height is the index of the last row
             break
     else:
         return NO_SHEET
     rows = [[text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False, nrows=int(most))]
-    for row, column in uncomputed(body):
-        if row < len(rows) and column < len(rows[row]):
+    for row, column in errors_of_xls(body, [*sheets].index(name)):
+        with suppress(IndexError):  # beyond the last row or column that holds something
             rows[row][column] = rows[row][column] or NO_VALUE
     while rows and not any(rows[-1]):
         rows.pop()
-    print(json.dumps({"hojas": [sheet.name for sheet in found], "hoja": name}))
+    print(json.dumps({"hojas": [*sheets], "hoja": name}))
     csv.writer(sys.stdout, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)  # also a cell with \r
     return 0
 
 
-def with_dropped(body: io.BytesIO) -> bytes:
-    """Return a workbook in which calamine sees what it drops from an ods: the errors of formulas, and tabs."""
-    if not zipfile.is_zipfile(body):
-        return body.getvalue()
-    with zipfile.ZipFile(body) as parts:
-        if "content.xml" not in parts.namelist():
-            return body.getvalue()
-        content = mended = parts.read("content.xml")
-        for dropped, meant in DROPPED.items():
-            mended = dropped.sub(meant.encode(), mended)
-        if mended == content:
-            return body.getvalue()
-        copy = io.BytesIO()
-        with zipfile.ZipFile(copy, "w") as written:
-            for name in {"mimetype", "META-INF/manifest.xml"} & {*parts.namelist()}:
-                written.writestr(name, parts.read(name))
-            written.writestr("content.xml", mended)
+def with_dropped(body: bytes) -> bytes:
+    """Return a workbook in which calamine sees what it drops."""
+    if not zipfile.is_zipfile(io.BytesIO(body)):
+        return body
+    copy = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(body)) as parts, zipfile.ZipFile(copy, "w") as written:
+        for name in parts.namelist():
+            part = parts.read(name)
+            if name == "content.xml" or name.startswith("xl/worksheets/"):
+                for dropped, meant in DROPPED.items():
+                    part = dropped.sub(meant.encode(), part)
+            written.writestr(name, part)
     return copy.getvalue()
 
 
-def uncomputed(body: io.BytesIO) -> list[tuple[int, int]]:
-    """Return the row and the column of each cell of an xlsx whose formula has no value, counted from 0."""
-    if not zipfile.is_zipfile(body):
-        return []
-    with zipfile.ZipFile(body) as parts:
-        found = [FORMULAS.findall(parts.read(name)) for name in parts.namelist() if name.startswith("xl/worksheets/")]
-    places = [(int(row) - 1, letters) for sheet in found for letters, row in sheet]
-    return [
-        (row, sum((letter - 64) * 26**n for n, letter in enumerate(reversed(letters))) - 1) for row, letters in places
-    ]
+def errors_of_xls(body: bytes, wanted: int) -> Iterator[tuple[int, int]]:
+    """Yield the row and the column of each error in a sheet of an xls, counted from 0."""
+    sheet = -1
+    for found in RECORDS.finditer(body):
+        if place := found[1] or found[2]:
+            if sheet == wanted:
+                yield struct.unpack("<HH", place)
+        else:
+            sheet += 1
 
 
 def text(value: object) -> str:

@@ -17,7 +17,7 @@ REJECTED = (
 )
 RAISE = "exec_stmt_raise"  # the C function that errors of a RAISE in PL/pgSQL name as their source
 POLICY = "ExecWithCheckOptions"  # the one of row security, for a row that its policies do not allow
-OWNERS_CODE = ("P0", "2F", "38", "39")  # classes of errors in a trigger that the owner has added
+OWNERS_CODES = ("24", "27", "2D", "2F", "34", "38", "39", "P0")  # classes of errors in a trigger of the owner
 
 
 class Unavailable(Exception):
@@ -54,7 +54,7 @@ def translated() -> Iterator[None]:
         if isinstance(exc, psycopg2.Error) and (
             isinstance(exc, REJECTED)
             or exc.diag.source_function in (RAISE, POLICY)
-            or (exc.pgcode or "").startswith(OWNERS_CODE)
+            or (exc.pgcode or "").startswith(OWNERS_CODES)
         ):
             raise Rejected(exc) from exc
         if isinstance(exc, UNAVAILABLE):

@@ -82,6 +82,17 @@ async def find_hindrance(db: Database) -> str:
     return str(hindrance)
 
 
+async def may_prevent(db: Database) -> bool:
+    """Return whether the owner has a trigger, a rule or a policy that can prevent a change."""
+    sql = """
+        SELECT relrowsecurity OR relhasrules OR EXISTS (
+            SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgtype & 2 <> 0 AND tgname <> 'zz_productos_version' -- BEFORE
+        ) FROM pg_class AS c WHERE oid = 'productos'::regclass
+        """
+    ((may,),) = await db.fetch(sql, lane=Lane.QUICK)
+    return bool(may)
+
+
 async def compare(db: Database, *, always: bool = False) -> None:
     """Compare the table with the log if it may have been changed unheard, or `always`: where they differ, an epoch begins."""
     await db.fetch("SELECT eventos_revisar(%(always)s)", {"always": always}, Lane.LONG, seconds=COMPARE_TIMEOUT)

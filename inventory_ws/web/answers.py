@@ -1,19 +1,23 @@
-"""What is answered: products and lists of them, as JSON or CSV, in gzip where it is asked for; and the headers of CORS."""
+"""What is answered: products and lists of them, as JSON or CSV, in gzip where it is asked for; why a change had no effect; and the
+headers of CORS."""
 
 import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime
 
 from aiohttp import hdrs, web
 
 from ..files import csvfile
 from ..files.importing import FILES, Imported
+from ..live.hub import HUB
 from ..pg.database import DATABASE
+from ..pg.schema import may_prevent
 from ..products.listing import ListQuery, Products
-from ..products.repository import REFUSAL_TIMEOUT, Product, get_product
+from ..products.repository import REFUSAL_TIMEOUT, Product, Versions, get_product
 from ..products.sales import Sold
 from .errors import PREVENTED, Failure
-from .reading import read_id, read_tags, read_versions, wants_csv, wants_gzip
+from .reading import read_id, wants_csv, wants_gzip
 
 JSON = {hdrs.CONTENT_TYPE: "application/json; charset=utf-8"}
 CSV = {
@@ -23,6 +27,7 @@ CSV = {
 GZIP = {hdrs.CONTENT_ENCODING: "gzip"}
 EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After"
 START = b'{"success":true,"data":'
+ATTEMPTS = 3  # to make a change that others make possible and impossible meanwhile
 COMPRESS_FROM = 1024  # bytes; what is shorter fits into one packet as it is
 
 
@@ -72,23 +77,35 @@ def json_response(body: str | bytes, status: int = 200) -> web.Response:
     return web.Response(body=body.encode() if isinstance(body, str) else body, status=status, headers=JSON)
 
 
-async def refusal(
-    request: web.Request, code: str, possible: Callable[[Product], bool], missing: str = "producto_no_encontrado"
-) -> Failure:
-    """Return why a change had no effect: `missing` if the product is gone, else `code` with the current product. If the
-    change was `possible`, a trigger or a policy of the database's owner has prevented it."""
-    current = await get_product(request.app[DATABASE], read_id(request), REFUSAL_TIMEOUT)
-    if current is None:
-        return Failure(missing)
-    if possible(current):
-        return Failure("rechazado_por_la_base", errors=PREVENTED)
-    return Failure(code, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
+async def change_product(
+    request: web.Request,
+    code: str,
+    possible: Callable[[Product], bool],
+    change: Callable[..., Awaitable[Product | None]],
+    *args: object,
+    missing: str = "producto_no_encontrado",
+) -> Product:
+    """Change the product of the path and return it. Raise Failure if the change has no effect: `missing` if the product is gone,
+    else `code` with the current product. If the change is `possible`, a trigger or a policy of the database's owner has
+    prevented it; or the product has become what it had to be since, and the change is made again."""
+    db = request.app[DATABASE]
+    for _ in range(ATTEMPTS):
+        product = await request.app[HUB].change(change, read_id(request), *args)
+        if product is not None:
+            return product
+        current = await get_product(db, read_id(request), REFUSAL_TIMEOUT)
+        if current is None:
+            raise Failure(missing)
+        if not possible(current):
+            raise Failure(code, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
+        if await may_prevent(db):  # it may have done something instead, and that once
+            break
+    raise Failure("rechazado_por_la_base", errors=PREVENTED)
 
 
-def has_version(request: web.Request) -> Callable[[Product], bool]:
-    """Return whether a product has a version of If-Match."""
-    versions, tags = read_versions(request), read_tags(request.if_match)
-    return lambda product: versions is None or product.version in tags
+def has_version(versions: Versions) -> Callable[[Product], bool]:
+    """Return whether a product has one of the versions of If-Match."""
+    return lambda product: versions is None or datetime.fromisoformat(product.version) in versions
 
 
 def cors(origins: Collection[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:

@@ -20,7 +20,7 @@ from ..products import listing, repository, sales
 from ..products.exact_json import encode
 from ..products.listing import LIST_CACHE, ListQuery
 from ..products.models import INT4_MAX, NewProduct, ProductChange, Sale, StockMove
-from .answers import has_version, json_response, list_response, refusal, result_response
+from .answers import change_product, has_version, json_response, list_response, result_response
 from .errors import PREVENTED, Failure
 from .reading import MAX_FILE, is_file, read_body, read_cause, read_id, read_model, read_tags, read_versions, wants_csv
 
@@ -129,44 +129,41 @@ async def update_product(request: web.Request) -> web.Response:
         raise Failure("datos_invalidos", errors=[{"field": "id", "message": "no es el de la ruta"}])
     if not change.model_dump(exclude_unset=True):
         raise Failure("sin_cambios")
-    product = await request.app[HUB].change(
-        repository.update_product, read_id(request), change, read_versions(request), await read_cause(request)
+    versions, cause = read_versions(request), await read_cause(request)
+    product = await change_product(
+        request, "producto_cambiado", has_version(versions), repository.update_product, change, versions, cause
     )
-    if product is None:
-        raise await refusal(request, "producto_cambiado", has_version(request))
     return result_response(product, "Producto actualizado exitosamente")
 
 
 async def delete_product(request: web.Request) -> web.Response:
     """DELETE /api/productos/{id}"""
-    product = await request.app[HUB].change(
-        repository.delete_product, read_id(request), read_versions(request), await read_cause(request)
+    versions, cause = read_versions(request), await read_cause(request)
+    product = await change_product(
+        request, "producto_cambiado", has_version(versions), repository.delete_product, versions, cause
     )
-    if product is None:
-        raise await refusal(request, "producto_cambiado", has_version(request))
     return result_response(product, "Producto eliminado exitosamente")
 
 
 async def restore_product(request: web.Request) -> web.Response:
     """POST /api/productos/{id}/restaurar"""
-    cause = await read_cause(request, "restauración")
-    product = await request.app[HUB].change(repository.restore_product, read_id(request), cause)
-    if product is None:
-        raise await refusal(request, "producto_existente", lambda _: False, missing="producto_irrecuperable")
+    cause, missing = await read_cause(request, "restauración"), "producto_irrecuperable"
+    product = await change_product(
+        request, "producto_existente", lambda _: False, repository.restore_product, cause, missing=missing
+    )
     return result_response(product, "Producto restaurado exitosamente")
 
 
 async def move_stock(request: web.Request) -> web.Response:
     """POST /api/productos/{id}/stock"""
     move = await read_model(request, StockMove)
-    product = await request.app[HUB].change(
-        repository.move_stock, read_id(request), move.delta, await read_cause(request, move.motivo)
-    )
-    if product is None:
-        code = "stock_insuficiente" if move.delta < 0 else "stock_excesivo"
-        raise await refusal(
-            request, code, lambda current: 0 <= json.loads(current.json)["stock"] + move.delta <= INT4_MAX
-        )
+    code, cause = "stock_insuficiente" if move.delta < 0 else "stock_excesivo", await read_cause(request, move.motivo)
+
+    def possible(current: repository.Product) -> bool:
+        stock: int = json.loads(current.json)["stock"]
+        return 0 <= stock + move.delta <= INT4_MAX
+
+    product = await change_product(request, code, possible, repository.move_stock, move.delta, cause)
     return result_response(product, "Existencias actualizadas exitosamente")
 
 
