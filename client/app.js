@@ -1,4 +1,4 @@
-import { drawBasket, isCollecting } from './basket.js';
+import { drawBasket } from './basket.js';
 import { cards } from './cards.js';
 import { bringBack, editInPlace, step } from './changes.js';
 import { followKey, login, openDelete, openEdit, tellDialogs } from './dialogs.js';
@@ -14,7 +14,7 @@ import { choose, drawChoice, picked } from './selection.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { queue, withMoves, withPending } from './unsent.js';
 import { choicesInWords, containing, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, whyEmpty } from './view.js';
-import { clock, eventInWords, plural, price, whole } from './words.js';
+import { clock, eventInWords, plural, price, whole, worthOf } from './words.js';
 
 // ---- what can be done with a product of the list
 
@@ -46,17 +46,12 @@ $('productTable').addEventListener('keydown', (event) => {
   act(event);
 });
 
-/** Gives the −1 of a product the focus, as soon as it is drawn. */
-function focusTake(id) {
-  toFocus = id;
-  schedule();
-}
-
 attachScanner({
   find: (scanned) => loaded && !past() && withMoves(meantOf(scanned ? containing(inventory.products) : select(inventory.products).rows)),
-  show: (row) => focusTake(row.id),
-  sell: (row) => { if (mayWrite()) step(row, -1); if (!isCollecting()) focusTake(row.id); },
-  collects: isCollecting,
+  show: ({ id }) => {
+    toFocus = id;
+    schedule();
+  },
 });
 
 $('export').onclick = () => {
@@ -72,7 +67,7 @@ $('showAll').onclick = () => {
 // ---- drawing
 
 let shown = []; // the rows of the list, in order
-let toFocus = null; // the id of the product whose −1 gets the focus
+let toFocus = null; // the id of the product whose −1 gets the focus, as soon as it is drawn
 let loaded = false;
 
 drawWith(() => {
@@ -82,11 +77,7 @@ drawWith(() => {
   document.body.classList.toggle('past', past() !== null);
   cards.draw(isTable() ? [] : rows);
   $('productTable').hidden = !isTable() || !rows.length;
-  if (isTable()) drawTable(rows, products);
-  else {
-    rowBlocks.draw([]);
-    $('showNew').hidden = true;
-  }
+  drawTable(isTable() ? rows : [], products);
   const found = toFocus && (isTable() ? rowBlocks : cards).nodeOf(toFocus);
   if (found) {
     found.querySelector('[data-action=take]').focus();
@@ -98,8 +89,7 @@ drawWith(() => {
 });
 queue.addEventListener('cola', schedule);
 
-const worthOf = (rows) => rows.reduce((sum, row) => sum + Math.round(row.precio * 100) * row.stock, 0) / 100;
-attachPaper(() => (loaded ? shown : []), worthOf);
+attachPaper(() => (loaded ? shown : []));
 
 function drawCounts(total, rows) {
   say('productCount', loaded ? whole.format(total) : '…');

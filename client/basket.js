@@ -2,7 +2,7 @@ import { $, element, say, tellRefusal, toast } from './notices.js';
 import { inventory } from './page.js';
 import { queue, sell, tooFew, withMoves } from './unsent.js';
 import { keep, kept, searchFor } from './view.js';
-import { plural, price, short, whole } from './words.js';
+import { plural, price, short, whole, worthOf } from './words.js';
 
 // The basket. While it is open, a unit that is scanned or tapped is put into it, to be sold with the others.
 
@@ -15,8 +15,8 @@ let drawn = ''; // the lines on the page
 export const isCollecting = () => !$('basket').hidden;
 
 const rowOf = ({ id }) => withMoves(inventory.products.get(id));
-const worthOf = (all) => all.reduce((sum, line) => sum - Math.round((rowOf(line)?.precio ?? 0) * 100) * line.delta, 0) / 100;
-const inWords = (all) => `${plural(all.reduce((sum, { delta }) => sum - delta, 0), 'unidad', 'unidades')} · ${price(worthOf(all))}`;
+const priceOf = (all) => price(worthOf(all.map((line) => ({ precio: rowOf(line)?.precio ?? 0, stock: -line.delta }))));
+const inWords = (all) => `${plural(all.reduce((sum, { delta }) => sum - delta, 0), 'unidad', 'unidades')} · ${priceOf(all)}`;
 
 /** Why the units of a line cannot be sold; a false value if they can. */
 function obstacle(line) {
@@ -57,8 +57,8 @@ function nodeOf(line) {
   const { id, nombre, delta } = line;
   const button = (by, sign, label) => element('button', { type: 'button', name: `${id} ${by}`, ariaLabel: `${label} de ${nombre}`, onclick: () => put(line, by) }, sign);
   const stepper = [button(1, '−', 'Una menos'), element('b', {}, whole.format(-delta)), button(-1, '+', 'Una más')];
-  return element('li', {}, element('span', { className: 'what' }, short(nombre), element('em', {}, obstacle(line) || '')),
-    element('span', { className: 'stepper' }, ...stepper), price(worthOf([line])));
+  const what = element('span', { className: 'what' }, short(nombre), element('em', {}, obstacle(line) || ''));
+  return element('li', {}, what, element('span', { className: 'stepper' }, ...stepper), priceOf([line]));
 }
 
 function take() {

@@ -10,12 +10,13 @@ const COUNT_EVERY = 3_000; // ms
 const TOLD = ['etag', 'idempotency-replayed', 'retry-after']; // response headers that are shown
 const WAYS = { '→': 'enviado', '←': 'recibido', '⇄': 'petición', '×': 'perdido' };
 
-let net = null; // the original `net` while the panel is open, else null
-let watching; // AbortController of the listeners
+const { net } = inventory; // as it is without the panel
+const watched = new WeakSet(); // sockets
 let lastFrame = null; // the time of the last frame
 let secondsLeft = 0; // of the simulated outage
 let countDown;
-let counting;
+
+const isOpen = () => !$('cable').hidden;
 
 const figure = (number, unit) => `${whole.format(Math.round(number))} ${unit}`;
 
@@ -42,6 +43,7 @@ const waiting = new Set(); // entries to draw, or to draw again
 
 /** Appends a row, {way, kind, more, status, bytes, ms, tell}, or draws it again; `tell` returns the text of its details. */
 function record(entry) {
+  if (!isOpen()) return entry;
   if (!waiting.size) requestAnimationFrame(draw);
   waiting.add(entry);
   if (waiting.size > LIMIT) waiting.delete(waiting.values().next().value); // a hidden tab draws nothing
@@ -86,22 +88,20 @@ function request(method, url, { headers = {}, body = '' } = {}) {
   const began = performance.now();
   const { pathname, search } = new URL(url);
   const parts = [[`→ ${method} ${pathname}${search}`, Object.entries(headers).filter(([name]) => name !== 'Authorization'), payload(body)]];
-  const lines = ([first, head, { bytes, begins }]) => [first, ...head.map((pair) => pair.join(': ')), bytes ? `\n${pretty({ bytes, begins })}` : ''].join('\n');
+  const lines = ([first, head, sent]) => [first, ...head.map((pair) => pair.join(': ')), sent.bytes ? `\n${pretty(sent)}` : ''].join('\n');
   const entry = record({ way: '⇄', kind: method, more: pathname + search, status: '…', tell: () => parts.map(lines).join('\n\n') });
-  return (status, head = [], answer = null) => {
-    const { bytes, begins } = payload(answer ?? '');
-    parts.push([`← ${status}`, head, { bytes, begins }]);
-    Object.assign(entry, { status, bytes: answer ? bytes : undefined, ms: figure(performance.now() - began, 'ms') });
+  return (status, head = [], answer = undefined) => {
+    parts.push([`← ${status}`, head, payload(answer ?? '')]);
+    Object.assign(entry, { status, bytes: answer?.byteLength, ms: figure(performance.now() - began, 'ms') });
     if (entry.item || waiting.has(entry)) record(entry);
   };
 }
 
 async function ask(url, options) {
-  const carrier = net;
   const outcome = request(options.method, url, options);
   try {
     if (secondsLeft) throw new TypeError('no network');
-    const response = await carrier.ask(url, options);
+    const response = await net.ask(url, options);
     if (secondsLeft) throw new TypeError('the network went before the answer came');
     const head = [...response.headers].filter(([name]) => TOLD.includes(name));
     response.clone().arrayBuffer().then((answer) => outcome(response.status, head, answer), () => outcome('error'));
@@ -133,10 +133,11 @@ function message(way, data) {
 const end = (way, code, reason = '') => record({ way, kind: 'CLOSE', more: reason, status: code, ms: sinceLast() });
 
 function watch(socket) {
-  const { signal } = watching;
-  socket.addEventListener('message', ({ data }) => message('←', data), { signal });
+  if (!socket || watched.has(socket)) return;
+  watched.add(socket);
+  socket.addEventListener('message', ({ data }) => message('←', data));
   // Only once: after a simulated outage, the real close event of the socket follows.
-  socket.addEventListener('close', ({ code, reason, wasClean }) => end(wasClean ? '←' : '×', code, reason), { signal, once: true });
+  socket.addEventListener('close', ({ code, reason, wasClean }) => end(wasClean ? '←' : '×', code, reason), { once: true });
   socket.send = (text) => {
     message('→', text);
     WebSocket.prototype.send.call(socket, text);
@@ -145,10 +146,6 @@ function watch(socket) {
     if (!secondsLeft && socket.readyState === WebSocket.OPEN) end('→', code, reason);
     WebSocket.prototype.close.call(socket, code, reason);
   };
-  signal.addEventListener('abort', () => {
-    delete socket.send;
-    delete socket.close;
-  });
 }
 
 /** Opens a socket. Its `protocols` are not shown, because they contain the token. */
@@ -164,48 +161,45 @@ function connect(url, protocols) {
     return none;
   }
   const socket = net.open(url, protocols);
-  const { signal } = watching;
-  socket.addEventListener('open', () => outcome(101, socket.protocol ? [['Sec-WebSocket-Protocol', socket.protocol]] : []), { signal });
-  socket.addEventListener('error', () => outcome('error'), { signal });
+  socket.addEventListener('open', () => outcome(101, socket.protocol ? [['Sec-WebSocket-Protocol', socket.protocol]] : []));
+  socket.addEventListener('error', () => outcome('error'));
   watch(socket);
   return socket;
 }
 
 // ---- without a network
 
+/** Counts the seconds of the outage down. */
 function setSeconds(left) {
+  clearTimeout(countDown);
   secondsLeft = left;
-  $('goOffline').ariaPressed = String(secondsLeft > 0);
-  $('goOffline').textContent = `Sin red ${secondsLeft || OFFLINE} s`;
+  $('goOffline').ariaPressed = String(left > 0);
+  $('goOffline').textContent = `Sin red ${left || OFFLINE} s`;
+  if (left) countDown = setTimeout(setSeconds, 1000, left - 1);
+  else dispatchEvent(new Event('online')); // as a browser does
 }
 
 function goOffline() {
   setSeconds(OFFLINE);
   say('cableCount', 'sin red');
-  countDown = setInterval(() => (secondsLeft > 1 ? setSeconds(secondsLeft - 1) : goOnline()), 1000);
   // The event of a broken connection; the page then closes the socket itself.
   inventory.socket?.dispatchEvent(new CloseEvent('close', { code: 1006 }));
-}
-
-function goOnline() {
-  clearInterval(countDown);
-  setSeconds(0);
-  dispatchEvent(new Event('online')); // as a browser does
-  count();
 }
 
 // ---- how many are connected
 
 /** Uses fetch() directly, so that these requests are not in the list. */
 async function count() {
-  if (document.hidden || secondsLeft) return;
-  let sockets;
-  try {
-    const answer = await (await fetch(new URL('salud', inventory.api), { cache: 'no-store' })).json();
-    sockets = answer.data?.sockets;
-  } catch { /* nobody answers */ }
+  if (!isOpen() || document.hidden || secondsLeft) return;
+  const asked = fetch(new URL('salud', inventory.api), { cache: 'no-store' });
+  const answer = await asked.then((response) => response.json()).catch(() => null); // nobody answers
+  const sockets = answer?.data?.sockets;
   if (!secondsLeft) say('cableCount', sockets === undefined ? 'sin respuesta' : plural(sockets, 'conectado', 'conectados'));
 }
+
+setInterval(count, COUNT_EVERY);
+addEventListener('online', count);
+inventory.addEventListener('estado', ({ detail: { state } }) => state === 'conectado' && count());
 
 // ---- the panel
 
@@ -216,25 +210,17 @@ function show(open) {
 }
 
 export function open() {
-  if (net) return; // it was opened twice while this file was loading
-  net = inventory.net;
-  inventory.net = { ask, open: connect };
-  watching = new AbortController();
-  lastFrame = null;
-  if (inventory.socket) watch(inventory.socket);
-  inventory.addEventListener('estado', ({ detail: { state } }) => state === 'conectado' && count(), { signal: watching.signal });
-  counting = setInterval(count, COUNT_EVERY);
-  count();
   show(true);
+  inventory.net = { ask, open: connect };
+  lastFrame = null;
+  watch(inventory.socket);
+  count();
   if (document.activeElement === $('cableToggle')) $('cableTitle').focus();
 }
 
 export function close() {
-  if (secondsLeft) goOnline();
-  clearInterval(counting);
-  watching.abort();
+  if (secondsLeft) setSeconds(0);
   inventory.net = net;
-  net = null;
   clear();
   show(false);
   $('cableToggle').focus();
@@ -246,7 +232,7 @@ function clear() {
 }
 
 $('cut').onclick = () => inventory.socket?.close(1000, 'cortado desde el panel');
-$('goOffline').onclick = () => (secondsLeft ? goOnline() : goOffline());
+$('goOffline').onclick = () => (secondsLeft ? setSeconds(0) : goOffline());
 $('clearCable').onclick = clear;
 $('closeCable').onclick = close;
 $('cable').onkeydown = (event) => {

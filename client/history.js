@@ -7,7 +7,7 @@ const NEAR = 50; // ids searched backwards for an event: rolled back transaction
 
 let rows = null; // Map of the products at the selected position; null: the present
 let wanted = null; // the position requested last
-let loading = false;
+let loading = null; // the request on its way
 let time = null; // of the event at the selected position
 
 /** The products at the selected position; null for the present. */
@@ -15,16 +15,11 @@ export const past = () => rows;
 /** When the products were like this. */
 export const shownTime = () => (rows && time ? new Date(time) : new Date());
 
-inventory.addEventListener('evento', grow);
-inventory.addEventListener('lista', grow);
+for (const type of ['evento', 'lista']) inventory.addEventListener(type, () => $('history').hidden || limitSteps());
 
-function grow() {
-  if ($('history').hidden) return;
-  $('moment').max = Math.max($('moment').max, inventory.lastEventId);
-  limitSteps();
-}
-
+/** Lets the slider reach the newest event, and tells whether it stands at an end. */
 function limitSteps() {
+  $('moment').max = Math.max($('moment').max, inventory.lastEventId);
   const { value, min, max } = $('moment');
   // Not `disabled`, because a disabled button loses the focus.
   $('previousEvent').ariaDisabled = String(Number(value) <= Number(min));
@@ -42,9 +37,8 @@ async function open() {
     if ($('history').hidden) return;
     if (!oldest) return say('momentText', 'El registro está vacío: todavía no hay pasado.');
     Object.assign($('moment'), { min: oldest.id, max: Math.max(oldest.id, inventory.lastEventId), disabled: false });
-    $('moment').value = $('moment').max;
     $('moment').focus();
-    go($('moment').value);
+    go($('moment').max);
   } catch (error) {
     say('momentText', '');
     say('historyError', error.message);
@@ -59,36 +53,34 @@ function close() {
   $('historyToggle').focus();
 }
 
-function go(id) {
-  wanted = Number(id);
-  $('moment').value = wanted;
+/** Shows the list after the event. One request at a time: of the positions selected meanwhile, only the last is requested. */
+async function go(id) {
+  const at = Number(id);
+  wanted = at;
+  $('moment').value = at;
   limitSteps();
-  if (!loading) load();
+  await loading;
+  if (wanted === at) loading = load(at);
 }
 
-// One request at a time. Of the positions selected meanwhile, only the last is requested.
-async function load() {
-  loading = true;
-  for (let at = null; wanted !== null && wanted !== at;) {
-    at = wanted;
-    try {
-      const [list, events] = await Promise.all([inventory.list(at), inventory.events(Math.max(0, at - NEAR), NEAR)]);
-      if (wanted === null) break;
-      rows = byId(list);
-      const event = events.data.findLast(({ id }) => id <= at);
-      time = event?.timestamp ?? null;
-      const text = event ? `Tras el evento ${event.id} · ${moment.format(new Date(event.timestamp))}: ${eventInWords(event).log}` : `Tras el evento ${at}`;
-      if (event && wanted === at) $('moment').value = wanted = at = Math.max(event.id, $('moment').min);
-      $('moment').setAttribute('aria-valuetext', text);
-      say('momentText', text);
-      say('historyError', '');
-      limitSteps();
-      schedule();
-    } catch (error) {
-      say('historyError', wanted === null ? '' : `No se pudo ver el evento ${at}: ${error.message}`);
-    }
+async function load(at) {
+  try {
+    const [list, events] = await Promise.all([inventory.list(at), inventory.events(Math.max(0, at - NEAR), NEAR)]);
+    if (wanted === null) return;
+    rows = byId(list);
+    const event = events.data.findLast(({ id }) => id <= at);
+    time = event?.timestamp ?? null;
+    const when = event && ` · ${moment.format(new Date(event.timestamp))}: ${eventInWords(event).log}`;
+    const text = event ? `Tras el evento ${event.id}${when}` : `Tras el evento ${at}`;
+    if (event && wanted === at) $('moment').value = wanted = Math.max(event.id, $('moment').min);
+    $('moment').setAttribute('aria-valuetext', text);
+    say('momentText', text);
+    say('historyError', '');
+    limitSteps();
+    schedule();
+  } catch (error) {
+    say('historyError', wanted === null ? '' : `No se pudo ver el evento ${at}: ${error.message}`);
   }
-  loading = false;
 }
 
 $('historyToggle').onclick = () => ($('history').hidden ? open() : close());
@@ -96,14 +88,10 @@ $('toPresent').onclick = close;
 $('moment').oninput = () => go($('moment').value);
 $('previousEvent').onclick = () => wanted > Number($('moment').min) && go(wanted - 1);
 $('nextEvent').onclick = async () => {
-  if (wanted === null || wanted >= Number($('moment').max)) return;
-  try {
-    const from = wanted;
-    const { data: [next] } = await inventory.events(from, 1);
-    if (next && wanted === from) go(next.id);
-  } catch (error) {
-    say('historyError', error.message);
-  }
+  const from = wanted;
+  if (from === null || from >= Number($('moment').max)) return;
+  const { data } = await inventory.events(from, 1).catch(({ message }) => say('historyError', message)) ?? {};
+  if (data?.length && wanted === from) go(data[0].id);
 };
 addEventListener('keydown', ({ key, target }) => {
   if (key === 'Escape' && !$('history').hidden && target.id !== 'search' && !document.querySelector('dialog[open]')) close();

@@ -1,4 +1,4 @@
-import { SOCKET_REFUSALS, ServiceError, base64url, byId, bytes, isFinal, newKey } from './net.js';
+import { ServiceError, base64url, byId, bytes, isFinal, newKey } from './net.js';
 
 const PRODUCT_EVENT = /^PRODUCT_(CREATED|UPDATED|DELETED)$/;
 const UNKNOWN = [0, 502, 503, 504]; // after these statuses a change may have been made or not; 0: no answer
@@ -24,7 +24,7 @@ const both = (a, b) => (a === null ? b : b === null ? a : a.intersection(b));
  *   'primeros'  {}: of the first list, `products` has the newest 60, and all others follow
  *   'evento'    {message, before, applied, missed}: one change, the former row, whether `products` has changed, and whether
  *               the change was (or may have been) made while the connection was lost
- *   'reanudado' {changes}: a new connection resumed where the last one ended; so many changes had been missed
+ *   'reanudado' {}: a new connection resumed where the last one ended, and has brought what was missed
  *   'mensaje'   {message}: CONNECTION_ESTABLISHED or ERROR
  */
 export class Inventario extends EventTarget {
@@ -44,7 +44,7 @@ export class Inventario extends EventTarget {
   #current = null; // the last epoch that the service has sent
   #resuming = false;
   #early = null; // events that arrive before the list or, when resuming, before the welcome
-  #catchUp = null; // {changes, until} while missed events arrive
+  #catchUp = 0; // until when missed events may arrive, while they do
   socket = null; // the current WebSocket
   #retryTimer;
   #pingTimer;
@@ -134,7 +134,7 @@ export class Inventario extends EventTarget {
       this.#receive(data);
     };
     socket.onclose = ({ code, reason }) => {
-      if (isFinal(code)) this.stop(reason || SOCKET_REFUSALS[code] || `código ${code}`, code === 4401);
+      if (isFinal(code)) this.stop(reason || `código ${code}`, code === 4401);
       else this.#retry();
     };
   }
@@ -166,7 +166,7 @@ export class Inventario extends EventTarget {
     if (!recovered || !this.#resuming) return this.#load(position);
     this.epoch = epoch; // a newer epoch, perhaps, in which the position is valid too
     this.#heard = this.#asked; // from now on, the position advances with events of these products only
-    this.#catchUp = { changes: 0, until: performance.now() + 5_000 };
+    this.#catchUp = performance.now() + 5_000;
     this.#awaitQuiet();
     this.#goOn();
   }
@@ -243,11 +243,8 @@ export class Inventario extends EventTarget {
       if (type === 'PRODUCT_DELETED') applied = this.products.delete(data.id);
       else if ((applied = !before || data.updated_at > before.updated_at)) this.products.set(data.id, data);
     }
-    if (this.#catchUp) {
-      this.#catchUp.changes += applied;
-      this.#awaitQuiet();
-    }
-    this.#emit('evento', { message, before, applied, missed: this.#catchUp !== null });
+    if (this.#catchUp) this.#awaitQuiet();
+    this.#emit('evento', { message, before, applied, missed: this.#catchUp > 0 });
   }
 
   /** Advances to the position of the socket, which also counts the events that the subscription excludes. */
@@ -262,15 +259,14 @@ export class Inventario extends EventTarget {
   // No message marks the last missed event: the catch-up ends after 300 ms without events, or after five seconds.
   #awaitQuiet() {
     clearTimeout(this.#quietTimer);
-    this.#quietTimer = setTimeout(() => this.#caughtUp(), Math.min(300, this.#catchUp.until - performance.now()));
+    this.#quietTimer = setTimeout(() => this.#caughtUp(), Math.min(300, this.#catchUp - performance.now()));
   }
 
   #caughtUp() {
     clearTimeout(this.#quietTimer);
     if (!this.#catchUp) return;
-    const { changes } = this.#catchUp;
-    this.#catchUp = null;
-    this.#emit('reanudado', { changes });
+    this.#catchUp = 0;
+    this.#emit('reanudado', {});
   }
 
   #send(message) {

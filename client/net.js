@@ -1,12 +1,5 @@
-/** Why the service closes a socket for good, by code. */
-export const SOCKET_REFUSALS = {
-  1003: 'el servidor no admite este tipo de mensaje',
-  1008: 'demasiados mensajes seguidos',
-  1009: 'un mensaje era demasiado grande',
-  4401: 'falta una clave de acceso válida',
-  4403: 'no está permitido',
-};
-export const isFinal = (code) => code in SOCKET_REFUSALS || (code >= 4400 && code < 4500);
+/** Whether the service has closed a socket for good. */
+export const isFinal = (code) => [1003, 1008, 1009].includes(code) || (code >= 4400 && code < 4500);
 
 /** Why the service did not execute a request; `status` is 0 if there was no answer. `code`: of the service's list, if it has one. */
 export class ServiceError extends Error {

@@ -21,9 +21,6 @@ export function fold(head, tell, ...contents) {
   return [element('details', { ontoggle }, element('summary', {}, ...head), ...contents, text)];
 }
 
-/** A row of a table. */
-export const tableRow = (texts, tag = 'td') => element('tr', {}, ...texts.map((text) => element(tag, {}, text)));
-
 /** Whether an element is on the screen, and nothing is in front of it. */
 export function isSeen(node) {
   const { x, y, width, height } = node.getBoundingClientRect();
@@ -54,9 +51,9 @@ export function toast(text, { kind = 'info', key = '', action = null, stays = fa
   const item = stamp('toastTemplate');
   item.dataset.key = key;
   item.classList.add(kind, stays ? 'stays' : 'passing');
-  if (kind === 'error') item.setAttribute('role', 'alert');
-  item.querySelector('p').textContent = text;
-  const [close, act] = [item.querySelector('.icon-button'), item.querySelector('.act')];
+  item.role = kind === 'error' ? 'alert' : null;
+  const [said, act, close] = item.children;
+  said.textContent = text;
   act.hidden = !action;
   if (action) {
     act.textContent = action[0];

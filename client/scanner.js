@@ -1,4 +1,5 @@
-import { closeEditor } from './changes.js';
+import { isCollecting } from './basket.js';
+import { closeEditor, step } from './changes.js';
 import { past } from './history.js';
 import { $, toast } from './notices.js';
 import { mayWrite } from './page.js';
@@ -17,9 +18,9 @@ let began = 0; // the time of its first key
 let held = {}; // {field, value}: where it is typed, and what was there before
 let lastKey = -Infinity; // the time of its last key
 let last = null; // {code, id} of the last scan that found its product
-let page; // {find, show, sell, collects}
+let page; // {find, show}
 
-/** `find(scanned)` returns the row that the search means, or a false value, of all products if it was scanned; `show(row)` and `sell(row)` do it; `collects()`: what is found is sold with others. */
+/** `find(scanned)` returns the row that the search means, or a false value, of all products if it was scanned; `show(row)` goes to it. */
 export function attachScanner(callbacks) {
   page = callbacks;
 }
@@ -90,9 +91,10 @@ function look(scanned) {
   last = row ? { code, id: row.id } : null;
   $('search').select(); // what is typed next is another search
   if (!row) return;
-  if (again || page.collects()) return page.sell(row);
-  page.show(row);
-  if (scanned) toast(`${short(row.nombre)}: stock ${shown('stock', row)}.${mayWrite() ? ' Intro, o el mismo código otra vez, vende uno.' : ''}`, { key: `stock ${row.id}` });
+  const sells = again || isCollecting();
+  if (sells && mayWrite()) step(row, -1);
+  if (!isCollecting()) page.show(row);
+  if (scanned && !sells) toast(`${short(row.nombre)}: stock ${shown('stock', row)}.${mayWrite() ? ' Intro, o el mismo código otra vez, vende uno.' : ''}`, { key: `stock ${row.id}` });
 }
 
 addEventListener('keydown', (event) => {

@@ -20,6 +20,8 @@ export const short = (text, limit = 80) => (text.length > limit ? `${text.slice(
 export const folded = (text) => text.normalize('NFD').replace(/[\u0300-\u036f]/g, '').replace(/Σ/g, 'σ').toLowerCase();
 export const differing = (a, b) => Object.keys(FIELDS).filter((field) => a[field] !== b[field]);
 export const pick = (row, fields) => Object.fromEntries(fields.map((field) => [field, row[field]]));
+/** What rows are worth, without the errors of adding fractions. */
+export const worthOf = (rows) => rows.reduce((sum, { precio, stock }) => sum + Math.round(precio * 100) * stock, 0) / 100;
 export const unitsOf = (row) => (row.stock === 0 ? 'agotado' : row.stock === 1 ? 'unidad' : 'unidades');
 
 export function shown(field, row) {
