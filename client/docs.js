@@ -1,62 +1,55 @@
-const $ = (id) => document.getElementById(id);
+import { $, element } from './notices.js';
 
-function el(tag, props, ...children) {
-  const node = Object.assign(document.createElement(tag), props);
-  node.append(...children.flat().filter((child) => child !== ''));
-  return node;
-}
+// The descriptions of the API, for people to read.
 
-/** A text of the description; text between backticks becomes code. */
-const prose = (text = '') => text.split('`').map((part, n) => (n % 2 ? el('code', {}, part) : part));
 const load = async (name) => (await fetch(name)).json();
-const nameOf = (ref) => ref.split('/').at(-1);
+const nameOf = ({ $ref }) => $ref.split('/').at(-1);
 
 /** The target of a `$ref`. */
-function found(root, node) {
-  return node.$ref ? node.$ref.slice(2).split('/').reduce((at, step) => at[step], root) : node;
-}
+const found = (api, node) => node.$ref?.slice(2).split('/').reduce((at, step) => at[step], api) ?? node;
+
+/** A text of the description; text between backticks becomes code. */
+const prose = (text = '') => text.split('`').map((part, n) => (n % 2 ? element('code', {}, part) : part));
 
 /** A schema in one line: `{ success: true, data: Product[] }`. */
 function shape(schema) {
-  if (schema.$ref) return nameOf(schema.$ref);
+  if (schema.$ref) return nameOf(schema);
   if ('const' in schema) return JSON.stringify(schema.const);
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(' | ');
   if (schema.oneOf) return schema.oneOf.map(shape).join(' | ');
-  const own = schema.properties
-    && `{ ${Object.entries(schema.properties).map(([name, field]) => `${name}${schema.required?.includes(name) ? '' : '?'}: ${shape(field)}`).join(', ')} }`;
-  if (schema.allOf) return [...schema.allOf.map(shape), own].join(' & ');
-  if (own) return own;
-  if (schema.type === 'array') return `${shape(schema.items)}[]`;
-  return schema.format ?? [schema.type].flat().join(' | ');
+  if (schema.allOf) return [...schema.allOf, { ...schema, allOf: null }].map(shape).join(' & ');
+  if (schema.items) return `${shape(schema.items)}[]`;
+  if (!schema.properties) return schema.format ?? [schema.type].flat().join(' | ');
+  const mark = (name) => (schema.required?.includes(name) ? '' : '?');
+  const inside = Object.entries(schema.properties).map(([name, field]) => `${name}${mark(name)}: ${shape(field)}`);
+  return `{ ${inside.join(', ')} }`;
 }
 
-const number = (value) => value.toLocaleString('es');
-
-function limits({ minimum, maximum, maxLength, default: usual, not }) {
-  return [
-    minimum !== undefined && (maximum <= Number.MAX_SAFE_INTEGER ? `de ${number(minimum)} a ${number(maximum)}` : `desde ${minimum}`),
-    not && `no ${not.const}`,
-    maxLength && `hasta ${number(maxLength)} caracteres`,
-    usual !== undefined && usual !== '' && `por omisión ${usual}`,
-  ].filter(Boolean).join(', ');
+function limits({ minimum: desde, maximum, maxLength, default: usual }) {
+  const hasta = maxLength ?? (maximum <= Number.MAX_SAFE_INTEGER ? maximum : undefined);
+  const said = Object.entries({ desde, hasta, 'por omisión': usual === '' ? undefined : usual });
+  return said.map(([word, value]) => (value === undefined ? '' : `, ${word} ${value.toLocaleString('es')}`));
 }
 
-/** One row of a list: a name, its place or whether it is required, its type, and its description. */
+/** A name with a note, and its description with its type. */
 function term(name, note, schema, text) {
-  const kind = schema ? [el('code', {}, shape(schema)), limits(schema) && `, ${limits(schema)}`] : '';
-  return el('div', {},
-    el('dt', {}, el('code', {}, name), note ? el('small', {}, note) : ''),
-    el('dd', {}, prose(text), kind && el('span', { className: 'shape' }, kind)));
+  const type = schema ? [element('code', {}, shape(schema)), ...limits(schema)] : [];
+  return [
+    element('dt', {}, element('code', {}, name), element('small', {}, note)),
+    element('dd', {}, ...prose(text), element('small', {}, ...type)),
+  ];
 }
 
-const fields = ({ properties, required = [] }) => Object.entries(properties).map(([name, field]) => term(
-  name, required.includes(name) ? '' : 'opcional', field, field.description));
-const terms = (title, rows) => (rows.length ? [el('h5', {}, title), el('dl', { className: 'terms' }, rows)] : []);
+const fields = ({ properties, required = [] }) => Object.entries(properties)
+  .flatMap(([name, field]) => term(name, required.includes(name) ? '' : 'opcional', field, field.description));
+const list = (title, terms) => (terms.length ? [element('h4', {}, title), element('dl', {}, ...terms)] : []);
+const sample = (text) => [element('h4', {}, 'Ejemplo'), element('pre', {}, text)];
 
-function fold(id, kind, badge, name, summary, inside) {
-  return el('details', { className: 'panel', id },
-    el('summary', {}, badge ? el('span', { className: `badge ${kind}` }, badge) : '', el('h4', {}, el('code', {}, name)), el('span', {}, prose(summary))),
-    el('div', { className: 'inside' }, inside));
+function fold(id, kind, name, summary, ...inside) {
+  const badge = element('span', { className: `badge ${kind}` }, kind);
+  const title = element('h3', {}, element('code', {}, name));
+  const text = element('span', {}, ...prose(summary));
+  return element('details', { className: 'panel', id }, element('summary', {}, badge, title, text), ...inside);
 }
 
 function curl(base, method, path, body) {
@@ -66,74 +59,64 @@ function curl(base, method, path, body) {
   return `curl -s ${url}${verb}${sent}`;
 }
 
-const ERROR = '#/components/schemas/Error'; // shown once, because most operations have it
 const PLACES = { query: 'en la consulta', path: 'en la ruta', header: 'cabecera' };
 
-function operation(api, base, path, method, told) {
-  const parameters = told.parameters.map((parameter) => found(api, parameter));
-  const content = told.requestBody?.content['application/json'];
-  const answers = Object.entries(told.responses).map(([status, ref]) => {
-    const { headers, content: { 'application/json': { schema } = {} } = {}, description } = found(api, ref);
-    return term(status, Object.keys(headers ?? {}).join(', '), status < 400 || schema?.$ref !== ERROR ? schema : null, description);
+function operation(api, base, path, method, { operationId, summary, parameters, requestBody, responses }) {
+  const { 'application/json': json, ...files } = requestBody?.content ?? {};
+  const asked = parameters.map((one) => found(api, one))
+    .flatMap((one) => term(one.name, PLACES[one.in], one.schema, one.description ?? one.schema.description));
+  const answers = Object.entries(responses).flatMap(([status, one]) => {
+    const { headers = {}, content, description } = found(api, one);
+    return term(status, Object.keys(headers).join(', '), content?.['application/json']?.schema, description);
   });
-  return fold(told.operationId, method, method.toUpperCase(), path, told.summary, [
-    terms('Parámetros', parameters.map((one) => term(
-      one.name, PLACES[one.in], one.schema, one.description ?? one.schema.description))),
-    content ? terms('Cuerpo', fields(found(api, content.schema))) : [],
-    Object.entries(told.requestBody?.content ?? {}).filter(([kind]) => kind !== 'application/json').flatMap(([kind, { schema, example }]) => [
-      terms('O un archivo', [term(kind, '', schema, schema.description)]), el('pre', {}, example)]).flat(),
-    told.responses[101] && !told.responses[200] ? [] : [el('h5', {}, 'Ejemplo'), el('pre', {}, curl(base, method, path, content?.example))],
-    terms('Respuestas', answers),
-  ].flat());
+  const fileOf = ([kind, { schema, example }]) => [
+    ...list('O un archivo', term(kind, '', schema, schema.description)),
+    element('pre', {}, example),
+  ];
+  return fold(operationId, method, path, summary,
+    ...list('Parámetros', asked),
+    ...list('Cuerpo', json ? fields(found(api, json.schema)) : []),
+    ...Object.entries(files).flatMap(fileOf),
+    ...(responses[200] || !responses[101] ? sample(curl(base, method, path, json?.example)) : []),
+    ...list('Respuestas', answers));
 }
 
-function showHttp(api) {
+function* operations(api) {
   const base = new URL(api.servers[0].url, document.baseURI).href.replace(/\/$/, '');
-  $('version').textContent = api.info.version;
-  $('httpText').append(...prose(api.info.description));
-  for (const [path, operations] of Object.entries(api.paths)) {
-    for (const [method, told] of Object.entries(operations)) $('http').append(operation(api, base, path, method, told));
-  }
-  for (const [name, schema] of Object.entries(api.components.schemas)) {
-    $('schemas').append(fold(name, '', '', name, '', [
-      schema.properties ? el('dl', { className: 'terms' }, fields(schema)) : [],
-      schema.properties ? [] : el('p', {}, el('code', {}, shape(schema))),
-    ].flat()));
+  for (const [path, methods] of Object.entries(api.paths)) {
+    for (const [method, told] of Object.entries(methods)) yield operation(api, base, path, method, told);
   }
 }
 
-function showSocket(api) {
-  $('socketText').append(...prose(api.info.description.replaceAll(/\n+- /g, '\n• ')));
-  $('query').append(...fields(api.components.channelBindings.socket.ws.query));
-  const asked = Object.values(api.operations).filter(({ action }) => action === 'receive')
-    .flatMap(({ messages }) => messages.map(({ $ref }) => nameOf($ref)));
-  for (const [name, { summary, payload, examples }] of Object.entries(api.components.messages)) {
-    const [kind, badge] = asked.includes(name) ? ['out', 'se manda'] : ['', 'llega'];
-    $('messages').append(fold(name, kind, badge, name, summary, [
-      el('h5', {}, 'Ejemplo'), el('pre', {}, JSON.stringify(examples[0].payload, null, 2)),
-      terms('Campos', fields(payload)),
-    ].flat()));
-  }
-}
+const schemaOf = ([name, schema]) => fold(name, '', name, '',
+  ...(schema.properties ? list('Campos', fields(schema)) : [element('pre', {}, shape(schema))]));
 
-/** Opens the section in the address. */
-function reveal() {
-  const target = location.hash && $(decodeURIComponent(location.hash.slice(1)));
-  if (target instanceof HTMLDetailsElement) {
-    target.open = true;
-    target.scrollIntoView();
-  }
-}
+const messageOf = ([name, { summary, payload, examples }]) => fold(name, '', name, summary,
+  ...sample(JSON.stringify(examples[0].payload, null, 2)),
+  ...list('Campos', fields(payload)));
 
 try {
   const [http, socket] = await Promise.all([load('openapi.json'), load('asyncapi.json')]);
-  showHttp(http);
-  showSocket(socket);
-  reveal();
-  addEventListener('hashchange', reveal);
+  $('version').textContent = http.info.version;
+  $('httpText').append(...prose(http.info.description));
+  $('http').append(...operations(http));
+  $('schemas').append(...Object.entries(http.components.schemas).map(schemaOf));
+  $('socketText').append(...prose(socket.info.description));
+  $('query').append(...fields(socket.components.channelBindings.socket.ws.query));
+  $('messages').append(...Object.entries(socket.components.messages).map(messageOf));
 } catch (error) {
   $('problem').hidden = false;
   throw error;
 } finally {
   document.querySelector('main').ariaBusy = 'false';
 }
+
+/** Opens the section in the address. */
+function reveal() {
+  const target = $(location.hash.slice(1));
+  if (!target) return;
+  target.open = true;
+  target.scrollIntoView();
+}
+reveal();
+addEventListener('hashchange', reveal);
