@@ -7,7 +7,7 @@ import { FIELDS, plural, short, shown, whole } from './words.js';
 
 // Import and export of files. The service reads a file: this shows what it would do with it, and people decide.
 
-const LIMIT = 5 * 1024 * 1024; // bytes; the limit of the service
+const LIMIT = 16 * 1024 * 1024; // bytes; the limit of the service
 const AT_FIRST = 200; // rows that are shown
 const COLUMNS = { id: 'Número', ...FIELDS, updated_at: 'Cambió' };
 const STATES = { // of rows: name of their count, one, many, what a row says
@@ -94,7 +94,7 @@ function forget() {
 
 async function read(chosen) {
   forget();
-  if (chosen.size > LIMIT) return say('importError', 'El archivo pasa de 5 MiB. Divídelo en varios, o quítale lo que no sean productos.');
+  if (chosen.size > LIMIT) return say('importError', 'El archivo pasa de 16 MiB. Divídelo en varios, o quítale lo que no sean productos.');
   file = await chosen.arrayBuffer().catch(() => null); // as it is now: it may be saved again before it is imported
   if (!file) return say('importError', 'El navegador no pudo leer el archivo. Elígelo otra vez.');
   await ask();

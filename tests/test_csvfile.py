@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from inventory_ws import create_app
 from inventory_ws.files import csvfile, reader
 from inventory_ws.files.reader import FileQuery
+from inventory_ws.web.reading import MAX_FILE
 
 from .conftest import Listen, create, error, receive, settled, waits
 
@@ -199,7 +200,14 @@ async def test_import_changes_only_the_columns_it_has(client: TestClient) -> Non
     assert (await (await client.get("/api/productos/1")).json())["data"]["descripcion"] is None
 
 
-async def test_file_over_5_mib_is_refused_in_any_host(dsn: str, aiohttp_client: Callable) -> None:
+def test_export_of_as_many_products_as_a_file_may_have_is_no_larger_than_a_file_may_be() -> None:
+    product = {"id": 99_999, "nombre": "Teclado español inalámbrico " * 2, "descripcion": "á" * 100, "precio": 1234.5}
+    times = dict.fromkeys(("created_at", "updated_at"), "2026-11-24T10:00:00.000Z")
+    rows = csvfile.render(json.dumps([product | {"stock": 1000} | times] * csvfile.MAX_ROWS).encode())
+    assert (rows.count(b"\n"), len(rows) <= MAX_FILE) == (csvfile.MAX_ROWS + 1, True)
+
+
+async def test_file_over_16_mib_is_refused_in_any_host(dsn: str, aiohttp_client: Callable) -> None:
     host = web.Application()  # whose own limit is 1 MiB
     host.add_subapp("/inventario", create_app(dsn=dsn))
     client = await aiohttp_client(host)
@@ -207,9 +215,9 @@ async def test_file_over_5_mib_is_refused_in_any_host(dsn: str, aiohttp_client: 
     resp = await client.post("/inventario/api/productos", data=io.BytesIO((HEAD + row * 500).encode()), headers=CSV)
     assert (await resp.json())["data"] == {"creados": 500, "actualizados": 0}
     for chunked in (False, True):
-        body = io.BytesIO((HEAD + row * 600).encode())
+        body = io.BytesIO((HEAD + row * 1900).encode())
         resp = await client.post("/inventario/api/productos", data=body, headers=CSV, chunked=chunked or None)
-        assert "5 MiB" in (await error(resp, 413))["message"]
+        assert "16 MiB" in (await error(resp, 413))["message"]
     resp = await client.patch("/inventario/api/productos/1", data=b"precio\n1\n", headers=CSV)
     await error(resp, 415)
 

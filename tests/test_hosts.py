@@ -351,9 +351,9 @@ async def test_refusal_of_a_large_body_tells_the_limit_that_the_host_has_set(
     file = {"data": f"nombre;precio;descripcion\nMate;2;{'x' * 3000}\n", "headers": {"Content-Type": "text/csv"}}
     async with client.post(f"{UNDER}/api/productos", **file) as resp:
         assert resp.status == 200, await resp.text()
-    file["data"] = io.BytesIO(file["data"].encode() * 2000)
+    file["data"] = io.BytesIO(file["data"].encode() * 6000)
     async with client.post(f"{UNDER}/api/productos", **file) as resp:
-        assert (await error(resp, 413))["message"] == "El cuerpo pasa de 5 MiB"
+        assert (await error(resp, 413))["message"] == "El cuerpo pasa de 16 MiB"
 
 
 SHOP = "https://shop.example"

@@ -1,5 +1,6 @@
 """What the reader makes of a file: numbers, titles, separators, encodings and workbooks of other programs."""
 
+import gc
 import io
 import json
 import sys
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from inventory_ws.files import reader
+from inventory_ws.files import csvfile, reader
 from inventory_ws.files.reader import FileQuery, NotInstalled, Table, read
 
 
@@ -151,12 +152,23 @@ def test_one_word_tells_the_encoding(word: str, encoding: str) -> None:
 
 def test_other_threads_wait_less_while_a_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """The event loop among them: its requests took 60 ms."""
-    usual, seen = sys.getswitchinterval(), []
+    usual, seen = (sys.getswitchinterval(), gc.isenabled()), []
     monkeypatch.setattr(
-        reader, "decoded", lambda body: seen.append(sys.getswitchinterval()) or (body.decode(), "utf-8")
+        reader,
+        "decoded",
+        lambda body: seen.append((sys.getswitchinterval(), gc.isenabled())) or (body.decode(), "utf-8"),
     )
     read(b"nombre,precio\nMouse,1\n", FileQuery())
-    assert (seen, sys.getswitchinterval()) == ([pytest.approx(0.0005)], usual)
+    assert (seen, (sys.getswitchinterval(), gc.isenabled())) == ([(pytest.approx(0.0005), False)], usual)
+
+
+def test_encoding_is_found_in_a_part_of_a_long_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search in all of it would keep the event loop from running for as long as it takes."""
+    sizes, likeliness = [], csvfile._likeliness
+    monkeypatch.setattr(csvfile, "_likeliness", lambda text: sizes.append(len(text)) or likeliness(text))
+    file = "nombre;precio\n" + "Cable;1\n" * 10_000 + "Piñón;1\n" * 30_000
+    assert csvfile.decoded(file.encode("mac-roman")) == (file, "mac-roman")
+    assert max(sizes) <= csvfile.SAMPLE
 
 
 def test_what_is_worth_a_look_is_said() -> None:

@@ -396,9 +396,9 @@ async def test_rows_at_fault_stay_out_and_are_told(visit: Visit, client: TestCli
     notice = page.locator(".toast").filter(has_text="1 producto nuevo")
     await expect(notice).to_contain_text("Fila 4")  # it stays
     assert [one["nombre"] for one in (await (await client.get("/api/productos")).json())["data"]] == ["Teclado"]
-    file.write_text("x" * (5 * 1024 * 1024 + 1))
+    file.write_text("x" * (16 * 1024 * 1024 + 1))
     await choose(page, file)
-    await expect(page.locator("#importError")).to_contain_text("5 MiB")
+    await expect(page.locator("#importError")).to_contain_text("16 MiB")
     await page.keyboard.press("Escape")
     await page.get_by_role("button", name="Importar").first.click()
     await expect(page.locator("#importError")).to_be_hidden()

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import gc
 import io
 import re
 import sys
@@ -17,7 +18,7 @@ MAX_COLUMNS = 1_000
 COLUMNS = ("id", *NewProduct.model_fields, "created_at", "updated_at")
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")  # a cell that a spreadsheet evaluates, also if it already has apostrophes
 SEPARATORS = ";\t|,"  # a comma may be in every number: if as many rows have another one, it is that
-SAMPLE = 50_000  # characters that show the separator
+SAMPLE = 50_000  # characters that show the separator, or the encoding
 ENCODINGS = ("windows-1252", "cp850", "mac-roman")  # of a file without a mark; the first if it makes no difference
 SMALL = "áéíóúüñç"
 FOREIGN = "àèìòùâêîôûãõï"  # letters of the languages beside Spanish
@@ -42,13 +43,17 @@ def fault(row: int, field: str, message: str) -> Fault:
 
 @contextmanager
 def sharing() -> Iterator[None]:
-    """Let the event loop run after half a millisecond while a thread works. By default it waits for 5 ms, many times a request."""
-    interval = sys.getswitchinterval()
+    """Let the event loop run after half a millisecond while a thread works. By default it waits for 5 ms, many times a request,
+    and for 50 while the garbage collector looks at all cells."""
+    interval, collecting = sys.getswitchinterval(), gc.isenabled()
     sys.setswitchinterval(0.0005)
+    gc.disable()
     try:
         yield
     finally:
         sys.setswitchinterval(interval)
+        if collecting:
+            gc.enable()
 
 
 @sharing()
@@ -73,7 +78,8 @@ def decoded(body: bytes) -> tuple[str, str]:
             return body.decode(encoding, "replace"), encoding
     with suppress(UnicodeDecodeError):
         return body.decode("utf-8-sig"), "utf-8"
-    encoding = max(ENCODINGS, key=lambda name: _likeliness(body.decode(name, "replace")))
+    foreign = b"\n".join([line for line in body.splitlines() if not line.isascii()])[:SAMPLE]
+    encoding = max(ENCODINGS, key=lambda name: _likeliness(foreign.decode(name, "replace")))
     return body.decode(encoding, "replace"), encoding
 
 

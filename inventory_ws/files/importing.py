@@ -60,8 +60,10 @@ filas AS MATERIALIZED (
     WHERE lower(nombre::text) COLLATE "C" IN (SELECT llave FROM filas) GROUP BY 1
 ), pedidas AS MATERIALIZED (
     SELECT *, CASE %(repeated)s::text WHEN 'actualizar' THEN coalesce(pedido, tocayo) ELSE pedido END AS id,
-        CASE WHEN llave IS NOT NULL THEN min(fila) OVER (PARTITION BY llave) ELSE fila END AS primera
-    FROM filas LEFT JOIN tocayos USING (llave)
+        coalesce(anterior, fila) AS primera
+    FROM filas LEFT JOIN tocayos USING (llave) LEFT JOIN (
+        SELECT llave, min(fila) AS anterior FROM filas WHERE llave IS NOT NULL GROUP BY 1
+    ) AS nombradas USING (llave)
 ), vistos AS MATERIALIZED (
     SELECT id, p.*::productos AS p FROM productos AS p WHERE id IN (SELECT id FROM pedidas) ORDER BY id{lock}
 ), casadas AS (
@@ -87,7 +89,7 @@ filas AS MATERIALIZED (
                 WHEN sabido = 'antes' AND base = actual THEN 'archivo'
                 ELSE coalesce(decision, 'nadie') END AS gana
             FROM (VALUES {values}) AS c (campo, suyo, base, actual)
-            WHERE existe AND campos ? campo AND suyo <> actual AND NOT (campo = 'nombre' AND crudo = actual)
+            WHERE existe AND ROW({f})::record *<> ROW({p})::record AND campos ? campo AND suyo <> actual AND NOT (campo = 'nombre' AND crudo = actual)
         ) AS distintos
     ) AS mezcla ON true
 ), juzgadas AS (
@@ -117,7 +119,8 @@ def _judged(fields: Sequence[str], lock: str = "") -> str:
     # COLLATE: of two texts that only the type or the collation of the column calls equal, one changes the other.
     text = """replace(coalesce(({}).{}::text, ''), E'\\r\\n', E'\\n') COLLATE "C\""""
     values = ["(" + ", ".join([f"'{name}'", *(text.format(row, name) for row in "fbp")]) + ")" for name in fields]
-    return JUDGED.format(values=", ".join(values), lock=lock)
+    f, p = (", ".join(f"({row}).{name}" for name in fields) for row in "fp")
+    return JUDGED.format(values=", ".join(values), f=f, p=p, lock=lock)
 
 
 def _trial_sql(fields: Sequence[str]) -> str:

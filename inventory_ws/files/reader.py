@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
-from ..products.exact_json import encode
 from ..products.models import STORABLE
 from . import workbook
 from .columns import FIELDS, READ, find_columns, folded
@@ -106,8 +106,10 @@ def read(body: bytes, query: FileQuery) -> Table:
     reader = Reader(rows[first:], columns.places, rounds=query.redondear, updates=updates)
     read = _read_products(rows, first, columns.titles, columns.places, reader)
     row_faults = [error for row in read for error in row.get("errors", ())]
-    # Row by row: json.dumps of everything would keep the event loop from running for as long as it takes.
-    return Table(fields, f"[{','.join(map(encode, read))}]", row_faults + faults, bool(faults), about)
+    # Row by row: all of them at once, or by map(), would keep the event loop from running for as long as it takes.
+    return Table(
+        fields, f"[{b','.join([to_json(row) for row in read]).decode()}]", row_faults + faults, bool(faults), about
+    )
 
 
 def _read_rows(body: bytes, sheet: str) -> tuple[list[list[str]], dict[str, Any], list[Fault]]:

@@ -154,8 +154,6 @@ class Reader:
             read["id"] = known[1]
         elif given:
             errors.append(fault(row, "id", "no existe"))
-        if "precio" in fields:
-            fields["precio"] = str(fields["precio"])
         if called != fields.get("nombre", called):
             read["crudo"] = called
         if version := cells.get("updated_at", "").strip():

@@ -49,7 +49,7 @@ STORABLE = AfterValidator(_storable)
 
 
 def _visible(text: str) -> str:
-    if not any(character.isprintable() and not character.isspace() for character in text):
+    if not (text.isprintable() or any(character.isprintable() and not character.isspace() for character in text)):
         raise PydanticCustomError("blank", "no puede estar vacío")
     return text
 
