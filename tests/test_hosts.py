@@ -382,9 +382,11 @@ async def test_cors_of_the_host_and_of_the_inventory_agree(dsn: str, aiohttp_cli
 
 
 async def test_search_path_of_the_dsn_is_the_schema_of_the_inventory(empty_dsn: str, aiohttp_client: Callable) -> None:
+    dsn = make_dsn(empty_dsn, options="-csearch_path=shop")
+    with pytest.raises(PermissionError, match="el esquema de search_path no existe"):
+        await web.AppRunner(inventory_ws.create_app(dsn=dsn)).setup()
     with closing(psycopg2.connect(empty_dsn)) as conn, conn, conn.cursor() as cursor:
         cursor.execute("CREATE SCHEMA shop")
-    dsn = make_dsn(empty_dsn, options="-csearch_path=shop")
     app = web.Application()
     app.add_routes([web.get("/", hello)])
     plain(app, inventory_ws.create_app(dsn=dsn))

@@ -257,7 +257,11 @@ def test_empty_environment_variable_is_ignored(dsn: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "on"), [("1", True), ("yes", True), ("0", False), ("no", False), ("false", False), ("", False)]
+    ("value", "on"),
+    [
+        *dict.fromkeys(("1", "yes", "True", "on"), True).items(),
+        *dict.fromkeys(("0", "No", "off", "FALSE", ""), False).items(),
+    ],
 )
 def test_flag_without_a_value_can_be_off_in_the_environment(
     monkeypatch: pytest.MonkeyPatch, value: str, on: bool
@@ -265,6 +269,32 @@ def test_flag_without_a_value_can_be_off_in_the_environment(
     monkeypatch.setenv("INVENTORY_WS_COMPRESS", value)
     assert parser().parse_args([]).compress is on
     assert parser().parse_args(["--compress"]).compress is True
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "reason"),
+    [
+        ("--compress", "tal vez", "INVENTORY_WS_COMPRESS=tal vez"),
+        ("--hosts", "http://a.example", "--hosts: http://a.example"),
+        ("--origins", "a.example", "--origins: a.example"),
+        ("--origins", "https://a.example/", "--origins: https://a.example/"),
+        ("--port", "abc", "--port"),
+    ],
+)
+def test_flag_of_which_the_value_is_none_of_its_kind_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, flag: str, value: str, reason: str
+) -> None:
+    if flag == "--compress":  # which has a value in the environment alone
+        monkeypatch.setenv("INVENTORY_WS_COMPRESS", value)
+    with pytest.raises(SystemExit, match="2"):
+        parser().parse_args([] if flag == "--compress" else [flag, value])
+    usage, error = capsys.readouterr().err.splitlines()
+    assert "--help" in usage
+    assert reason in error
+
+
+def test_empty_token_is_none() -> None:
+    assert "--token" in one_line(run("--token", "", "--port", str(free_port())))
 
 
 def test_unprintable_welcome_does_not_end_the_service(service: Callable) -> None:

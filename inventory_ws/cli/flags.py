@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,10 @@ from .. import __version__
 from ..pg.connection import STATEMENT_TIMEOUT
 from ..pg.database import POOL_SIZE
 from .embedded import default_data_dir
+
+USAGE = "inventory-ws [opciones] [schema | reset BASE]; las opciones: inventory-ws --help"
+SWITCH = dict.fromkeys(("1", "true", "yes", "on", "sí", "si"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
+ORIGIN = re.compile(r"null|https?://[^/\s]+")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,11 +24,11 @@ def parser() -> argparse.ArgumentParser:
         variable = variable or f"INVENTORY_WS_{name.upper().replace('-', '_')}"
         # An empty variable counts as unset; an empty HOST would mean all interfaces.
         value = os.environ.get(variable) or default
-        if "action" in options:
-            value = value not in (False, "0", "no", "false")
+        if "action" in options and (value := SWITCH.get(str(value).lower())) is None:
+            flags.error(f"{variable}={os.environ[variable]}: no es ni 1 ni 0")
         flags.add_argument(f"--{name}", default=value, help=f"{text} ({variable})", **options)
 
-    flags = argparse.ArgumentParser("inventory-ws", description="Un inventario cuyos cambios llegan a toda pantalla.")
+    flags = argparse.ArgumentParser("inventory-ws", USAGE, "Un inventario cuyos cambios llegan a toda pantalla.")
     text = "schema: escribe el esquema SQL y termina; reset BASE: el SQL que deja la base de ese nombre con la muestra sola"
     flags.add_argument("command", nargs="?", choices=["schema", "reset"], help=text)
     flags.add_argument("base", nargs="?", default="", help="para reset: el nombre de la base de datos que se vacía")
@@ -34,8 +40,8 @@ def parser() -> argparse.ArgumentParser:
     flag("data-dir", "carpeta del PostgreSQL incluido, %(default)s", data, "INVENTORY_WS_DATA", type=Path)
     flag("tls-cert", "certificado (PEM, con su cadena): la página es https; SIGHUP lo lee otra vez")
     flag("tls-key", "su clave privada; sin ella, está en el mismo archivo")
-    flag("origins", "páginas de otros sitios, separadas por comas; null: las de un archivo", "", type=_words)
-    flag("hosts", "otros nombres por los que se le llama, o redes como 10.0.0.0/8, con comas", "", type=_words)
+    flag("origins", "páginas de otros sitios, separadas por comas; null: las de un archivo", "", type=_origins)
+    flag("hosts", "otros nombres por los que se le llama, o redes como 10.0.0.0/8, con comas", "", type=_hosts)
     flag("max-sockets", "clientes conectados a la vez, %(default)s", "10000", type=_number)
     flag("token", "clave que se pide a los clientes")
     flag("open-reads", "con --token: leer no la necesita, cambiar sí", False, action="store_true")
@@ -54,6 +60,23 @@ def parser() -> argparse.ArgumentParser:
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(filter(None, map(str.strip, text.split(","))))
+
+
+def _origins(text: str) -> frozenset[str]:
+    for origin in (origins := _words(text)):
+        if not ORIGIN.fullmatch(origin):
+            raise argparse.ArgumentTypeError(f"{origin}: no es un origen, como https://tienda.example, ni null")
+    return origins
+
+
+def _hosts(text: str) -> frozenset[str]:
+    hosts = _words(text)
+    for network in [host for host in hosts if "/" in host]:
+        try:
+            ip_network(network, strict=False)
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError(f"{network}: no es un nombre ni una red, como 10.0.0.0/8") from exc
+    return hosts
 
 
 def _number(text: str) -> int:

@@ -54,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
         logging.getLogger(name).addFilter(ClientErrorFilter())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until run_app installs its handlers
     try:
+        if args.token == "":  # an unset variable in a script
+            raise ValueError("--token está vacío: sin clave, cualquiera puede cambiar el inventario")
         if args.open_reads and not args.token:
             raise ValueError("--open-reads necesita --token: sin clave, cualquiera puede cambiar el inventario")
         if args.tls_key and not args.tls_cert:

@@ -48,11 +48,10 @@ async def apply_schema(db: Database) -> None:
     try:
         async with db.connection() as conn:
             await conn.execute(sql_file("schema.sql"))
-    except (
-        psycopg2.errors.InsufficientPrivilege,
-        psycopg2.errors.InvalidSchemaName,
-    ) as exc:  # without USAGE there is none
+    except psycopg2.errors.InsufficientPrivilege as exc:
         raise PermissionError(str(exc).splitlines()[0]) from exc
+    except psycopg2.errors.InvalidSchemaName as exc:
+        raise PermissionError("el esquema de search_path no existe, o falta USAGE en él") from exc
     except (Rejected, psycopg2.Error) as exc:
         if isinstance(exc, Rejected) and exc.raised:
             raise ValueError(str(exc)) from exc
