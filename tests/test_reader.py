@@ -406,12 +406,22 @@ def test_points_of_an_exported_file_prove_nothing_of_a_price_with_a_comma(titles
     assert read_as in [*(fault["message"] for fault in table.faults), rows(table)[1].get("precio")]
 
 
-def test_workbook_that_no_memory_holds_is_refused_and_ends_nothing_else() -> None:
-    """calamine makes a table of all cells between the first and the last, and aborts its process."""
-    far = row(1, "nombre", "precio") + '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
-    refusal = "la hoja de cálculo está dañada o es demasiado grande: guárdela como CSV"
-    for body in (xlsx({"Hoja": far}), b"PK\x03\x04 no workbook", b"\xd0\xcf\x11\xe0 no workbook"):
-        assert messages(read(body, FileQuery())) == [f"1 : {refusal}"]
+DAMAGED = "1 : la hoja de cálculo está dañada o es demasiado grande: guárdela como CSV"
+
+
+@pytest.mark.parametrize("body", [b"PK\x03\x04 no workbook", b"\xd0\xcf\x11\xe0 no workbook"])
+def test_file_that_only_begins_like_a_workbook_is_refused(body: bytes) -> None:
+    assert messages(read(body, FileQuery())) == [DAMAGED]
+
+
+@pytest.mark.parametrize("calamine", ["import os; os.abort()", "bytearray(2 << 30)"])
+def test_workbook_that_ends_its_reader_ends_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, calamine: str
+) -> None:
+    """In the place of calamine: a library that aborts, and one that wants more memory than the reader may have."""
+    (tmp_path / "python_calamine.py").write_text(calamine)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert messages(read(xlsx({"Hoja": ""}), FileQuery())) == [DAMAGED]
 
 
 def test_workbook_needs_an_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

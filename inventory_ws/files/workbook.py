@@ -1,7 +1,7 @@
 """A program of its own: it reads a workbook (xlsx, xls, ods) from stdin, and writes a line of JSON and a sheet as CSV to stdout.
 
-It imports nothing of the package. A sheet with one cell far away takes more memory than any machine has, and calamine then aborts
-its process. Arguments: the most memory in bytes, the most rows, the sheet (empty: the first visible one that has cells).
+It imports nothing of the package. There are small workbooks that take more memory than any machine has, and calamine then aborts its
+process. Arguments: the most memory in bytes, the most rows, the sheet (empty: the first visible one that has cells).
 """
 
 import csv
