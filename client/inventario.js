@@ -46,11 +46,7 @@ export class Inventario extends EventTarget {
   #early = null; // events that arrive before the list or, when resuming, before the welcome
   #catchUp = 0; // until when missed events may arrive, while they do
   socket = null; // the current WebSocket
-  #retryTimer;
-  #pingTimer;
-  #deadline;
-  #calmTimer;
-  #quietTimer;
+  #timers = {}; // retry, ping (an interval), deadline, calm, quiet
   #ceiling = this.times.firstDelay;
   #keyless = false;
   #deaths = 0; // connections that gave no PONG in time, since the last that did
@@ -125,12 +121,12 @@ export class Inventario extends EventTarget {
     }
     if (this.#asked) url.searchParams.set('productos', [...this.#asked].join());
     const socket = (this.socket = this.net.open(url, this.token ? ['inventario.v1', `bearer.${base64url(this.token)}`] : []));
-    this.#deadline = setTimeout(() => this.#retry(), this.times.patience);
+    this.#timers.deadline = setTimeout(() => this.#retry(), this.times.patience);
     socket.onopen = () => {
-      this.#pingTimer = setInterval(() => this.#ping(), this.times.pingEvery);
+      this.#timers.ping = setInterval(() => this.#ping(), this.times.pingEvery);
     };
     socket.onmessage = ({ data }) => {
-      clearTimeout(this.#deadline); // the connection is alive
+      clearTimeout(this.#timers.deadline); // the connection is alive
       this.#receive(data);
     };
     socket.onclose = ({ code, reason }) => {
@@ -207,7 +203,7 @@ export class Inventario extends EventTarget {
     this.#early = null;
     for (const message of early) this.#apply(message);
     if (this.state !== 'conectado') {
-      this.#calmTimer = setTimeout(() => { this.#ceiling = this.times.firstDelay; }, this.times.goodAfter);
+      this.#timers.calm = setTimeout(() => { this.#ceiling = this.times.firstDelay; }, this.times.goodAfter);
       this.#setState('conectado');
       this.#emit('vuelve');
     }
@@ -258,12 +254,11 @@ export class Inventario extends EventTarget {
 
   // No message marks the last missed event: the catch-up ends after 300 ms without events, or after five seconds.
   #awaitQuiet() {
-    clearTimeout(this.#quietTimer);
-    this.#quietTimer = setTimeout(() => this.#caughtUp(), Math.min(300, this.#catchUp - performance.now()));
+    clearTimeout(this.#timers.quiet);
+    this.#timers.quiet = setTimeout(() => this.#caughtUp(), Math.min(300, this.#catchUp - performance.now()));
   }
 
   #caughtUp() {
-    clearTimeout(this.#quietTimer);
     if (!this.#catchUp) return;
     this.#catchUp = 0;
     this.#emit('reanudado', {});
@@ -275,8 +270,8 @@ export class Inventario extends EventTarget {
 
   #ping(patience = this.times.patience) {
     this.#send({ type: 'PING' });
-    clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#dead(), patience);
+    clearTimeout(this.#timers.deadline);
+    this.#timers.deadline = setTimeout(() => this.#dead(), patience);
   }
 
   #dead() {
@@ -302,13 +297,13 @@ export class Inventario extends EventTarget {
       const left = due - performance.now();
       if (left <= 0) return this.connect();
       this.#setState('reconectando', { seconds: Math.ceil(left / 1000) });
-      this.#retryTimer = setTimeout(countDown, (left % 1000) + 1);
+      this.#timers.retry = setTimeout(countDown, (left % 1000) + 1);
     };
     countDown();
   }
 
   #drop() {
-    for (const timer of [this.#retryTimer, this.#deadline, this.#calmTimer, this.#pingTimer]) clearTimeout(timer); // or an interval
+    for (const timer of Object.values(this.#timers)) clearTimeout(timer); // or an interval
     this.#caughtUp();
     this.#asking = false;
     const socket = this.socket;
