@@ -135,8 +135,6 @@ async function attempt(button, change) {
 /** The stock over time, as steps. */
 function drawLine() {
   const points = events.filter(({ data }) => data.stock !== undefined).map(({ timestamp, data }) => [Date.parse(timestamp), data.stock]).reverse();
-  const first = events.length && before(events.length - 1);
-  if (first && events.at(-1).antes) points.unshift([points[0]?.[0] ?? 0, first.stock]);
   $('productChart').hidden = points.length < 2;
   if (points.length < 2) return;
   const stocks = points.map(([, stock]) => stock);
