@@ -106,19 +106,20 @@ $('device').onchange = ({ target }) => keep('inventario-aparato', target.value.t
 
 // ---- outcomes
 
+/** What a notice tells: the refusals, {change, why} of each line, or the moves of a product, {delta, motivo, undoes, action}. */
+const told = new WeakMap();
 let late = 0; // changes from before this page was loaded that are done now
-let refusals = []; // {change, why} of each line in the notice of refusals
 
 const refusalInWords = ({ change, why }) => `${inWords(change)} no se ha guardado: ${why}`;
 
 /** Adds a refusal to the notice of those that nobody has dismissed; moves of one product are added up. */
 function addRefusal(change, why) {
   log(refusalInWords({ change, why }), 'error');
-  if (!toastOf('refused')) refusals = [];
+  const refusals = told.get(toastOf('refused')) ?? [];
   const same = refusals.find((one) => one.change.id === change.id && one.change.delta * change.delta > 0 && one.why === why);
   if (same) same.change = { ...change, delta: same.change.delta + change.delta };
   else refusals.push({ change, why });
-  toast(refusals.map(refusalInWords).join('\n'), { kind: 'error', key: 'refused', stays: true });
+  told.set(toast(refusals.map(refusalInWords).join('\n'), { kind: 'error', key: 'refused', stays: true }), refusals);
 }
 
 function tell({ change, answer, error, quiet }) {
@@ -133,8 +134,6 @@ function tell({ change, answer, error, quiet }) {
     toast(`${plural(late, 'cambio de antes, enviado', 'cambios de antes, enviados')}`, { kind: 'success', key: 'late' });
   } else if (answer && change.kind === 'move') tellMove(change, answer.data);
 }
-
-const told = new WeakMap(); // notice -> {delta, motivo, undoes, action}: the moves that it tells
 
 /** Tells a move, together with those of the same kind in the notice that it replaces: the button takes back what it says. */
 function tellMove({ delta, motivo, undoes }, row) {
