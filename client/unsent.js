@@ -70,25 +70,24 @@ function add(kind, { id, nombre }, more, options) {
   return outcome;
 }
 
-/** The rows with the stocks that they will have when all moves are made; `pending`: the units that are not sent. */
-export function withPending(products) {
-  const moving = queue.moving;
-  if (!moving.size) return products;
-  const rows = new Map(products);
-  for (const id of moving) {
-    const [row, pending] = [rows.get(id), queue.unitsOf(id)];
-    if (row && pending) rows.set(id, { ...row, stock: Math.max(0, row.stock + pending), pending });
-  }
-  return rows;
+/** A product with the stock that it will have when all moves are made; `pending`: the units that are not sent. */
+export function withMoves(row) {
+  const pending = row && queue.unitsOf(row.id);
+  return pending ? { ...row, stock: Math.max(0, row.stock + pending), pending } : row;
 }
 
-/** A product as it will be when all moves are made. */
-export const withMoves = (row) => row && { ...row, stock: row.stock + queue.unitsOf(row.id) };
+/** All products, with their moves. */
+export function withPending(products) {
+  const moving = [...queue.moving].filter((id) => products.has(id));
+  return moving.length ? new Map([...products, ...moving.map((id) => [id, withMoves(products.get(id))])]) : products;
+}
 
 export const tooFew = (stock) => (stock === 0 ? 'no queda ninguna unidad' : `no alcanza, quedan ${whole.format(stock)}`);
 
 /** Why a change was refused. */
-export const reasonOf = ({ errors, message }) => errors?.map((error) => error.message).join(', ') || message;
+export function reasonOf({ code, data, errors, message }) {
+  return code === 'stock_insuficiente' ? tooFew(data.stock) : errors?.map((error) => error.message).join(', ') || message;
+}
 
 /** A change in words. */
 function inWords({ kind, nombre = '', values, delta, lines }) {
@@ -126,8 +125,7 @@ function tell({ change, answer, error, quiet }) {
   for (const data of answer ? [answer.data].flat() : []) addOwn({ type: change.kind === 'delete' && 'PRODUCT_DELETED', data });
   if (error) {
     if (quiet || ['create', 'sale'].includes(change.kind)) return; // the form or the basket tells it
-    const why = error.code === 'stock_insuficiente' ? tooFew(error.data.stock) : reasonOf(error);
-    return addRefusal(change, why);
+    return addRefusal(change, reasonOf(error));
   }
   if (change.at < performance.timeOrigin) {
     late += 1;
