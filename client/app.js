@@ -107,9 +107,9 @@ function drawCounts(total, rows) {
   $('loading').hidden = loaded || rows.length > 0 || inventory.state === 'detenido';
   $('productList').ariaBusy = String(!loaded);
   // Products that are not subscribed may have changed: the page says so.
-  const catchingUp = loaded && inventory.state === 'conectado' && !inventory.covered;
+  const catchingUp = loaded && inventory.state === 'conectado' && !inventory.isCovered();
   say('followHint', catchingUp ? 'Poniendo la lista al día…'
-    : inventory.limited ? 'Mientras este filtro esté puesto no llega nada de los demás productos, ni de los nuevos.'
+    : inventory.isLimited() ? 'Mientras este filtro esté puesto no llega nada de los demás productos, ni de los nuevos.'
       : '');
 }
 

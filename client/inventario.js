@@ -57,6 +57,9 @@ export class Inventario extends EventTarget {
     open: (url, protocols) => new WebSocket(url, protocols),
   };
 
+  #send = (message) => this.socket.send(JSON.stringify(message));
+  #emit = (name, detail) => this.dispatchEvent(new CustomEvent(name, { detail }));
+
   constructor(base) {
     super();
     this.api = new URL('api/productos', base);
@@ -98,14 +101,9 @@ export class Inventario extends EventTarget {
   }
 
   /** Whether the subscription is limited to some products. */
-  get limited() {
-    return this.#wanted !== null;
-  }
-
+  isLimited = () => this.#wanted !== null;
   /** Whether `products` is current for all subscribed products, or will be after a resume, without loading the list again. */
-  get covered() {
-    return covers(this.#heard, this.#wanted);
-  }
+  isCovered = () => covers(this.#heard, this.#wanted);
 
   /** Connects; also if it has stopped or is waiting to reconnect. */
   connect() {
@@ -113,7 +111,7 @@ export class Inventario extends EventTarget {
     this.#setState('conectando');
     this.#early = [];
     this.#asked = this.#wanted;
-    this.#resuming = this.epoch !== null && this.covered;
+    this.#resuming = this.epoch !== null && this.isCovered();
     const url = new URL(this.socketUrl);
     if (this.#resuming) {
       url.searchParams.set('last_event_id', this.lastEventId);
@@ -264,10 +262,6 @@ export class Inventario extends EventTarget {
     this.#emit('reanudado', {});
   }
 
-  #send(message) {
-    this.socket.send(JSON.stringify(message));
-  }
-
   #ping(patience = this.times.patience) {
     this.#send({ type: 'PING' });
     clearTimeout(this.#timers.deadline);
@@ -317,10 +311,6 @@ export class Inventario extends EventTarget {
   #setState(state, more = {}) {
     this.state = state;
     this.#emit('estado', { state, ...more });
-  }
-
-  #emit(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
   async #change(method, path, { key = newKey(), ...more }) {
