@@ -14,7 +14,7 @@ const both = (a, b) => (a === null ? b : b === null ? a : a.intersection(b));
  *
  * `products` is a Map from id to row. `newestFirst`: the newest are loaded before the rest. `token` is the access key, '' if the service needs none.
  * `user`: in whose name changes are made; those in another name are refused.
- * `create`, `update`, `delete`, `restore`, `moveStock` and `sell` make a change once, and return when its outcome is known. While the network,
+ * `create`, `update`, `delete`, `restore`, `move` and `sale` make a change once, and return when its outcome is known. While the network,
  * the service or its database is unavailable, they retry with the same Idempotency-Key: `key`, where a change is made again that
  * may have been made before this page was loaded. They throw a ServiceError if the change is refused. A service without positions has no keys either: it gets each request once, and an outcome may stay unknown.
  * Events, each with a `detail`:
@@ -75,21 +75,24 @@ export class Inventario extends EventTarget {
   /** The current products, or those after the event `at`. */
   list = (at) => this.#request('GET', at === undefined ? '' : `?at=${at}`);
   events = (after, limit) => this.#request('GET', `?after=${after}&limit=${limit}`, { from: this.log });
-  create = (product, key) => this.#change('POST', '', { body: product, key });
+  create = ({ values, key }) => this.#change('POST', '', { body: values, key });
   /** `version`: the `updated_at` of the row that was edited. 412 if it has changed since. */
-  update = (id, changes, version, key) => this.#change('PATCH', `/${id}`, { body: changes, version, key });
-  delete = (id, version, key) => this.#change('DELETE', `/${id}`, { version, key });
+  update = ({ id, values, version, key }) => this.#change('PATCH', `/${id}`, { body: values, version, key });
+  delete = ({ id, version, key }) => this.#change('DELETE', `/${id}`, { version, key });
   /** Brings a deleted product back, with its id. */
-  restore = (id, key) => this.#change('POST', `/${id}/restaurar`, { key });
+  restore = ({ id, key }) => this.#change('POST', `/${id}/restaurar`, { key });
   /** `motivo`: the reason, optional. */
-  moveStock = (id, delta, motivo, key) => this.#change('POST', `/${id}/stock`, { body: { delta, motivo }, key });
+  move = ({ id, delta, motivo, key }) => this.#change('POST', `/${id}/stock`, { body: { delta, motivo }, key });
   /** What a file would change; `how`: the query. */
   tryFile = (file, how) => this.#request('POST', `?${new URLSearchParams({ ...how, ensayo: 1 })}`, { file });
   importFile = (file, how, key) => this.#change('POST', `?${new URLSearchParams(how)}`, { file, key });
   /** Takes back what nobody has changed since the import with this key. */
   undoImport = (key) => this.#change('POST', '', { from: new URL(`importaciones/${key}/deshacer`, this.api) });
   /** Moves the stock of several products, of all or of none; `lines` are {id, delta}. */
-  sell = (lines, motivo, key) => this.#change('POST', '', { body: { movimientos: lines, motivo }, key, from: this.stock });
+  sale = ({ lines, motivo, key }) => {
+    const movimientos = lines.map(({ id, delta }) => ({ id, delta }));
+    return this.#change('POST', '', { body: { movimientos, motivo }, key, from: this.stock });
+  };
   /** The newest 100 events of a product below the event `before`, the newest first. */
   eventsOf = (id, before = Number.MAX_SAFE_INTEGER) => this.#request('GET', `?producto=${id}&before=${before}&limit=100`, { from: this.log });
 

@@ -33,17 +33,13 @@ holdNotices(() => importing.now || queue.changes.some(({ sent }) => sent));
 addEventListener('beforeunload', (event) => (importing.now || (!queue.lasting && queue.changes.length)) && event.preventDefault());
 
 /** Makes a change; throws a ServiceError. */
-async function send({ kind, id, nombre, epoch, values, version, delta, lines = [{ id, nombre }], motivo, key, again }) {
+async function send(change) {
+  const { kind, epoch, again, lines = [change] } = change;
   if (again && inventory.epoch === null) throw new ServiceError(0, 'no se sabe si llegó, y este servicio no lo recuerda');
   // A restored backup, or another inventory at this address, may have another product of this number.
   const other = epoch !== inventory.epoch && lines.find((line) => ![undefined, line.nombre].includes(inventory.products.get(line.id)?.nombre));
   if (other) throw new ServiceError(404, `ahora el #${other.id} es otro producto`);
-  if (kind === 'sale') return inventory.sell(lines.map((line) => pick(line, ['id', 'delta'])), motivo, key);
-  if (kind === 'move') return inventory.moveStock(id, delta, motivo, key);
-  if (kind === 'create') return inventory.create(values, key);
-  if (kind === 'delete') return inventory.delete(id, version, key);
-  if (kind === 'restore') return inventory.restore(id, key);
-  return inventory.update(id, values, version, key);
+  return inventory[kind](change);
 }
 
 /** Calls `leave` when a change waits for the line: the line at the top tells it, and a form that seems to hold it back is closed. */
