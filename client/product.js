@@ -2,7 +2,7 @@ import { undoChange } from './changes.js';
 import { $, element, say, succeeded, working } from './notices.js';
 import { inventory } from './page.js';
 import { move, restore, tooFew, update, withMoves } from './unsent.js';
-import { FIELDS, differing, moment, pick, short, shown, signed, whole } from './words.js';
+import { FIELDS, differing, moment, pick, quoted, short, shown, signed, whole } from './words.js';
 
 // The history of one product: its events, newest first, and its stock as a line.
 
@@ -81,11 +81,10 @@ function line(text, label, ariaLabel, act) {
 
 /** A changed field, and a button that restores its former value unless it is the current one. */
 function changed(field, was, data) {
-  const value = (row) => (typeof row[field] === 'string' ? `«${short(row[field])}»` : shown(field, row));
-  const text = `${FIELDS[field]}: ${value(was)} → ${value(data)}`;
+  const text = `${FIELDS[field]}: ${quoted(field, was)} → ${quoted(field, data)}`;
   const now = inventory.products.get(id);
   if (!now || now[field] === was[field]) return line(text);
-  return line(text, 'Restaurar este valor', `Restaurar ${FIELDS[field].toLowerCase()} ${value(was)}`, (button) => {
+  return line(text, 'Restaurar este valor', `Restaurar ${FIELDS[field].toLowerCase()} ${quoted(field, was)}`, (button) => {
     const base = inventory.products.get(id);
     const undo = (answer) => undoChange(base, answer, [field]);
     attempt(button, (options) => update(base, pick(was, [field]), options), undo);
