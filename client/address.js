@@ -1,4 +1,4 @@
-import { $, importing } from './notices.js';
+import { $ } from './notices.js';
 
 // Where the person is: what is searched for is in the address, and each open dialog is an entry of the browser's history.
 
@@ -33,8 +33,8 @@ function sync() {
 
 addEventListener('popstate', () => {
   for (const dialog of going ? [] : opened().slice(depth()).reverse()) {
-    if (importing.now || !mayClose(dialog)) break;
-    dialog.close();
+    dialog.requestClose();
+    if (dialog.open) break;
   }
   going = false;
   sync();
@@ -47,13 +47,9 @@ new MutationObserver(sync).observe(document.body, { attributes: true, attributeF
 
 const isTouched = (form) => [...form.elements].some((field) => 'defaultValue' in field && field.value !== field.defaultValue);
 
-/** Whether the dialog may be closed: at once, or because the person says so. */
-function mayClose(dialog) {
-  return dialog.id !== 'editDialog' || $('saveEdit').disabled || !isTouched($('editForm')) || confirm('¿Descartar lo que has escrito?');
-}
-
-for (const button of document.querySelectorAll('[data-close]')) {
-  button.onclick = () => mayClose(button.closest('dialog')) && button.closest('dialog').close();
-}
-$('editDialog').addEventListener('cancel', (event) => { if (!mayClose($('editDialog'))) event.preventDefault(); });
+for (const button of document.querySelectorAll('[data-close]')) button.onclick = () => button.closest('dialog').requestClose();
+$('editDialog').addEventListener('cancel', (event) => {
+  const asks = !$('saveEdit').disabled && isTouched($('editForm'));
+  if (asks && !confirm('¿Descartar lo que has escrito?')) event.preventDefault();
+});
 addEventListener('beforeunload', (event) => isTouched($('createForm')) && event.preventDefault());

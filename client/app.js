@@ -107,9 +107,9 @@ function drawCounts(total, rows) {
   $('loading').hidden = loaded || rows.length > 0 || inventory.state === 'detenido';
   $('productList').ariaBusy = String(!loaded);
   // Products that are not subscribed may have changed: the page says so.
-  const catchingUp = loaded && inventory.state === 'conectado' && !inventory.covered;
+  const catchingUp = loaded && inventory.state === 'conectado' && !inventory.isCovered();
   say('followHint', catchingUp ? 'Poniendo la lista al día…'
-    : inventory.limited ? 'Mientras este filtro esté puesto no llega nada de los demás productos, ni de los nuevos.'
+    : inventory.isLimited() ? 'Mientras este filtro esté puesto no llega nada de los demás productos, ni de los nuevos.'
       : '');
 }
 
@@ -126,17 +126,12 @@ inventory.addEventListener('lista', ({ detail: { before } }) => {
   if (loaded && news.length) {
     toast(`${plural(news.length, 'producto cambió', 'productos cambiaron')} mientras no ${lostAt ? 'había conexión' : 'se seguían todos'}`);
   }
-  if (!loaded) greet();
+  const filters = choicesInWords().join(', '); // those in the address may be of yesterday
+  if (!loaded && filters) toast(`No se ven todos: ${filters}`, { key: 'filters', action: ['Ver todos', showAll] });
+  if (!loaded) touch(); // the first screen is not all
   loaded = true;
   schedule();
 });
-
-/** The list is here: its first screen was not all, and a filter in the address may be of yesterday. */
-function greet() {
-  touch();
-  const filters = choicesInWords().join(', ');
-  if (filters) toast(`No se ven todos: ${filters}`, { key: 'filters', action: ['Ver todos', showAll] });
-}
 
 let missedKeys = []; // of the changes that a resumed connection has brought
 

@@ -122,12 +122,9 @@ function sinceLast() {
 
 function message(way, data) {
   const frame = payload(data);
-  let value = null;
-  try {
-    value = JSON.parse(data);
-  } catch { /* it is shown as it is */ }
-  const more = ['id', 'recovered', 'last_event_id'].filter((name) => value?.[name] !== undefined).map((name) => `${name}: ${value[name]}`);
-  record({ way, kind: value?.type ?? 'texto', more: more.join(' · '), bytes: frame.bytes, ms: sinceLast(), tell: () => pretty(frame) });
+  const value = JSON.parse(data);
+  const more = ['id', 'recovered', 'last_event_id'].filter((name) => name in value).map((name) => `${name}: ${value[name]}`);
+  record({ way, kind: value.type, more: more.join(' · '), bytes: frame.bytes, ms: sinceLast(), tell: () => pretty(frame) });
 }
 
 const end = (way, code, reason = '') => record({ way, kind: 'CLOSE', more: reason, status: code, ms: sinceLast() });

@@ -2,7 +2,7 @@ import { isCollecting, put } from './basket.js';
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
 import { isSeen, stamp, succeeded, toast } from './notices.js';
 import { inventory } from './page.js';
-import { move, restore, tooFew, update, whenAway, withMoves } from './unsent.js';
+import { move, reasonOf, restore, tooFew, update, whenAway, withMoves } from './unsent.js';
 import { pick, short, shown, signed, whole } from './words.js';
 
 // Changes without a form: stock moves, prices and counts edited in place, undo.
@@ -50,7 +50,12 @@ export function editInPlace(host, row, field) {
   editor.classList.toggle('of-price', field === 'precio');
   editor.addEventListener('pointerdown', (event) => event.target.closest('button') && event.preventDefault()); // the focus stays, and nothing is saved by its going
   editor.onsubmit = submit;
-  editor.onkeydown = keyed;
+  editor.onkeydown = (event) => {
+    event.stopPropagation();
+    if (event.key !== 'Escape') return;
+    event.preventDefault();
+    closeEditor(true);
+  };
   input.oninput = hint;
   // Not when the window loses the focus, which leaves the field its own.
   editor.addEventListener('focusout', ({ relatedTarget }) => { if (editing?.editor === editor && !editor.contains(relatedTarget) && document.activeElement !== input && !input.readOnly) save(false); });
@@ -115,13 +120,6 @@ function hint() {
   }
 }
 
-function keyed(event) {
-  event.stopPropagation();
-  if (event.key !== 'Escape') return;
-  event.preventDefault();
-  closeEditor(true);
-}
-
 /** Saves what was typed. With `refocus`, an invalid input is explained, and the focus returns to where it was. */
 async function save(refocus) {
   const mine = editing;
@@ -161,10 +159,10 @@ async function moveTyped({ host, input, base, motivo }, delta) {
   const isThere = () => !editing && document.activeElement === homeOf(host);
   try {
     await move(base, delta, { motivo, quiet: () => isThere() && isSeen(homeOf(host)) });
-  } catch ({ code, data, message }) {
+  } catch (error) {
     if (!isThere()) return;
     editInPlace(host, withMoves(inventory.products.get(base.id)) ?? base, 'stock');
     editing.input.value = input.value;
-    note(`${code === 'stock_insuficiente' ? tooFew(data.stock) : message}.`, true);
+    note(`${reasonOf(error)}.`, true);
   }
 }

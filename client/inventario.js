@@ -14,7 +14,7 @@ const both = (a, b) => (a === null ? b : b === null ? a : a.intersection(b));
  *
  * `products` is a Map from id to row. `newestFirst`: the newest are loaded before the rest. `token` is the access key, '' if the service needs none.
  * `user`: in whose name changes are made; those in another name are refused.
- * `create`, `update`, `delete`, `restore`, `moveStock` and `sell` make a change once, and return when its outcome is known. While the network,
+ * `create`, `update`, `delete`, `restore`, `move` and `sale` make a change once, and return when its outcome is known. While the network,
  * the service or its database is unavailable, they retry with the same Idempotency-Key: `key`, where a change is made again that
  * may have been made before this page was loaded. They throw a ServiceError if the change is refused. A service without positions has no keys either: it gets each request once, and an outcome may stay unknown.
  * Events, each with a `detail`:
@@ -46,11 +46,7 @@ export class Inventario extends EventTarget {
   #early = null; // events that arrive before the list or, when resuming, before the welcome
   #catchUp = 0; // until when missed events may arrive, while they do
   socket = null; // the current WebSocket
-  #retryTimer;
-  #pingTimer;
-  #deadline;
-  #calmTimer;
-  #quietTimer;
+  #timers = {}; // retry, ping (an interval), deadline, calm, quiet
   #ceiling = this.times.firstDelay;
   #keyless = false;
   #deaths = 0; // connections that gave no PONG in time, since the last that did
@@ -60,6 +56,9 @@ export class Inventario extends EventTarget {
     ask: (url, options) => fetch(url, options),
     open: (url, protocols) => new WebSocket(url, protocols),
   };
+
+  #send = (message) => this.socket.send(JSON.stringify(message));
+  #emit = (name, detail) => this.dispatchEvent(new CustomEvent(name, { detail }));
 
   constructor(base) {
     super();
@@ -76,21 +75,24 @@ export class Inventario extends EventTarget {
   /** The current products, or those after the event `at`. */
   list = (at) => this.#request('GET', at === undefined ? '' : `?at=${at}`);
   events = (after, limit) => this.#request('GET', `?after=${after}&limit=${limit}`, { from: this.log });
-  create = (product, key) => this.#change('POST', '', { body: product, key });
+  create = ({ values, key }) => this.#change('POST', '', { body: values, key });
   /** `version`: the `updated_at` of the row that was edited. 412 if it has changed since. */
-  update = (id, changes, version, key) => this.#change('PATCH', `/${id}`, { body: changes, version, key });
-  delete = (id, version, key) => this.#change('DELETE', `/${id}`, { version, key });
+  update = ({ id, values, version, key }) => this.#change('PATCH', `/${id}`, { body: values, version, key });
+  delete = ({ id, version, key }) => this.#change('DELETE', `/${id}`, { version, key });
   /** Brings a deleted product back, with its id. */
-  restore = (id, key) => this.#change('POST', `/${id}/restaurar`, { key });
+  restore = ({ id, key }) => this.#change('POST', `/${id}/restaurar`, { key });
   /** `motivo`: the reason, optional. */
-  moveStock = (id, delta, motivo, key) => this.#change('POST', `/${id}/stock`, { body: { delta, motivo }, key });
+  move = ({ id, delta, motivo, key }) => this.#change('POST', `/${id}/stock`, { body: { delta, motivo }, key });
   /** What a file would change; `how`: the query. */
   tryFile = (file, how) => this.#request('POST', `?${new URLSearchParams({ ...how, ensayo: 1 })}`, { file });
   importFile = (file, how, key) => this.#change('POST', `?${new URLSearchParams(how)}`, { file, key });
   /** Takes back what nobody has changed since the import with this key. */
   undoImport = (key) => this.#change('POST', '', { from: new URL(`importaciones/${key}/deshacer`, this.api) });
   /** Moves the stock of several products, of all or of none; `lines` are {id, delta}. */
-  sell = (lines, motivo, key) => this.#change('POST', '', { body: { movimientos: lines, motivo }, key, from: this.stock });
+  sale = ({ lines, motivo, key }) => {
+    const movimientos = lines.map(({ id, delta }) => ({ id, delta }));
+    return this.#change('POST', '', { body: { movimientos, motivo }, key, from: this.stock });
+  };
   /** The newest 100 events of a product below the event `before`, the newest first. */
   eventsOf = (id, before = Number.MAX_SAFE_INTEGER) => this.#request('GET', `?producto=${id}&before=${before}&limit=100`, { from: this.log });
 
@@ -102,14 +104,9 @@ export class Inventario extends EventTarget {
   }
 
   /** Whether the subscription is limited to some products. */
-  get limited() {
-    return this.#wanted !== null;
-  }
-
+  isLimited = () => this.#wanted !== null;
   /** Whether `products` is current for all subscribed products, or will be after a resume, without loading the list again. */
-  get covered() {
-    return covers(this.#heard, this.#wanted);
-  }
+  isCovered = () => covers(this.#heard, this.#wanted);
 
   /** Connects; also if it has stopped or is waiting to reconnect. */
   connect() {
@@ -117,7 +114,7 @@ export class Inventario extends EventTarget {
     this.#setState('conectando');
     this.#early = [];
     this.#asked = this.#wanted;
-    this.#resuming = this.epoch !== null && this.covered;
+    this.#resuming = this.epoch !== null && this.isCovered();
     const url = new URL(this.socketUrl);
     if (this.#resuming) {
       url.searchParams.set('last_event_id', this.lastEventId);
@@ -125,12 +122,12 @@ export class Inventario extends EventTarget {
     }
     if (this.#asked) url.searchParams.set('productos', [...this.#asked].join());
     const socket = (this.socket = this.net.open(url, this.token ? ['inventario.v1', `bearer.${base64url(this.token)}`] : []));
-    this.#deadline = setTimeout(() => this.#retry(), this.times.patience);
+    this.#timers.deadline = setTimeout(() => this.#retry(), this.times.patience);
     socket.onopen = () => {
-      this.#pingTimer = setInterval(() => this.#ping(), this.times.pingEvery);
+      this.#timers.ping = setInterval(() => this.#ping(), this.times.pingEvery);
     };
     socket.onmessage = ({ data }) => {
-      clearTimeout(this.#deadline); // the connection is alive
+      clearTimeout(this.#timers.deadline); // the connection is alive
       this.#receive(data);
     };
     socket.onclose = ({ code, reason }) => {
@@ -207,7 +204,7 @@ export class Inventario extends EventTarget {
     this.#early = null;
     for (const message of early) this.#apply(message);
     if (this.state !== 'conectado') {
-      this.#calmTimer = setTimeout(() => { this.#ceiling = this.times.firstDelay; }, this.times.goodAfter);
+      this.#timers.calm = setTimeout(() => { this.#ceiling = this.times.firstDelay; }, this.times.goodAfter);
       this.#setState('conectado');
       this.#emit('vuelve');
     }
@@ -258,25 +255,20 @@ export class Inventario extends EventTarget {
 
   // No message marks the last missed event: the catch-up ends after 300 ms without events, or after five seconds.
   #awaitQuiet() {
-    clearTimeout(this.#quietTimer);
-    this.#quietTimer = setTimeout(() => this.#caughtUp(), Math.min(300, this.#catchUp - performance.now()));
+    clearTimeout(this.#timers.quiet);
+    this.#timers.quiet = setTimeout(() => this.#caughtUp(), Math.min(300, this.#catchUp - performance.now()));
   }
 
   #caughtUp() {
-    clearTimeout(this.#quietTimer);
     if (!this.#catchUp) return;
     this.#catchUp = 0;
     this.#emit('reanudado', {});
   }
 
-  #send(message) {
-    this.socket.send(JSON.stringify(message));
-  }
-
   #ping(patience = this.times.patience) {
     this.#send({ type: 'PING' });
-    clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#dead(), patience);
+    clearTimeout(this.#timers.deadline);
+    this.#timers.deadline = setTimeout(() => this.#dead(), patience);
   }
 
   #dead() {
@@ -302,13 +294,13 @@ export class Inventario extends EventTarget {
       const left = due - performance.now();
       if (left <= 0) return this.connect();
       this.#setState('reconectando', { seconds: Math.ceil(left / 1000) });
-      this.#retryTimer = setTimeout(countDown, (left % 1000) + 1);
+      this.#timers.retry = setTimeout(countDown, (left % 1000) + 1);
     };
     countDown();
   }
 
   #drop() {
-    for (const timer of [this.#retryTimer, this.#deadline, this.#calmTimer, this.#pingTimer]) clearTimeout(timer); // or an interval
+    for (const timer of Object.values(this.#timers)) clearTimeout(timer); // or an interval
     this.#caughtUp();
     this.#asking = false;
     const socket = this.socket;
@@ -322,10 +314,6 @@ export class Inventario extends EventTarget {
   #setState(state, more = {}) {
     this.state = state;
     this.#emit('estado', { state, ...more });
-  }
-
-  #emit(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 
   async #change(method, path, { key = newKey(), ...more }) {

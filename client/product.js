@@ -2,7 +2,7 @@ import { undoChange } from './changes.js';
 import { $, element, say, succeeded, working } from './notices.js';
 import { inventory } from './page.js';
 import { move, restore, tooFew, update, withMoves } from './unsent.js';
-import { FIELDS, differing, moment, pick, short, shown, signed, whole } from './words.js';
+import { FIELDS, differing, moment, pick, quoted, short, shown, signed, whole } from './words.js';
 
 // The history of one product: its events, newest first, and its stock as a line.
 
@@ -81,24 +81,21 @@ function line(text, label, ariaLabel, act) {
 
 /** A changed field, and a button that restores its former value unless it is the current one. */
 function changed(field, was, data) {
-  const value = (row) => (typeof row[field] === 'string' ? `«${short(row[field])}»` : shown(field, row));
-  const text = `${FIELDS[field]}: ${value(was)} → ${value(data)}`;
+  const text = `${FIELDS[field]}: ${quoted(field, was)} → ${quoted(field, data)}`;
   const now = inventory.products.get(id);
   if (!now || now[field] === was[field]) return line(text);
-  return line(text, 'Restaurar este valor', `Restaurar ${FIELDS[field].toLowerCase()} ${value(was)}`, async (button) => {
+  return line(text, 'Restaurar este valor', `Restaurar ${FIELDS[field].toLowerCase()} ${quoted(field, was)}`, (button) => {
     const base = inventory.products.get(id);
-    const answer = await attempt(button, (options) => update(base, pick(was, [field]), options));
-    if (answer) succeeded(answer, undoChange(base, answer, [field]));
+    const undo = (answer) => undoChange(base, answer, [field]);
+    attempt(button, (options) => update(base, pick(was, [field]), options), undo);
   });
 }
 
 /** A deletion; the last one, and a button that brings the product back. */
 function deleted({ antes: was }, n) {
   if (n > 0 || !was || inventory.products.has(id)) return line('Eliminado');
-  return line('Eliminado', 'Recuperar el producto', `Recuperar ${short(was.nombre)}`, async (button) => {
-    const answer = await attempt(button, (options) => restore(was, options));
-    if (answer) succeeded(answer);
-  });
+  const back = (button) => attempt(button, (options) => restore(was, options));
+  return line('Eliminado', 'Recuperar el producto', `Recuperar ${short(was.nombre)}`, back);
 }
 
 /** A movement of stock with its reason, and a button that moves it back, which leaves all later movements as they are. */
@@ -117,16 +114,16 @@ function moved(event, was) {
   });
 }
 
-/** Makes a change for a button, and says why it was refused while its product is shown; returns its answer. */
-async function attempt(button, change) {
+/** Makes a change for a button, and says why it was refused while its product is shown; `undo(answer)`: the action of its notice. */
+async function attempt(button, change, undo = () => null) {
   const asked = id;
   const quiet = () => id === asked;
   say('productError', '');
   try {
-    return await working(button, () => change({ quiet }));
+    const answer = await working(button, () => change({ quiet }));
+    succeeded(answer, undo(answer));
   } catch (error) {
     if (quiet()) say('productError', error.code === 'producto_cambiado' ? 'Alguien lo acaba de cambiar: mira otra vez.' : error.message);
-    return null;
   } finally {
     if (document.activeElement === document.body) $('productTitle').focus(); // the focused button was removed with the list
   }
@@ -135,8 +132,6 @@ async function attempt(button, change) {
 /** The stock over time, as steps. */
 function drawLine() {
   const points = events.filter(({ data }) => data.stock !== undefined).map(({ timestamp, data }) => [Date.parse(timestamp), data.stock]).reverse();
-  const first = events.length && before(events.length - 1);
-  if (first && events.at(-1).antes) points.unshift([points[0]?.[0] ?? 0, first.stock]);
   $('productChart').hidden = points.length < 2;
   if (points.length < 2) return;
   const stocks = points.map(([, stock]) => stock);

@@ -108,11 +108,14 @@ export class Queue extends EventTarget {
     this.#read();
   }
 
+  #emit = (name, detail) => this.dispatchEvent(new CustomEvent(name, { detail }));
   #isOurs = ({ owner }) => owner === '' || owner === this.owner;
+
+  #waits = () => [...this.#changes, ...this.#adding].filter(this.#isOurs);
 
   /** The changes of the owner that wait, in order, as they are sent. */
   get changes() {
-    return joined([...this.#changes, ...this.#adding].filter(this.#isOurs));
+    return joined(this.#waits());
   }
 
   /** Whether they outlive the page. */
@@ -122,14 +125,14 @@ export class Queue extends EventTarget {
 
   /** The units by which moves will change the stock of a product from what the page knows. */
   unitsOf(id) {
-    const moves = this.changes.flatMap(movesOf).filter((move) => !this.#landed.has(move.name));
+    const moves = this.#waits().flatMap(movesOf).filter((move) => !this.#landed.has(move.name));
     const unseen = this.#unseen.filter(({ version }) => this.versionOf(id) < version);
     return [...moves, ...unseen].reduce((sum, move) => sum + (move.id === id ? move.delta : 0), 0);
   }
 
   /** The ids of products for which unitsOf() may not be 0. */
   get moving() {
-    return new Set([...this.changes.flatMap(movesOf), ...this.#unseen].map(({ id }) => id));
+    return new Set([...this.#waits().flatMap(movesOf), ...this.#unseen].map(({ id }) => id));
   }
 
   /** Sends what waits, from now on. */
@@ -160,7 +163,7 @@ export class Queue extends EventTarget {
   /** Notes that the event of a product has come, which moved its stock by so many units to this version. */
   land(id, delta, version) {
     if (this.#unseen.some((move) => move.id === id && move.version === version)) return;
-    const moves = this.changes.filter(({ sent }) => sent).flatMap(movesOf);
+    const moves = this.#waits().filter(({ sent }) => sent).flatMap(movesOf);
     const move = moves.find((one) => one.id === id && one.delta === delta && !this.#landed.has(one.name));
     if (move) this.#landed.add(move.name);
   }
@@ -186,7 +189,7 @@ export class Queue extends EventTarget {
     this.#running = true;
     const turn = () => this.#sendFirst();
     try {
-      while (this.#started && this.changes.length) await (this.locks ? this.locks.request(this.name, turn) : turn());
+      while (this.#started && this.#waits().length) await (this.locks ? this.locks.request(this.name, turn) : turn());
     } finally {
       this.#running = false;
     }
@@ -238,10 +241,6 @@ export class Queue extends EventTarget {
     for (const { resolve, reject } of waiting) error ? reject(error) : resolve(answer);
     const quiet = keys.length === 1 && waiting.some((one) => one.quiet());
     this.#emit('resultado', { change, answer, error, mine: waiting.length > 0, quiet });
-  }
-
-  #emit(name, detail) {
-    this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }
 

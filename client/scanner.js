@@ -13,9 +13,7 @@ const PAUSE = 120; // ms after which a key belongs to something else
 const SHORTEST = 3; // characters of a code that is known by its speed
 const CODE = /^\d{6,}$/; // what is no text of a field if it comes so fast
 
-let burst = ''; // what was typed without a pause
-let began = 0; // the time of its first key
-let held = {}; // {field, value}: where it is typed, and what was there before
+let burst = null; // {text, began, field, value}: what was typed without a pause, since when, where, and what was there before
 let lastKey = -Infinity; // the time of its last key
 let last = null; // {code, id} of the last scan that found its product
 let page; // {find, show}
@@ -27,6 +25,9 @@ export function attachScanner(callbacks) {
 
 /** What the key would be typed into; null: nothing. */
 const fieldOf = (target) => target.closest?.('input:not([type=checkbox], [type=range]), textarea, select') ?? null;
+
+/** Whether no person types so fast. */
+const isFast = ({ text, began }, now) => text.length >= SHORTEST && now - began <= FAST * text.length;
 
 /** What keeps a scan from searching, in words; a false value: nothing. */
 function obstacle() {
@@ -46,29 +47,26 @@ function putBack({ field, value }) {
 function typed(event, goesOn) {
   const { key, target, timeStamp } = event;
   const field = fieldOf(target);
-  if (!goesOn || !burst) {
-    began = timeStamp;
-    held = { field, value: field?.value };
-  }
-  burst = goesOn ? burst + key : key;
+  if (!goesOn || !burst) burst = { text: '', began: timeStamp, field, value: field?.value };
+  burst.text += key;
   if (field || !/\d/.test(key) || obstacle()) return;
   // Who has switched off the keys of one character types none: only a scanner does.
-  if (!$('useKeys').checked && (burst.length < SHORTEST || timeStamp - began > FAST * burst.length)) return;
+  if (!$('useKeys').checked && !isFast(burst, timeStamp)) return;
   // A digit where none can be typed begins a search, with what came before it of the same code.
   event.preventDefault();
   event.stopPropagation();
   $('search').focus();
-  searchFor(burst);
-  $('search').setSelectionRange(burst.length, burst.length);
+  searchFor(burst.text);
+  $('search').setSelectionRange(burst.text.length, burst.text.length);
 }
 
 function entered(event, goesOn) {
   const field = fieldOf(event.target);
   const inSearch = field === $('search');
-  const fast = goesOn && burst.length >= SHORTEST && event.timeStamp - began <= FAST * burst.length;
-  const code = inSearch && held.field !== field ? field.value : burst; // the first keys led there: digits, or a shortcut
-  burst = '';
-  const scanned = fast && (!field || inSearch || CODE.test(code));
+  const held = burst ?? { text: '' };
+  burst = null;
+  const code = inSearch && held.field !== field ? field.value : held.text; // the first keys led there: digits, or a shortcut
+  const scanned = goesOn && isFast(held, event.timeStamp) && (!field || inSearch || CODE.test(code));
   if (!scanned && !inSearch) return;
   event.preventDefault(); // else it would submit the form, or press what happens to have the focus
   if (!scanned) return look(false);
@@ -101,7 +99,7 @@ addEventListener('keydown', (event) => {
   const { key, timeStamp } = event;
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || key === 'Shift') return;
   if (key !== 'Enter' && (key.length !== 1 || event.repeat)) {
-    burst = ''; // Tab, an arrow, a key held down: a person
+    burst = null; // Tab, an arrow, a key held down: a person
     return;
   }
   const goesOn = timeStamp - lastKey <= PAUSE;

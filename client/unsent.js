@@ -33,17 +33,13 @@ holdNotices(() => importing.now || queue.changes.some(({ sent }) => sent));
 addEventListener('beforeunload', (event) => (importing.now || (!queue.lasting && queue.changes.length)) && event.preventDefault());
 
 /** Makes a change; throws a ServiceError. */
-async function send({ kind, id, nombre, epoch, values, version, delta, lines = [{ id, nombre }], motivo, key, again }) {
+async function send(change) {
+  const { kind, epoch, again, lines = [change] } = change;
   if (again && inventory.epoch === null) throw new ServiceError(0, 'no se sabe si llegó, y este servicio no lo recuerda');
   // A restored backup, or another inventory at this address, may have another product of this number.
   const other = epoch !== inventory.epoch && lines.find((line) => ![undefined, line.nombre].includes(inventory.products.get(line.id)?.nombre));
   if (other) throw new ServiceError(404, `ahora el #${other.id} es otro producto`);
-  if (kind === 'sale') return inventory.sell(lines.map((line) => pick(line, ['id', 'delta'])), motivo, key);
-  if (kind === 'move') return inventory.moveStock(id, delta, motivo, key);
-  if (kind === 'create') return inventory.create(values, key);
-  if (kind === 'delete') return inventory.delete(id, version, key);
-  if (kind === 'restore') return inventory.restore(id, key);
-  return inventory.update(id, values, version, key);
+  return inventory[kind](change);
 }
 
 /** Calls `leave` when a change waits for the line: the line at the top tells it, and a form that seems to hold it back is closed. */
@@ -70,25 +66,24 @@ function add(kind, { id, nombre }, more, options) {
   return outcome;
 }
 
-/** The rows with the stocks that they will have when all moves are made; `pending`: the units that are not sent. */
-export function withPending(products) {
-  const moving = queue.moving;
-  if (!moving.size) return products;
-  const rows = new Map(products);
-  for (const id of moving) {
-    const [row, pending] = [rows.get(id), queue.unitsOf(id)];
-    if (row && pending) rows.set(id, { ...row, stock: Math.max(0, row.stock + pending), pending });
-  }
-  return rows;
+/** A product with the stock that it will have when all moves are made; `pending`: the units that are not sent. */
+export function withMoves(row) {
+  const pending = row && queue.unitsOf(row.id);
+  return pending ? { ...row, stock: Math.max(0, row.stock + pending), pending } : row;
 }
 
-/** A product as it will be when all moves are made. */
-export const withMoves = (row) => row && { ...row, stock: row.stock + queue.unitsOf(row.id) };
+/** All products, with their moves. */
+export function withPending(products) {
+  const moving = [...queue.moving].filter((id) => products.has(id));
+  return moving.length ? new Map([...products, ...moving.map((id) => [id, withMoves(products.get(id))])]) : products;
+}
 
 export const tooFew = (stock) => (stock === 0 ? 'no queda ninguna unidad' : `no alcanza, quedan ${whole.format(stock)}`);
 
 /** Why a change was refused. */
-export const reasonOf = ({ errors, message }) => errors?.map((error) => error.message).join(', ') || message;
+export function reasonOf({ code, data, errors, message }) {
+  return code === 'stock_insuficiente' ? tooFew(data.stock) : errors?.map((error) => error.message).join(', ') || message;
+}
 
 /** A change in words. */
 function inWords({ kind, nombre = '', values, delta, lines }) {
@@ -106,35 +101,33 @@ $('device').onchange = ({ target }) => keep('inventario-aparato', target.value.t
 
 // ---- outcomes
 
+/** What a notice tells: the refusals, {change, why} of each line, or the moves of a product, {delta, motivo, undoes, action}. */
+const told = new WeakMap();
 let late = 0; // changes from before this page was loaded that are done now
-let refusals = []; // {change, why} of each line in the notice of refusals
 
 const refusalInWords = ({ change, why }) => `${inWords(change)} no se ha guardado: ${why}`;
 
 /** Adds a refusal to the notice of those that nobody has dismissed; moves of one product are added up. */
 function addRefusal(change, why) {
   log(refusalInWords({ change, why }), 'error');
-  if (!toastOf('refused')) refusals = [];
+  const refusals = told.get(toastOf('refused')) ?? [];
   const same = refusals.find((one) => one.change.id === change.id && one.change.delta * change.delta > 0 && one.why === why);
   if (same) same.change = { ...change, delta: same.change.delta + change.delta };
   else refusals.push({ change, why });
-  toast(refusals.map(refusalInWords).join('\n'), { kind: 'error', key: 'refused', stays: true });
+  told.set(toast(refusals.map(refusalInWords).join('\n'), { kind: 'error', key: 'refused', stays: true }), refusals);
 }
 
 function tell({ change, answer, error, quiet }) {
   for (const data of answer ? [answer.data].flat() : []) addOwn({ type: change.kind === 'delete' && 'PRODUCT_DELETED', data });
   if (error) {
     if (quiet || ['create', 'sale'].includes(change.kind)) return; // the form or the basket tells it
-    const why = error.code === 'stock_insuficiente' ? tooFew(error.data.stock) : reasonOf(error);
-    return addRefusal(change, why);
+    return addRefusal(change, reasonOf(error));
   }
   if (change.at < performance.timeOrigin) {
     late += 1;
     toast(`${plural(late, 'cambio de antes, enviado', 'cambios de antes, enviados')}`, { kind: 'success', key: 'late' });
   } else if (answer && change.kind === 'move') tellMove(change, answer.data);
 }
-
-const told = new WeakMap(); // notice -> {delta, motivo, undoes, action}: the moves that it tells
 
 /** Tells a move, together with those of the same kind in the notice that it replaces: the button takes back what it says. */
 function tellMove({ delta, motivo, undoes }, row) {

@@ -39,11 +39,12 @@ function changeInWords(before, after) {
   }).join(', ');
 }
 
+/** A value in a sentence: texts stand in quotes. */
+export const quoted = (field, row) => (typeof row[field] === 'string' ? `«${short(row[field])}»` : shown(field, row));
+
 export function stateInWords(before, after) {
-  return differing(before, after).map((field) => {
-    const value = short(shown(field, after));
-    return `${FIELDS[field].toLowerCase()} ${typeof after[field] === 'string' ? `«${value}»` : value}`;
-  }).join(', ') || 'está otra vez como lo ves aquí';
+  const fields = differing(before, after).map((field) => `${FIELDS[field].toLowerCase()} ${quoted(field, after)}`);
+  return fields.join(', ') || 'está otra vez como lo ves aquí';
 }
 
 /** An event in words. `before`: the former row, for events that do not contain it. */
