@@ -1,6 +1,6 @@
 """Apply sql/schema.sql at the start."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg2
@@ -20,23 +20,19 @@ def sql_file(name: str) -> str:
     return (folder / name).read_text("utf-8")
 
 
-def migrated_database(pruning: bool) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return the context in which the database is open and has the schema. `pruning`: the service prunes the log."""
-
-    async def context(app: web.Application) -> AsyncIterator[None]:
-        async with app[DATABASE] as db:
-            try:
-                await apply_schema(db)
-            except PermissionError as exc:  # the owner may have created the schema already
-                if missing := await _missing_grants(db, pruning):
-                    remedy = "; ".join(["inventory-ws schema | psql", *missing])
-                    raise PermissionError(f"al rol le faltan permisos ({exc}); que ejecute el dueño: {remedy}") from exc
-            await compare(db, always=True)
-            if faults := await find_faults(db):
-                raise ValueError("; ".join(faults))
-            yield
-
-    return context
+async def migrated_database(app: web.Application, *, pruning: bool) -> AsyncIterator[None]:
+    """Open the database, which then has the schema, for a cleanup context. `pruning`: the service prunes the log."""
+    async with app[DATABASE] as db:
+        try:
+            await apply_schema(db)
+        except PermissionError as exc:  # the owner may have created the schema already
+            if missing := await _missing_grants(db, pruning):
+                remedy = "; ".join(["inventory-ws schema | psql", *missing])
+                raise PermissionError(f"al rol le faltan permisos ({exc}); que ejecute el dueño: {remedy}") from exc
+        await compare(db, always=True)
+        if faults := await find_faults(db):
+            raise ValueError("; ".join(faults))
+        yield
 
 
 async def apply_schema(db: Database) -> None:

@@ -403,8 +403,8 @@ MUTATIONS = [
     Mutation(
         "the plain frames of a smaller window",
         "inventory_ws/live/stream.py",
-        "if ws.compress == 15 else",
-        "if ws.compress else",
+        "if self.ws.compress == 15 else",
+        "if self.ws.compress else",
         "tests/test_hub.py -k smaller_window",
     ),
     Mutation(
