@@ -9,13 +9,12 @@ from datetime import datetime
 from aiohttp import hdrs, web
 
 from ..files import csvfile
-from ..files.importing import FILES, Imported
+from ..files.importing import FILES
 from ..live.hub import HUB
 from ..pg.database import DATABASE
 from ..pg.schema import may_prevent
 from ..products.listing import ListQuery, Products
-from ..products.repository import REFUSAL_TIMEOUT, Product, Versions, get_product
-from ..products.sales import Sold
+from ..products.repository import REFUSAL_TIMEOUT, Product, Result, Versions, get_product
 from .errors import PREVENTED, Failure
 from .reading import read_id, wants_csv, wants_gzip
 
@@ -61,7 +60,7 @@ async def list_response(
     return response
 
 
-def result_response(done: Product | Imported | Sold, message: str | None = None, *, status: int = 200) -> web.Response:
+def result_response(done: Product | Result, message: str | None = None, *, status: int = 200) -> web.Response:
     """Return what was read or done: the product with its version, or the result of an import or a sale."""
     says = f'"message":"{message}",' if message else ""
     response = json_response(f'{{"success":true,{says}"data":{done.json}}}', status)

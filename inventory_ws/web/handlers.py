@@ -111,9 +111,10 @@ async def _import(request: web.Request, query: FileQuery) -> web.Response:
 async def undo_import(request: web.Request) -> web.Response:
     """POST /api/importaciones/{clave}/deshacer"""
     cause = await read_cause(request, "deshacer importación")
-    done = await request.app[HUB].change(undoing.undo_import, request.match_info["clave"], cause)
-    if done is None:
-        raise Failure("importacion_no_encontrada")
+    try:
+        done = await request.app[HUB].change(undoing.undo_import, request.match_info["clave"], cause)
+    except NotImported:
+        raise Failure("importacion_no_encontrada") from None
     return result_response(done, "Importación deshecha")
 
 
