@@ -94,7 +94,7 @@ def create_app(
         asks_for_token = getattr(authenticate, "__module__", None) == bearer.__module__
         if login is not None or not asks_for_token:
             app[PAGE_DATA]["login"] = login or ""
-        hub.add_work(partial(check_logins, hub, authenticate, authenticate_every))
+        hub.add_work(partial(check_logins, hub, authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
         hub.add_work(partial(eventlog.prune, db, keep_days, keep_events))
     hub.add_work(partial(eventlog.look_for_faults, db, hub.log.faults))
