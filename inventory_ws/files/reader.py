@@ -176,5 +176,4 @@ def _read_products(
 
 
 def _samples(rows: Sequence[Sequence[str]], place: int) -> list[str]:
-    cells = (row[place] for row in rows[:100] if place < len(row) and row[place].strip())
-    return [cell[:60] for cell, _ in zip(cells, range(SAMPLES), strict=False)]
+    return [row[place][:60] for row in rows[:100] if place < len(row) and row[place].strip()][:SAMPLES]

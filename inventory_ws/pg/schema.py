@@ -1,10 +1,12 @@
 """Apply sql/schema.sql at the start."""
 
 from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
 
 import psycopg2
 from aiohttp import web
+from psycopg2.errors import InsufficientPrivilege, InvalidSchemaName
 
 from .database import DATABASE, Database
 from .errors import Rejected, Unavailable
@@ -14,10 +16,15 @@ PACKAGE = Path(__file__).parents[1]
 COMPARE_TIMEOUT = 60.0  # seconds to compare the table with the log: 100,000 products take one or two
 
 
+@cache
+def package_folder(name: str) -> Path:
+    """Return the path of sql/ or client/: inside the package in a wheel, and beside it in a checkout."""
+    return next(folder for folder in (PACKAGE / name, PACKAGE.parent / name) if folder.is_dir())
+
+
 def sql_file(name: str) -> str:
-    """Return the text of a file in sql/, which is inside the package in a wheel, and beside it in a checkout."""
-    folder = next(folder for folder in (PACKAGE / "sql", PACKAGE.parent / "sql") if folder.is_dir())
-    return (folder / name).read_text("utf-8")
+    """Return the text of a file in sql/."""
+    return (package_folder("sql") / name).read_text("utf-8")
 
 
 async def migrated_database(app: web.Application, *, pruning: bool) -> AsyncIterator[None]:
@@ -44,10 +51,7 @@ async def apply_schema(db: Database) -> None:
     try:
         async with db.connection() as conn:
             await conn.execute(sql_file("schema.sql"))
-    except (
-        psycopg2.errors.InsufficientPrivilege,
-        psycopg2.errors.InvalidSchemaName,
-    ) as exc:  # without USAGE there is none
+    except (InsufficientPrivilege, InvalidSchemaName) as exc:  # without USAGE there is none
         raise PermissionError(str(exc).splitlines()[0]) from exc
     except (Rejected, psycopg2.Error) as exc:
         if isinstance(exc, Rejected) and exc.raised:
@@ -111,13 +115,8 @@ async def _missing_grants(db: Database, pruning: bool) -> list[str]:
         ) AS necesario (objeto, permiso, dado)
         WHERE dado IS NOT TRUE GROUP BY objeto ORDER BY objeto
         """
-    functions = [
-        "producto_json",
-        "texto_plegado",
-        "productos_cambiar",
-        "eventos_estado",
-        "eventos_revisar",
-        *["eventos_podar"] * pruning,
-    ]
+    functions = ["producto_json", "texto_plegado", "productos_cambiar", "eventos_estado", "eventos_revisar"]
+    if pruning:
+        functions.append("eventos_podar")
     rows = await db.fetch(sql, {"functions": functions})
     return [grant for (grant,) in rows]
