@@ -104,7 +104,7 @@ def create_app(
     if compress:
         app.on_response_prepare.append(complete_extension)
     if origins:
-        app.on_response_prepare.append(cors(origins))
+        app.on_response_prepare.append(partial(cors, origins))
     files = "|".join(map(re.escape, page.file_names()))
     app.add_routes(
         [

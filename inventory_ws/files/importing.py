@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -10,7 +11,7 @@ from ..pg.database import Database
 from ..pg.lanes import Lane
 from ..products.exact_json import encode
 from ..products.models import NewProduct
-from ..products.repository import Cause, NotMade, Result, fetch_with_new_ids, find_event, once
+from ..products.repository import Cause, NotMade, Result, fetch_with_new_ids, find_first, once
 from .columns import FIELDS
 from .reader import FileQuery, Table
 from .values import RETYPED
@@ -193,10 +194,6 @@ async def change_once(db: Database, sql: str, params: dict[str, Any], cause: Cau
     params |= {"cause": cause._replace(fingerprint="").text(), "fingerprint": cause.fingerprint or None}
     unchanged = []
 
-    async def find() -> Result | None:
-        first = await find_event(db, cause)
-        return Result(first[0].partition(" ")[2], replayed=True) if first else None
-
     async def make() -> Result | None:
         ((json, faults, changes, _),) = await fetch_with_new_ids(db, sql, params, Lane.LONG, IMPORT_TIMEOUT)
         if faults:
@@ -204,4 +201,5 @@ async def change_once(db: Database, sql: str, params: dict[str, Any], cause: Cau
         unchanged.append(Result(json))
         return Result(json) if changes else None
 
+    find = partial(find_first, db, cause, lambda fingerprint, *_: Result(fingerprint.partition(" ")[2], replayed=True))
     return await once(find, make) or unchanged[0]

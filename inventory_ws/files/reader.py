@@ -89,7 +89,7 @@ def read(body: bytes, query: FileQuery) -> Table:
     updates = query.repetidos == "actualizar"
     columns = find_columns(rows, query.titles, updates)
     faults += columns.faults if rows or not faults else []
-    first = 0 if columns.row is None else columns.row + 1
+    first = columns.first
     fields_of = {place: name for name, place in columns.places.items()}
     about |= {"errors": faults} if faults else {}
     about |= {

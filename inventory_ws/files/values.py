@@ -133,10 +133,8 @@ class Reader:
             return read | {"omitida": True, "campos": {"nombre": called}, "avisos": ["parece una fila de totales"]}
         unread = [error["field"] for error in errors]
         try:
-            change = given or (self.updates and called)
-            fields = (
-                (ProductChange if change else NewProduct).model_validate(values).model_dump(exclude_unset=bool(change))
-            )
+            model = ProductChange if given or (self.updates and called) else NewProduct
+            fields = model.model_validate(values).model_dump(exclude_unset=model is ProductChange)
         except ValidationError as exc:
             errors += [
                 fault(row, wrong["field"], wrong["message"]) for wrong in explain(exc) if wrong["field"] not in unread

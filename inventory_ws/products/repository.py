@@ -144,7 +144,7 @@ async def _change_alone(
 ) -> Product | None:
     if not cause.key:
         return await _execute(db, sql, params, cause, seconds)
-    find = partial(_find_first, db, cause)
+    find = partial(find_first, db, cause, lambda _, product_id, json: Product(product_id, json, replayed=True))
     with translated():
         async with asyncio.timeout(seconds or db.timeout):  # for all statements together
             made = await once(find, partial(_execute, db, sql + effective, params, cause))
@@ -202,14 +202,8 @@ async def fetch_with_new_ids(
         return await db.fetch(sql, params, lane, seconds=seconds)
 
 
-async def _find_first(db: Database, cause: Cause) -> Product | None:
-    """Return the result of the first request with the key, or None if there was none. Raise KeyReused."""
-    done = await find_event(db, cause)
-    return Product(done[1], done[2], replayed=True) if done else None
-
-
-async def find_event(db: Database, cause: Cause) -> Row | None:
-    """Return the fingerprint, the product's id and its JSON of the first event with the key, or None. Raise KeyReused."""
+async def find_first(db: Database, cause: Cause, result: Callable[[str, int, str], Made]) -> Made | None:
+    """Return the `result` of the fingerprint, the product's id and its JSON of the first event with the key. Raise KeyReused."""
     if not cause.key:
         return None
     sql = """
@@ -223,4 +217,4 @@ async def find_event(db: Database, cause: Cause) -> Row | None:
         raise KeyReused
     # After a crash of the server, the event is visible before the synchronous standby has it: this commit waits for both.
     await db.fetch("SELECT pg_logical_emit_message(true, 'inventory_ws', '')")
-    return rows[0]
+    return result(*rows[0])

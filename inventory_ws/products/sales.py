@@ -7,7 +7,7 @@ from ..pg.database import Database
 from ..pg.errors import translated
 from ..pg.lanes import Lane
 from .models import SaleLine
-from .repository import Cause, NotMade, Result, find_event, once
+from .repository import Cause, NotMade, Result, find_first, once
 
 
 class NotMoved(NotMade):
@@ -55,7 +55,7 @@ async def sell(db: Database, lines: Sequence[SaleLine], cause: Cause) -> Result:
     params = {"ids": ids, "deltas": deltas, "cause": cause.text(), "key": cause.key}
 
     async def find() -> Result | None:
-        if not await find_event(db, cause):
+        if not await find_first(db, cause, lambda *first: first):
             return None
         ((json,),) = await db.fetch(SOLD, params, Lane.QUICK)
         return Result(json, replayed=True) if json else None

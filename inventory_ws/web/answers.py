@@ -107,12 +107,8 @@ def has_version(versions: Versions) -> Callable[[Product], bool]:
     return lambda product: versions is None or datetime.fromisoformat(product.version) in versions
 
 
-def cors(origins: Collection[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """Return what adds the headers of CORS when a response is sent: those that the host application has set by then stay."""
-
-    async def allow(request: web.Request, response: web.StreamResponse) -> None:
-        if (origin := request.headers.get(hdrs.ORIGIN, "")) in origins:
-            response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
-            response.headers.setdefault(hdrs.ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
-
-    return allow
+async def cors(origins: Collection[str], request: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers of CORS when a response is sent: those that the host application has set by then stay."""
+    if (origin := request.headers.get(hdrs.ORIGIN, "")) in origins:
+        response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
+        response.headers.setdefault(hdrs.ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
