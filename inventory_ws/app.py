@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -94,24 +94,24 @@ def create_app(
         asks_for_token = getattr(authenticate, "__module__", None) == bearer.__module__
         if login is not None or not asks_for_token:
             app[PAGE_DATA]["login"] = login or ""
-        hub.add_work(partial(check_logins, hub, authenticate, authenticate_every))
+        hub.add_work(partial(check_logins, hub, authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
         hub.add_work(partial(eventlog.prune, db, keep_days, keep_events))
     hub.add_work(partial(eventlog.look_for_faults, db, hub.log.faults))
-    app.cleanup_ctx.append(migrated_database(pruned))
-    app.cleanup_ctx.append(_live)
-    app.on_shutdown.append(_close)
+    app.cleanup_ctx.append(partial(migrated_database, pruning=pruned))
+    app.cleanup_ctx.append(lambda _: hub)
+    app.on_shutdown.append(hub.shut_down)
     if compress:
         app.on_response_prepare.append(complete_extension)
     if origins:
-        app.on_response_prepare.append(cors(origins))
+        app.on_response_prepare.append(partial(cors, origins))
     files = "|".join(map(re.escape, page.file_names()))
     app.add_routes(
         [
             web.get("/api/productos", handlers.list_products),
             web.post("/api/productos", handlers.create_product),
             web.post("/api/stock", handlers.sell),
-            web.get("/api/productos.csv", handlers.export_products),
+            web.get("/api/productos.csv", handlers.list_products),  # for a spreadsheet, which can send no header
             web.post("/api/importaciones/{clave}/deshacer", handlers.undo_import),
             web.get(PRODUCT, handlers.get_product),
             web.put(PRODUCT, handlers.update_product),
@@ -134,15 +134,6 @@ def create_app(
 
         app.add_routes([web.get("/metrics", metrics)])
     return app
-
-
-async def _live(app: web.Application) -> AsyncIterator[None]:
-    async with app[HUB]:
-        yield
-
-
-async def _close(app: web.Application) -> None:
-    await app[HUB].shut_down()
 
 
 class Snapshot(NamedTuple):

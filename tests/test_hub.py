@@ -369,18 +369,24 @@ async def test_login_check_that_hangs_is_asked_again(
 
 
 async def test_login_check_goes_on_after_an_exception_and_a_cancelled_error_of_the_host(
-    client: TestClient, listen: Callable
+    dsn: str, aiohttp_client: Callable
 ) -> None:
     """Stock aiopg raises CancelledError where the server has cancelled a statement."""
-    sockets = [await listen() for _ in range(3)]
-    raised: list[BaseException] = [asyncio.CancelledError(), ValueError()]
+    raised: list[BaseException] = []
+    signed_out = False
 
     async def authenticate(_: web.Request) -> bool:
         if raised:
             raise raised.pop()
-        return False
+        return not signed_out
 
-    await _check(iter(list(client.app[SOCKETS])), client.app[HUB], authenticate)
+    client = await aiohttp_client(create_app(dsn=dsn, authenticate=authenticate))
+    sockets = [await client.ws_connect("/ws") for _ in range(3)]
+    for ws in sockets:
+        await receive(ws, 1)
+    raised, signed_out = [asyncio.CancelledError(), ValueError()], True
+    await _check(iter(list(client.app[SOCKETS])), client.app[HUB])
+    signed_out = False
     await create(client)
     heard = [(await ws.receive(timeout=5)).data for ws in sockets]
     assert len([data for data in heard if data == 4401]) == 1

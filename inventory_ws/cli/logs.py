@@ -26,9 +26,7 @@ class AccessLog(AbstractAccessLogger):
             sys.stderr.write(f"{line}\n")
 
 
-class ClientErrorFilter(logging.Filter):
-    """Drop aiohttp's tracebacks of client errors; the access log has a line for each."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        exc = record.exc_info[1] if record.exc_info else None
-        return not isinstance(exc, HttpProcessingError | web.RequestPayloadError)
+def is_no_client_error(record: logging.LogRecord) -> bool:
+    """Filter aiohttp's tracebacks of client errors; the access log has a line for each."""
+    exc = record.exc_info[1] if record.exc_info else None
+    return not isinstance(exc, HttpProcessingError | web.RequestPayloadError)

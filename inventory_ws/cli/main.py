@@ -24,7 +24,7 @@ from ..pg.schema import sql_file
 from ..web.security import LOOPBACK, bearer
 from . import addresses, embedded, tls
 from .flags import parser
-from .logs import AccessLog, ClientErrorFilter
+from .logs import AccessLog, is_no_client_error
 
 ACCEPT_BATCH = 2  # connections accepted per loop iteration, so that a reconnecting crowd does not block other clients
 KEEPALIVE = 20.0  # seconds for an idle connection, and for the headers of a request
@@ -42,16 +42,12 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if args.command == "reset":
         name = args.base.replace("'", "''")
-        print(
-            f"BEGIN;\nSET LOCAL inventory_ws.reset = '{name}';",
-            *map(sql_file, ("reset.sql", "demo.sql")),
-            "COMMIT;",
-            sep="\n",
-        )
+        print(f"BEGIN;\nSET LOCAL inventory_ws.reset = '{name}';")
+        print(sql_file("reset.sql"), sql_file("demo.sql"), "COMMIT;", sep="\n")
         return 0
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("aiohttp.server", "asyncio"):
-        logging.getLogger(name).addFilter(ClientErrorFilter())
+        logging.getLogger(name).addFilter(is_no_client_error)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until run_app installs its handlers
     try:
         if args.token == "":  # an unset variable in a script
@@ -100,21 +96,11 @@ def _socket_limit(sockets: int) -> int:
 
 
 def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket, context: ssl.SSLContext | None) -> None:
-    app = create_app(
-        dsn=dsn,
-        hosts=LOOPBACK | args.hosts | {args.host} | addresses.names(sock),
-        origins=args.origins,
-        authenticate=bearer(args.token, open_reads=args.open_reads) if args.token else None,
-        max_sockets=_socket_limit(args.max_sockets),
-        compress=args.compress,
-        title=args.title,
-        currency=args.currency,
-        keep_days=args.keep_days,
-        keep_events=args.keep_events,
-        pool_size=args.pool_size,
-        statement_timeout=args.statement_timeout,
-        ping_every=args.ping_every,
-    )
+    settings = {name: value for name, value in vars(args).items() if name in (create_app.__kwdefaults__ or {})}
+    settings["hosts"] = LOOPBACK | args.hosts | {args.host} | addresses.names(sock)
+    settings["authenticate"] = bearer(args.token, open_reads=args.open_reads) if args.token else None
+    settings["max_sockets"] = _socket_limit(args.max_sockets)
+    app = create_app(dsn=dsn, **settings)
     if args.demo:
         app.cleanup_ctx.insert(1, _demo)  # after the database and before the feed
     if sys.stderr and sys.stderr.isatty():

@@ -30,9 +30,10 @@ Cells = Sequence[str]
 
 
 class Columns(NamedTuple):
-    """`row`: the index of the row of titles (None: there is none). `titles`: a name for each column. `places`: where the fields are."""
+    """`first`: the index of the row after that of titles (0: there is none). `titles`: a name for each column. `places`: where the
+    fields are."""
 
-    row: int | None
+    first: int
     titles: list[str]
     places: dict[str, int]
     faults: list[Fault]
@@ -61,7 +62,8 @@ def find_columns(rows: Sequence[Cells], given: Mapping[str, str], updates: bool)
         row = None if row is None or any(map(NUMBER.fullmatch, heads[row])) else row
     width = max(map(len, rows), default=0)
     titles, places = (heads[row], found[row]) if row is not None else ([f"columna {n + 1}" for n in range(width)], {})
-    number, faults = (row or 0) + 1, []
+    first, faults = 0 if row is None else row + 1, []
+    number = max(first, 1)
     for field, title in given.items():
         places = {name: place for name, place in places.items() if name != field}
         if title and (place := _place_of(title, titles)) is not None:
@@ -79,7 +81,7 @@ def find_columns(rows: Sequence[Cells], given: Mapping[str, str], updates: bool)
     elif updates and len({*FIELDS} & {*places}) > 1:
         needed = ["nombre"]
     faults += [fault(number, name, "falta esta columna") for name in needed if name not in places]
-    return Columns(row, titles, places, faults)
+    return Columns(first, titles, places, faults)
 
 
 def _places(cells: Cells) -> dict[str, int]:

@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 from aiohttp import web
 
 from ..pg.database import Database
-from ..pg.errors import Rejected
 from ..pg.lanes import Lane
 from ..products.exact_json import encode
 from ..products.models import NewProduct
-from ..products.repository import Cause, fetch_with_new_ids, find_event
+from ..products.repository import Cause, NotMade, Result, fetch_with_new_ids, find_first, once
 from .columns import FIELDS
 from .reader import FileQuery, Table
 from .values import RETYPED
@@ -30,14 +30,7 @@ CAUSED = """set_config('inventory_ws.causa', jsonb_strip_nulls(
     %(cause)s::jsonb || jsonb_build_object('huella', %(fingerprint)s::text || ' ' || json))::text, true)"""
 
 
-class Imported(NamedTuple):
-    """The result of an import, or of taking one back. `json`: `{"creados":2,"actualizados":1}`."""
-
-    json: str
-    replayed: bool = False
-
-
-class NotImported(Exception):
+class NotImported(NotMade):
     """Nothing was imported. The argument is the list of the faults."""
 
 
@@ -188,34 +181,25 @@ async def try_file(db: Database, table: Table, query: FileQuery) -> tuple[str, s
     return counts, rows
 
 
-async def import_products(db: Database, table: Table, query: FileQuery, cause: Cause) -> Imported:
+async def import_products(db: Database, table: Table, query: FileQuery, cause: Cause) -> Result:
     """Create and change products by the rows of a file, in one statement: all rows or none, or those without faults. Raise
-    NotImported, KeyReused, Rejected or Unavailable."""
+    NotImported, KeyReused, Rejected or Unavailable. The result is `{"creados":2,"actualizados":1}`."""
     params = _params(table, query) | {"partly": query.filas == "validas"}
-    done, faults = await change_once(db, _import_sql(table.fields), params, cause)
-    if faults:
-        raise NotImported(faults)
-    return done
+    return await change_once(db, _import_sql(table.fields), params, cause)
 
 
-async def change_once(db: Database, sql: str, params: dict[str, Any], cause: Cause) -> tuple[Imported, Any]:
-    """Run a statement that changes many products, once for the key of its cause. Its row is the result, what else the caller is
-    told, and whether something has changed. Raise KeyReused, Rejected or Unavailable."""
+async def change_once(db: Database, sql: str, params: dict[str, Any], cause: Cause) -> Result:
+    """Run a statement that changes many products, once for the key of its cause. Its row is the result, why nothing was changed,
+    and the number of changes. Raise NotImported, KeyReused, Rejected or Unavailable."""
     params |= {"cause": cause._replace(fingerprint="").text(), "fingerprint": cause.fingerprint or None}
-    if first := await _find_first(db, cause):
-        return first, None
-    try:
-        ((json, told, changed, _),) = await fetch_with_new_ids(db, sql, params, Lane.LONG, IMPORT_TIMEOUT)
-    except Rejected:  # also by the unique index of the keys, if a concurrent request was first
-        if first := await _find_first(db, cause):
-            return first, None
-        raise
-    # A concurrent request with the same key may have left nothing to change.
-    first = None if changed else await _find_first(db, cause)
-    return (first, None) if first else (Imported(json), told)
+    unchanged = []
 
+    async def make() -> Result | None:
+        ((json, faults, changes, _),) = await fetch_with_new_ids(db, sql, params, Lane.LONG, IMPORT_TIMEOUT)
+        if faults:
+            raise NotImported(faults)
+        unchanged.append(Result(json))
+        return Result(json) if changes else None
 
-async def _find_first(db: Database, cause: Cause) -> Imported | None:
-    """Return the result of the first request with the key, or None if there was none. Raise KeyReused."""
-    done = await find_event(db, cause)
-    return Imported(done[0].partition(" ")[2], replayed=True) if done else None
+    find = partial(find_first, db, cause, lambda fingerprint, *_: Result(fingerprint.partition(" ")[2], replayed=True))
+    return await once(find, make) or unchanged[0]

@@ -89,7 +89,7 @@ def read(body: bytes, query: FileQuery) -> Table:
     updates = query.repetidos == "actualizar"
     columns = find_columns(rows, query.titles, updates)
     faults += columns.faults if rows or not faults else []
-    first = 0 if columns.row is None else columns.row + 1
+    first = columns.first
     fields_of = {place: name for name, place in columns.places.items()}
     about |= {"errors": faults} if faults else {}
     about |= {
@@ -176,5 +176,4 @@ def _read_products(
 
 
 def _samples(rows: Sequence[Sequence[str]], place: int) -> list[str]:
-    cells = (row[place] for row in rows[:100] if place < len(row) and row[place].strip())
-    return [cell[:60] for cell, _ in zip(cells, range(SAMPLES), strict=False)]
+    return [row[place][:60] for row in rows[:100] if place < len(row) and row[place].strip()][:SAMPLES]

@@ -1,9 +1,9 @@
 """The SQL that takes an import back."""
 
 from ..pg.database import Database
-from ..products.repository import Cause
+from ..products.repository import Cause, Result
 from .columns import FIELDS
-from .importing import CAUSED, Imported, change_once
+from .importing import CAUSED, change_once
 
 COLUMNS = ", ".join(FIELDS)
 
@@ -30,16 +30,15 @@ UNDO = f"""
             (SELECT string_agg(ahora::text, ',' ORDER BY id) FROM vistos WHERE tocado)) AS json
         FROM (SELECT (SELECT count(*) FROM eliminados) + (SELECT count(*) FROM devueltos) AS cuantos) AS suma
     )
-    SELECT json, (SELECT bool_and(todos) FROM suyos), cuantos, {CAUSED} FROM hecho
+    SELECT json, (SELECT bool_and(todos) FROM suyos) IS NOT TRUE, cuantos, {CAUSED} FROM hecho
     """
 
 
-async def undo_import(db: Database, key: str, cause: Cause) -> Imported | None:
+async def undo_import(db: Database, key: str, cause: Cause) -> Result:
     """Delete what the import with this key has created, and give the other products their former values back, where nobody has
-    changed them since. Return None if the log does not have all of the import.
+    changed them since.
 
-    The result is `{"deshechos":2,"tocados":[...]}`, with the products that somebody has changed, as they are. Raise KeyReused,
-    Rejected or Unavailable.
+    The result is `{"deshechos":2,"tocados":[...]}`, with the products that somebody has changed, as they are. Raise NotImported
+    if the log does not have all of the import, KeyReused, Rejected or Unavailable.
     """
-    done, complete = await change_once(db, UNDO, {"undone": key}, cause)
-    return done if complete or done.replayed else None
+    return await change_once(db, UNDO, {"undone": key}, cause)

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -58,9 +58,8 @@ def bare(cell: str) -> str:
     return SPACES.sub("", AROUND.sub(r"\1", AROUND.sub(r"\1", cell.strip().replace("\u2212", "-"))))
 
 
-def _proven_mark(cell: str) -> str | None:
-    """Return the decimal mark that a number proves, or None."""
-    text = bare(cell)
+def proven_mark(text: str) -> str | None:
+    """Return the decimal mark that a bare number proves, or None."""
     if found := BOTH.fullmatch(text):
         return found[2]
     if found := THOUSANDS.fullmatch(text):
@@ -70,12 +69,6 @@ def _proven_mark(cell: str) -> str | None:
     return None
 
 
-def decimal_mark(cells: Iterable[str]) -> str | None:
-    """Return the decimal mark of a column, or None if its numbers prove none, or both."""
-    marks = {_proven_mark(cell) for cell in cells} - {None}
-    return marks.pop() if len(marks) == 1 else None
-
-
 def _is_version(text: str) -> bool:
     """Return whether a text is an `updated_at` as it was exported: a spreadsheet may have rewritten it."""
     with suppress(ValueError):
@@ -83,18 +76,16 @@ def _is_version(text: str) -> bool:
     return False
 
 
-def number(field: str, cell: str, column_mark: Callable[[str], str | None]) -> int | Decimal | str:
-    """Return the number in a cell, or the cell if it holds none. Raise Doubtful."""
+def number(field: str, cell: str, column_mark: Callable[[str, str], str | None]) -> int | Decimal | str:
+    """Return the number in a cell, or the cell if it holds none. `column_mark`: the decimal mark of its column. Raise Doubtful."""
     if USUAL.fullmatch(cell):
         return number_of(cell.replace(",", "."))
     text = bare(cell)
-    mark = column_mark(field) if DOUBTFUL.fullmatch(text) else None
-    if THOUSANDS.fullmatch(text) or (mark and mark not in text):
-        return number_of(re.sub("[.,]", "", text))
-    if found := BOTH.fullmatch(text):
-        return number_of(text.replace(found[1], "").replace(found[2], "."))
+    mark = column_mark(field, cell) if DOUBTFUL.fullmatch(text) else proven_mark(text)
+    if mark:
+        text = text.replace("." if mark == "," else ",", "").replace(mark, ".")
     if mark or not DOUBTFUL.fullmatch(text):
-        return number_of(text.replace(",", ".")) if DECIMAL.fullmatch(text) else cell
+        return number_of(text) if DECIMAL.fullmatch(text) else cell
     whole, part = re.sub("[.,]", "", text), Decimal(text.replace(",", "."))
     if field == "stock":
         raise Doubtful(f"puede ser {whole} o {part.normalize()}: escríbalo sin separador".replace(".", ","))
@@ -112,9 +103,10 @@ class Reader:
 
         @cache
         def column_mark(field: str) -> str | None:
-            """Return the decimal mark of a column. That of the prices holds for the stock too: it is one spreadsheet."""
+            """Return the decimal mark that a column proves. That of the prices holds for the stock too: it is one spreadsheet."""
             place = places.get(field, -1)
-            mark = decimal_mark(row[place] for row in rows if -1 < place < len(row))
+            marks = {proven_mark(bare(row[place])) for row in rows if -1 < place < len(row)} - {None}
+            mark = marks.pop() if len(marks) == 1 else None
             return column_mark("precio") if mark is None and field == "stock" else mark
 
         self.column_mark = column_mark
@@ -141,10 +133,8 @@ class Reader:
             return read | {"omitida": True, "campos": {"nombre": called}, "avisos": ["parece una fila de totales"]}
         unread = [error["field"] for error in errors]
         try:
-            change = given or (self.updates and called)
-            fields = (
-                (ProductChange if change else NewProduct).model_validate(values).model_dump(exclude_unset=bool(change))
-            )
+            model = ProductChange if given or (self.updates and called) else NewProduct
+            fields = model.model_validate(values).model_dump(exclude_unset=model is ProductChange)
         except ValidationError as exc:
             errors += [
                 fault(row, wrong["field"], wrong["message"]) for wrong in explain(exc) if wrong["field"] not in unread
@@ -164,21 +154,17 @@ class Reader:
             read["avisos"] = notes
         return read | {"campos": fields}
 
-    def _mark_beside(self, cell: str) -> Callable[[str], str | None]:
-        """Return what tells the decimal mark of a column. The points of an exported file are its own: beside a price with a comma
-        they prove nothing, because a spreadsheet in Spanish keeps them as texts."""
-
-        def mark(field: str) -> str | None:
-            found = self.column_mark(field)
-            return None if self.exported and field == "precio" and "," in cell and found == "." else found
-
-        return mark
+    def _mark_for(self, field: str, cell: str) -> str | None:
+        """Return the decimal mark of a column for one of its cells. The points of an exported file are its own: beside a price with
+        a comma they prove nothing, because a spreadsheet in Spanish keeps them as texts."""
+        mark = self.column_mark(field)
+        return None if self.exported and field == "precio" and "," in cell and mark == "." else mark
 
     def _value(self, name: str, cell: str, foreign: bool) -> Any:
         if cell == NO_VALUE:
             raise Doubtful("es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo")
         if name in NUMBERS:
-            found = number(name, cell, self._mark_beside(cell))
+            found = number(name, cell, self._mark_for)
             if name == "precio" and self.rounds and isinstance(found, Decimal):
                 found = found.quantize(CENTS, ROUND_HALF_UP)
             return found

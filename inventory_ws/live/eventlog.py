@@ -109,15 +109,12 @@ async def prune_events(db: Database, days: float | None, number: int | None) -> 
 
 async def prune(db: Database, days: float | None, number: int | None) -> None:
     """Delete old events in small batches, as prune_events() does, until cancelled."""
-    while True:
-        try:
-            while await prune_events(db, days, number):
-                await asyncio.sleep(0.05)
-        except Unavailable:
-            pass  # the next attempt follows
-        except Exception:
-            log.exception("the log could not be pruned")
-        await asyncio.sleep(PRUNE_EVERY)
+
+    async def prune_all() -> None:
+        while await prune_events(db, days, number):
+            await asyncio.sleep(0.05)
+
+    await _repeat(prune_all, PRUNE_EVERY, "the log could not be pruned")
 
 
 async def look_for_faults(db: Database, faults: list[str]) -> None:
@@ -130,16 +127,17 @@ async def look_for_faults(db: Database, faults: list[str]) -> None:
 
     # The comparison writes, and so may wait: for locks, and for a synchronous standby.
     async with asyncio.TaskGroup() as both:
-        both.create_task(_repeat(look, "the triggers could not be checked"))
-        both.create_task(_repeat(partial(compare, db), "the products could not be compared with the log"))
+        both.create_task(_repeat(look, LOOK_EVERY, "the triggers could not be checked"))
+        compared = _repeat(partial(compare, db), LOOK_EVERY, "the products could not be compared with the log")
+        both.create_task(compared)
 
 
-async def _repeat(look: Callable[[], Awaitable[None]], failure: str) -> None:
+async def _repeat(work: Callable[[], Awaitable[None]], pause: float, failure: str) -> None:
     while True:
-        await asyncio.sleep(LOOK_EVERY)
         try:
-            await look()
+            await work()
         except Unavailable:
             pass  # the next attempt follows
         except Exception:
             log.exception(failure)
+        await asyncio.sleep(pause)

@@ -5,15 +5,18 @@ import logging
 import time
 from bisect import bisect_left
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from ..pg.connection import Connection
 from ..pg.database import Database
 from ..pg.errors import Unavailable
 from . import eventlog
 from .eventlog import LogEntry
-from .frames import EventBatch, batches
+from .frames import batches
 from .log import Log
+
+if TYPE_CHECKING:
+    from .hub import Hub
 
 CHANNEL = "inventory_ws"
 POLL = 2.0  # seconds between reads of the log without a notification: the delay of an event if its notification is lost
@@ -29,19 +32,6 @@ BUSY_TIMEOUT = 10.0  # seconds of failed attempts before the feed counts as down
 logger = logging.getLogger(__name__)
 
 
-class Audience(Protocol):
-    """Who hears the feed. The two coroutines wait for no client: they only let the event loop run other tasks."""
-
-    async def publish(self, batch: EventBatch) -> None:
-        """Take the next events; each comes once, in order."""
-
-    async def renew(self) -> None:
-        """Take note that positions continue in a new epoch."""
-
-    def reset(self) -> None:
-        """Take note that the log no longer contains the event that was published last."""
-
-
 class Feed:
     """Follows the end of the log and publishes every event.
 
@@ -49,10 +39,10 @@ class Feed:
     from PostgreSQL's answer to the first COMMIT to the last event's way into the sockets; `delay_sum`: all of them, in seconds.
     """
 
-    def __init__(self, db: Database, log: Log, audience: Audience) -> None:
+    def __init__(self, db: Database, log: Log, hub: "Hub") -> None:
         self._db = db
         self._log = log
-        self._audience = audience
+        self._hub = hub
         self._own_change = False
         # When the oldest change was made: since the reading under way began, and before it.
         self._changed_at = self._due = 0.0
@@ -204,14 +194,14 @@ class Feed:
         """Adopt the epoch of the database. The feed continues from the head if that position is valid in the new epoch, and
         restarts at `limit` if not."""
         if self._log.adopt(epoch, former):
-            await self._audience.renew()
+            await self._hub.renew()
         else:
             self._log.restart(limit)
-            self._audience.reset()
+            self._hub.reset()
 
     async def _publish_all(self, rows: list[LogEntry]) -> None:
         for batch in batches(rows, self._log.head):
             self._log.append(batch.events)
             # A stream that opens meanwhile does not need these events: it starts at the new head.
-            await self._audience.publish(batch)
+            await self._hub.publish(batch)
             await asyncio.sleep(0)

@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from aiohttp import WSCloseCode, web
@@ -61,7 +61,7 @@ class Hub:
         """Run `work` in a task of its own from the start to the end. It must not raise."""
         self._work.append(work)
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> None:
         """Start, and wait until the feed is live. Raise Unavailable, also if a commit hides the end of the log for too long."""
         self._owner = asyncio.create_task(self._own())
         try:
@@ -72,7 +72,6 @@ class Hub:
             if isinstance(exc, TimeoutError):
                 raise Unavailable(self.feed.reason) from None
             raise
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
@@ -100,7 +99,7 @@ class Hub:
         for stream in list(self.sockets):
             self.disconnect(stream, WSCloseCode.GOING_AWAY)
 
-    async def shut_down(self) -> None:
+    async def shut_down(self, _: web.Application) -> None:
         """Close all sockets as `close` does, and wait until their clients have answered, or have not in time."""
         self.close()
         with suppress(AttributeError, TimeoutError):

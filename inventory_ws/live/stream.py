@@ -1,6 +1,7 @@
 """The event stream of one client: its subscription, and its cursor in the log."""
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from aiohttp import web
@@ -33,6 +34,7 @@ class Subscription(BaseModel):
 EVERYTHING = Subscription()
 
 
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Stream:
     """One client and its cursor: the client has been sent every matching event up to the cursor, and none above it.
 
@@ -41,43 +43,22 @@ class Stream:
     events from the log whenever its write buffer drains, until its cursor is the head. No event is queued for it.
     """
 
-    # fmt: off
-    __slots__ = (
-        "__weakref__",
-        "_ended",
-        "_frame",
-        "_log",
-        "_messages",
-        "_second",
-        "behind",
-        "cursor",
-        "request",
-        "subscription",
-        "transport",
-        "ws",
-    )
-    # fmt: on
+    request: web.Request
+    ws: web.WebSocketResponse
+    transport: asyncio.Transport
+    _log: Log
+    subscription: Subscription
+    cursor: int = field(init=False)
+    _frame: str = field(init=False)
+    behind: bool = False
+    _ended: bool = False
+    _second: float = 0.0
+    _messages: int = 0
 
-    def __init__(
-        self,
-        request: web.Request,
-        ws: web.WebSocketResponse,
-        transport: asyncio.Transport,
-        log: Log,
-        subscription: Subscription,
-    ) -> None:
-        self.request = request
-        self.ws = ws
-        self.transport = transport
-        self.cursor = log.head
-        self.subscription = subscription
-        self.behind = False
-        self._ended = False
+    def __post_init__(self) -> None:
+        self.cursor = self._log.head
         # Frames are deflated with a window of 15 bits, which a client may have refused; plain frames are always allowed.
-        self._frame = "deflated" if ws.compress == 15 else "plain"
-        self._log = log
-        self._second = 0.0
-        self._messages = 0
+        self._frame = "deflated" if self.ws.compress == 15 else "plain"
 
     def send(self, data: bytes) -> None:
         """Write whole frames without waiting."""

@@ -68,11 +68,6 @@ class Database:
         for conn in list(self._all):
             conn.close()
 
-    def _close_idle(self) -> None:
-        for queue in self.queues.values():
-            while queue.idle:
-                queue.idle.pop().close()
-
     async def _connect(self) -> Connection:
         # One address at a time: in non-blocking mode libpq ignores its time limit, and would wait for a dead host for ever. At
         # last the first one again, behind which a balancer may have found another server.
@@ -186,8 +181,10 @@ class Database:
                     conn.close()
                 raise
             finally:
-                if conn.closed:
-                    self._close_idle()  # they are probably lost too
+                if conn.closed:  # the idle ones are probably lost too
+                    for each in self.queues.values():
+                        while each.idle:
+                            each.idle.pop().close()
                 else:
                     queue.idle.append(conn)
                 if conn.closed and lane is not Lane.HEALTH:

@@ -9,6 +9,7 @@ from contextlib import suppress
 import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
+VARIABLES = {"host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT"}
 ATTEMPT_TIMEOUT = 0.9  # seconds for an address, if there is another one
 
 
@@ -67,7 +68,8 @@ def split_hosts(dsn: str) -> list[dict[str, str]]:
         raise ValueError(f"--database-url (DATABASE_URL, dsn) no se entiende: {exc}") from exc
     defaults = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3"}
     whole = {"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words}
-    named = {**_from_environment(), **_from_service(words.get("service") or os.environ.get("PGSERVICE", "")), **words}
+    environment = {name: os.environ[variable] for name, variable in VARIABLES.items() if variable in os.environ}
+    named = {**environment, **_from_service(words.get("service") or os.environ.get("PGSERVICE", "")), **words}
     lists = {name: named[name].split(",") for name in ("host", "hostaddr", "port") if named.get(name)}
     number = max(map(len, lists.values()), default=1)
     if any(len(values) not in (1, number) for values in lists.values()):
@@ -75,11 +77,6 @@ def split_hosts(dsn: str) -> list[dict[str, str]]:
     # One port is for all hosts.
     lists = {name: values * number if len(values) == 1 else values for name, values in lists.items()}
     return [whole | {name: values[at] for name, values in lists.items()} for at in range(number)]
-
-
-def _from_environment() -> dict[str, str]:
-    variables = {"host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT"}
-    return {name: os.environ[variable] for name, variable in variables.items() if variable in os.environ}
 
 
 def _from_service(name: str) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """Apply sql/schema.sql at the start."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
+from functools import cache
 from pathlib import Path
 
 import psycopg2
 from aiohttp import web
+from psycopg2.errors import InsufficientPrivilege, InvalidSchemaName
 
 from .database import DATABASE, Database
 from .errors import Rejected, Unavailable
@@ -14,29 +16,30 @@ PACKAGE = Path(__file__).parents[1]
 COMPARE_TIMEOUT = 60.0  # seconds to compare the table with the log: 100,000 products take one or two
 
 
+@cache
+def package_folder(name: str) -> Path:
+    """Return the path of sql/ or client/: inside the package in a wheel, and beside it in a checkout."""
+    return next(folder for folder in (PACKAGE / name, PACKAGE.parent / name) if folder.is_dir())
+
+
 def sql_file(name: str) -> str:
-    """Return the text of a file in sql/, which is inside the package in a wheel, and beside it in a checkout."""
-    folder = next(folder for folder in (PACKAGE / "sql", PACKAGE.parent / "sql") if folder.is_dir())
-    return (folder / name).read_text("utf-8")
+    """Return the text of a file in sql/."""
+    return (package_folder("sql") / name).read_text("utf-8")
 
 
-def migrated_database(pruning: bool) -> Callable[[web.Application], AsyncIterator[None]]:
-    """Return the context in which the database is open and has the schema. `pruning`: the service prunes the log."""
-
-    async def context(app: web.Application) -> AsyncIterator[None]:
-        async with app[DATABASE] as db:
-            try:
-                await apply_schema(db)
-            except PermissionError as exc:  # the owner may have created the schema already
-                if missing := await _missing_grants(db, pruning):
-                    remedy = "; ".join(["inventory-ws schema | psql", *missing])
-                    raise PermissionError(f"al rol le faltan permisos ({exc}); que ejecute el dueño: {remedy}") from exc
-            await compare(db, always=True)
-            if faults := await find_faults(db):
-                raise ValueError("; ".join(faults))
-            yield
-
-    return context
+async def migrated_database(app: web.Application, *, pruning: bool) -> AsyncIterator[None]:
+    """Open the database, which then has the schema, for a cleanup context. `pruning`: the service prunes the log."""
+    async with app[DATABASE] as db:
+        try:
+            await apply_schema(db)
+        except PermissionError as exc:  # the owner may have created the schema already
+            if missing := await _missing_grants(db, pruning):
+                remedy = "; ".join(["inventory-ws schema | psql", *missing])
+                raise PermissionError(f"al rol le faltan permisos ({exc}); que ejecute el dueño: {remedy}") from exc
+        await compare(db, always=True)
+        if faults := await find_faults(db):
+            raise ValueError("; ".join(faults))
+        yield
 
 
 async def apply_schema(db: Database) -> None:
@@ -48,9 +51,9 @@ async def apply_schema(db: Database) -> None:
     try:
         async with db.connection() as conn:
             await conn.execute(sql_file("schema.sql"))
-    except psycopg2.errors.InsufficientPrivilege as exc:
+    except InsufficientPrivilege as exc:
         raise PermissionError(str(exc).splitlines()[0]) from exc
-    except psycopg2.errors.InvalidSchemaName as exc:
+    except InvalidSchemaName as exc:
         raise PermissionError("el esquema de search_path no existe, o falta USAGE en él") from exc
     except (Rejected, psycopg2.Error) as exc:
         if isinstance(exc, Rejected) and exc.raised:
@@ -114,13 +117,8 @@ async def _missing_grants(db: Database, pruning: bool) -> list[str]:
         ) AS necesario (objeto, permiso, dado)
         WHERE dado IS NOT TRUE GROUP BY objeto ORDER BY objeto
         """
-    functions = [
-        "producto_json",
-        "texto_plegado",
-        "productos_cambiar",
-        "eventos_estado",
-        "eventos_revisar",
-        *["eventos_podar"] * pruning,
-    ]
+    functions = ["producto_json", "texto_plegado", "productos_cambiar", "eventos_estado", "eventos_revisar"]
+    if pruning:
+        functions.append("eventos_podar")
     rows = await db.fetch(sql, {"functions": functions})
     return [grant for (grant,) in rows]

@@ -5,14 +5,14 @@ KeyReused if that request was a different one. Everything here raises Unavailabl
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ..pg.aiopg_fixes import Params, Row
 from ..pg.database import Database
-from ..pg.errors import Rejected, Unavailable
+from ..pg.errors import Rejected, translated
 from ..pg.lanes import Lane
 from .batching import BatchingDatabase, Change
 from .exact_json import encode
@@ -20,6 +20,7 @@ from .models import NewProduct, ProductChange
 
 REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with a statement, four seconds together
 
+Made = TypeVar("Made")
 Versions = Sequence[datetime] | None
 """The product versions that a change applies to; None: any version."""
 
@@ -42,6 +43,17 @@ class Cause(NamedTuple):
 
 class KeyReused(Exception):
     """The Idempotency-Key was used by a different request."""
+
+
+class NotMade(Exception):
+    """Nothing was changed. The argument says why."""
+
+
+class Result(NamedTuple):
+    """What a change of several products returns: its JSON, and whether this is the stored result of an earlier request."""
+
+    json: str
+    replayed: bool = False
 
 
 class Product(NamedTuple):
@@ -132,27 +144,30 @@ async def _change_alone(
 ) -> Product | None:
     if not cause.key:
         return await _execute(db, sql, params, cause, seconds)
-    try:
+    find = partial(find_first, db, cause, lambda _, product_id, json: Product(product_id, json, replayed=True))
+    with translated():
         async with asyncio.timeout(seconds or db.timeout):  # for all statements together
-            return await _change_once(db, sql, params, cause, effective)
-    except TimeoutError:
-        raise Unavailable("no time is left") from None
+            made = await once(find, partial(_execute, db, sql + effective, params, cause))
+            if made or not effective:
+                return made
+            # Without an earlier request: an update to the same values has no effect, but it returns the product.
+            return await once(find, partial(_execute, db, sql, params, cause))
 
 
-async def _change_once(db: Database, sql: str, params: Params, cause: Cause, effective: str) -> Product | None:
+async def once(find: Callable[[], Awaitable[Made | None]], make: Callable[[], Awaitable[Made]]) -> Made:
+    """Return what `find` finds of the first request with the key, or else what `make` makes.
+
+    A concurrent request with the key may be first. It holds a row or the key: `make` waits for it, and then has no effect (None) or
+    is refused.
+    """
     # Before the change, because a failing INSERT would leave a gap in the ids.
-    if first := await _find_first(db, cause):
+    if first := await find():
         return first
     try:
-        # A concurrent request with the same key holds the row or the key. This one waits for it here, and then has no effect.
-        if made := await _execute(db, sql + effective, params, cause):
-            return made
-        if first := await _find_first(db, cause):
-            return first
-        # Without any such request: an update to the same values has no effect, but it returns the product.
-        return await _execute(db, sql, params, cause) if effective else None
-    except Rejected:  # also by the unique index of the keys
-        if first := await _find_first(db, cause):
+        made = await make()
+        return made or await find() or made
+    except (Rejected, NotMade):  # also by the unique index of the keys
+        if first := await find():
             return first
         raise
 
@@ -187,14 +202,8 @@ async def fetch_with_new_ids(
         return await db.fetch(sql, params, lane, seconds=seconds)
 
 
-async def _find_first(db: Database, cause: Cause) -> Product | None:
-    """Return the result of the first request with the key, or None if there was none. Raise KeyReused."""
-    done = await find_event(db, cause)
-    return Product(done[1], done[2], replayed=True) if done else None
-
-
-async def find_event(db: Database, cause: Cause) -> Row | None:
-    """Return the fingerprint, the product's id and its JSON of the first event with the key, or None. Raise KeyReused."""
+async def find_first(db: Database, cause: Cause, result: Callable[[str, int, str], Made]) -> Made | None:
+    """Return the `result` of the fingerprint, the product's id and its JSON of the first event with the key. Raise KeyReused."""
     if not cause.key:
         return None
     sql = """
@@ -208,4 +217,4 @@ async def find_event(db: Database, cause: Cause) -> Row | None:
         raise KeyReused
     # After a crash of the server, the event is visible before the synchronous standby has it: this commit waits for both.
     await db.fetch("SELECT pg_logical_emit_message(true, 'inventory_ws', '')")
-    return rows[0]
+    return result(*rows[0])

@@ -2,23 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from ..pg.database import Database
-from ..pg.errors import Rejected, translated
+from ..pg.errors import translated
 from ..pg.lanes import Lane
 from .models import SaleLine
-from .repository import Cause, find_event
+from .repository import Cause, NotMade, Result, find_first, once
 
 
-class Sold(NamedTuple):
-    """The result of a sale. `json`: the array of its products; `replayed`: of an earlier request with the same key."""
-
-    json: str
-    replayed: bool = False
-
-
-class NotMoved(Exception):
+class NotMoved(NotMade):
     """No line of a sale was executed. The argument lists those that do not fit: the number of the line, and the JSON of its
     product (None: it does not exist)."""
 
@@ -56,28 +48,24 @@ SOLD = """
     """
 
 
-async def sell(db: Database, lines: Sequence[SaleLine], cause: Cause) -> Sold:
+async def sell(db: Database, lines: Sequence[SaleLine], cause: Cause) -> Result:
     """Move the stock of the products. The result has each product once, in the order of the lines. Raise NotMoved, KeyReused,
     Rejected or Unavailable."""
     ids, deltas = [line.id for line in lines], [line.delta for line in lines]
     params = {"ids": ids, "deltas": deltas, "cause": cause.text(), "key": cause.key}
 
-    async def find() -> Sold | None:
-        if not await find_event(db, cause):
+    async def find() -> Result | None:
+        if not await find_first(db, cause, lambda *first: first):
             return None
         ((json,),) = await db.fetch(SOLD, params, Lane.QUICK)
-        return Sold(json, replayed=True) if json else None
+        return Result(json, replayed=True) if json else None
+
+    async def move() -> Result:
+        rows = await db.fetch(SALE, params)
+        if unfit := {product_id: json for product_id, json, fits, *_ in rows if not fits}:
+            raise NotMoved([(n, unfit[line.id]) for n, line in enumerate(lines) if line.id in unfit])
+        return Result(f"[{','.join(json for _, json, *_ in rows)}]")
 
     with translated():
         async with asyncio.timeout(db.timeout):  # for all statements together
-            if first := await find():
-                return first
-            try:
-                rows = await db.fetch(SALE, params)
-                if unfit := {product_id: json for product_id, json, fits, *_ in rows if not fits}:
-                    raise NotMoved([(n, unfit[line.id]) for n, line in enumerate(lines) if line.id in unfit])
-            except (Rejected, NotMoved):  # also by the unique index of the keys: a concurrent request was first
-                if first := await find():
-                    return first
-                raise
-    return Sold(f"[{','.join(json for _, json, *_ in rows)}]")
+            return await once(find, move)

@@ -9,13 +9,12 @@ from datetime import datetime
 from aiohttp import hdrs, web
 
 from ..files import csvfile
-from ..files.importing import FILES, Imported
+from ..files.importing import FILES
 from ..live.hub import HUB
 from ..pg.database import DATABASE
 from ..pg.schema import may_prevent
 from ..products.listing import ListQuery, Products
-from ..products.repository import REFUSAL_TIMEOUT, Product, Versions, get_product
-from ..products.sales import Sold
+from ..products.repository import REFUSAL_TIMEOUT, Product, Result, Versions, get_product
 from .errors import PREVENTED, Failure
 from .reading import read_id, wants_csv, wants_gzip
 
@@ -61,7 +60,7 @@ async def list_response(
     return response
 
 
-def result_response(done: Product | Imported | Sold, message: str | None = None, *, status: int = 200) -> web.Response:
+def result_response(done: Product | Result, message: str | None = None, *, status: int = 200) -> web.Response:
     """Return what was read or done: the product with its version, or the result of an import or a sale."""
     says = f'"message":"{message}",' if message else ""
     response = json_response(f'{{"success":true,{says}"data":{done.json}}}', status)
@@ -108,12 +107,8 @@ def has_version(versions: Versions) -> Callable[[Product], bool]:
     return lambda product: versions is None or datetime.fromisoformat(product.version) in versions
 
 
-def cors(origins: Collection[str]) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """Return what adds the headers of CORS when a response is sent: those that the host application has set by then stay."""
-
-    async def allow(request: web.Request, response: web.StreamResponse) -> None:
-        if (origin := request.headers.get(hdrs.ORIGIN, "")) in origins:
-            response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
-            response.headers.setdefault(hdrs.ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)
-
-    return allow
+async def cors(origins: Collection[str], request: web.Request, response: web.StreamResponse) -> None:
+    """Add the headers of CORS when a response is sent: those that the host application has set by then stay."""
+    if (origin := request.headers.get(hdrs.ORIGIN, "")) in origins:
+        response.headers.setdefault(hdrs.ACCESS_CONTROL_ALLOW_ORIGIN, origin)
+        response.headers.setdefault(hdrs.ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)

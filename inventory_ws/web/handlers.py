@@ -49,11 +49,6 @@ async def list_products(request: web.Request) -> web.Response:
     return response
 
 
-async def export_products(request: web.Request) -> web.Response:
-    """GET /api/productos.csv: the list for a spreadsheet's "from the web", which can send no header."""
-    return await list_products(request)
-
-
 async def _list_past(request: web.Request, query: ListQuery, position: int) -> web.Response:
     log = request.app[LOG]
     try:
@@ -116,9 +111,10 @@ async def _import(request: web.Request, query: FileQuery) -> web.Response:
 async def undo_import(request: web.Request) -> web.Response:
     """POST /api/importaciones/{clave}/deshacer"""
     cause = await read_cause(request, "deshacer importación")
-    done = await request.app[HUB].change(undoing.undo_import, request.match_info["clave"], cause)
-    if done is None:
-        raise Failure("importacion_no_encontrada")
+    try:
+        done = await request.app[HUB].change(undoing.undo_import, request.match_info["clave"], cause)
+    except NotImported:
+        raise Failure("importacion_no_encontrada") from None
     return result_response(done, "Importación deshecha")
 
 

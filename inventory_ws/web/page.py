@@ -3,12 +3,12 @@
 import gzip
 import hashlib
 import mimetypes
-from functools import cache, lru_cache
+from functools import lru_cache, partial
 from html import escape
-from pathlib import Path
 
 from aiohttp import hdrs, web
 
+from ..pg.schema import package_folder
 from .answers import GZIP, Gzipped
 from .reading import read_tags, wants_gzip
 from .security import ACTOR, REFUSED, Authenticate, copied, user_of
@@ -23,13 +23,7 @@ beside them, and `reader` if that user may only read."""
 AUTHENTICATE: web.AppKey[Authenticate] = web.AppKey("AUTHENTICATE")
 
 TYPES = mimetypes.MimeTypes()  # those of Python: the registry of a Windows may have text/plain for .js
-PACKAGE = Path(__file__).parents[1]
-
-
-@cache
-def client_folder() -> Path:
-    """Return the path of client/: inside the package in a wheel, beside it in a checkout."""
-    return next(folder for folder in (PACKAGE / "client", PACKAGE.parent / "client") if folder.is_dir())
+client_folder = partial(package_folder, "client")
 
 
 def file_names() -> list[str]:

@@ -90,9 +90,8 @@ async def read_cause(request: web.Request, reason: str = "") -> Cause:
     asked = f"?{request.query_string}" if request.query_string else ""
     if not re.fullmatch(r"[!-~]{1,255}", key):
         raise Failure("idempotency_key_invalida")
-    same = f"{request.method} {request.path}{asked}\n{actor}\n".encode() + await read_body(
-        request
-    )  # aiohttp keeps the body
+    body = await read_body(request)  # aiohttp keeps it
+    same = f"{request.method} {request.path}{asked}\n{actor}\n".encode() + body
     return Cause(actor, reason, key, hashlib.sha256(same).hexdigest())
 
 

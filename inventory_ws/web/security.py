@@ -3,9 +3,9 @@
 import hmac
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from copy import copy
-from functools import lru_cache, partial
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -22,6 +22,10 @@ raise HTTPUnauthorized or HTTPForbidden instead."""
 ACTOR = web.RequestKey("ACTOR", str)
 REFUSED = web.RequestKey("REFUSED", int)
 """401 or 403, of a request that a handler of `open_to_all` is given although it is not allowed."""
+
+AGAIN = web.RequestKey("AGAIN", bool)
+"""In a copy of the request of an open socket: whether it is allowed is all that is asked. The answer has the status ALLOWED or REFUSED."""
+ALLOWED = 204
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+?)\.?)(?::[0-9]*)?")  # [::1]:3000, localhost.:3000
@@ -138,35 +142,27 @@ def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
     return is_ours
 
 
-async def ask_again(authenticate: Authenticate, request: web.Request) -> int:
-    """Ask `authenticate` again about the request of an open socket, within the middlewares of the host application. Return
-    401 or 403, or 0 if it is still allowed.
+async def ask_again(request: web.Request) -> int:
+    """Have the request of an open socket checked again, by the middlewares of the host application too. Return 401 or 403, or 0
+    if it is still allowed.
 
     They are given a copy in which nothing is cached: a session is loaded again, so that a user who has signed out is noticed.
-    A refusal or a redirect of a middleware is a no. Raise what else fails.
+    A refusal, a redirect or an answer of a middleware is a no. Raise what else fails.
     """
-    answers: list[bool | str] = []
-
-    async def ask(request: web.Request) -> web.StreamResponse:
-        answers.append(await user_of(authenticate, request))
-        return web.Response()
-
     try:
-        again, handler = copied(request), _within(request.app, (), ask)
+        again = request.clone()
     except RuntimeError:  # a handshake with a body, which a middleware has read, cannot be asked about again
         return 401
     again.clear()
-    for app in reversed(request.match_info.apps[:-1]):
-        handler = _within(app, app.middlewares, handler)
+    again[AGAIN] = True
+    response: web.StreamResponse | web.HTTPException
     try:
-        response = await handler(again)
+        response = await request.match_info.apps[0]._handle(again)  # private in aiohttp 3.14
     except web.HTTPException as exc:
         response = exc
     if response.status >= 500:
         raise RuntimeError(f"the host application answered {response.status}")
-    if response.status < 300 and answers and answers[-1]:
-        return 0
-    return 403 if response.status == 403 else 401
+    return {ALLOWED: 0, 403: 403}.get(response.status, 401)
 
 
 def copied(request: web.Request, **changed: Any) -> web.Request:
@@ -174,21 +170,6 @@ def copied(request: web.Request, **changed: Any) -> web.Request:
     again = request.clone(**changed)
     again._match_info = copy(request.match_info)  # it has the current application, also of the open socket's request
     return again
-
-
-def _within(app: web.Application, middlewares: Iterable[Middleware], handler: Handler) -> Handler:
-    """Return the handler within middlewares of an application, which is `request.app` for them."""
-    for middleware in reversed(list(middlewares)):
-        handler = partial(middleware, handler=handler)
-
-    async def within(request: web.Request) -> web.StreamResponse:
-        before, request.match_info.current_app = request.match_info.current_app, app
-        try:
-            return await handler(request)
-        finally:
-            request.match_info.current_app = before
-
-    return within
 
 
 def bearer(token: str, *, open_reads: bool = False) -> Authenticate:

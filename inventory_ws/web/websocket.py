@@ -15,7 +15,7 @@ from ..live.log import Log, Lost
 from ..live.stream import EVERYTHING, MAX_BUFFER, Stream, Subscription
 from ..pg.errors import Unavailable
 from .errors import FAILURES, Failure
-from .security import ACTOR, REFUSED, Authenticate, ask_again
+from .security import ACTOR, AGAIN, ALLOWED, REFUSED, ask_again
 
 PROTOCOL = "inventario.v1"
 PING_EVERY = web.AppKey("PING_EVERY", float)
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 async def websocket(request: web.Request) -> web.StreamResponse:
     """Serve one client's socket from the handshake to the close."""
+    if AGAIN in request:
+        return web.Response(status=request.get(REFUSED, ALLOWED))
     _check_handshake(request)
     hub = request.app[HUB]
     ws = web.WebSocketResponse(
@@ -54,7 +56,10 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     await hub.handshakes.acquire()
     asyncio.get_running_loop().call_soon(hub.handshakes.release)
     _check_room(hub)
-    await _accept(request, ws)
+    try:
+        await ws.prepare(request)
+    except ConnectionError:  # the client has disconnected
+        raise Failure("peticion_mal_formada") from None
     if request.transport is None:
         return ws
     stream = Stream(request, ws, request.transport, hub.log, subscription)
@@ -94,14 +99,6 @@ def _check_handshake(request: web.Request) -> None:
         raise Failure("subprotocolo_desconocido")
     if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
         raise Failure("peticion_mal_formada")  # aiohttp would raise UnicodeEncodeError
-
-
-async def _accept(request: web.Request, ws: web.WebSocketResponse) -> None:
-    """Complete the handshake. Raise Failure if the client has disconnected."""
-    try:
-        await ws.prepare(request)
-    except ConnectionError:
-        raise Failure("peticion_mal_formada") from None
 
 
 def _check_room(hub: Hub) -> None:
@@ -196,21 +193,21 @@ def _error(code: str) -> bytes:
     return message_frame("ERROR", code=code, message=FAILURES[code][1])
 
 
-async def check_logins(hub: Hub, authenticate: Authenticate, pause: float) -> None:
+async def check_logins(hub: Hub, pause: float) -> None:
     """Ask every `pause` seconds about the request of each open socket, and close those that are no longer allowed."""
     while True:
         await asyncio.sleep(pause)
         streams = iter(list(hub.sockets))
         async with asyncio.TaskGroup() as checks:
             for _ in range(CHECKS):
-                checks.create_task(_check(streams, hub, authenticate))
+                checks.create_task(_check(streams, hub))
 
 
-async def _check(streams: Iterator[Stream], hub: Hub, authenticate: Authenticate) -> None:
+async def _check(streams: Iterator[Stream], hub: Hub) -> None:
     for stream in streams:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
-                if refused := await ask_again(authenticate, stream.request):
+                if refused := await ask_again(stream.request):
                     hub.disconnect(stream, *REFUSALS[refused])
         except (Exception, asyncio.CancelledError) as exc:
             if (task := asyncio.current_task()) and task.cancelling():
