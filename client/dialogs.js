@@ -39,6 +39,11 @@ function showErrors(form, { errors = [], message = '' }) {
 }
 
 for (const form of [$('createForm'), $('editForm')]) {
+  for (const input of form.querySelectorAll('.field > :last-child')) {
+    const error = element('p', { className: 'field-error', id: `${input.id}Error` });
+    input.setAttribute('aria-describedby', error.id);
+    input.after(error);
+  }
   form.addEventListener('input', ({ target }) => {
     target.ariaInvalid = null;
     $(`${target.id}Error`).textContent = form.querySelector('.form-error').textContent = '';
