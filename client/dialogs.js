@@ -39,6 +39,11 @@ function showErrors(form, { errors = [], message = '' }) {
 }
 
 for (const form of [$('createForm'), $('editForm')]) {
+  for (const input of form.querySelectorAll('.field > :last-child')) {
+    const error = element('p', { className: 'field-error', id: `${input.id}Error` });
+    input.setAttribute('aria-describedby', error.id);
+    input.after(error);
+  }
   form.addEventListener('input', ({ target }) => {
     target.ariaInvalid = null;
     $(`${target.id}Error`).textContent = form.querySelector('.form-error').textContent = '';
@@ -93,8 +98,7 @@ new MutationObserver(() => {
   if ($('toasts').parentElement !== front) front.append($('toasts'));
 }).observe(document.body, { attributeFilter: ['open'], subtree: true });
 
-let editing = null; // {base: the row it began from, gone: deleted meanwhile}
-let conflict = null; // {values, theirs}
+let editing = null; // {base: the row it began from, theirs: the one that somebody else has saved, gone: deleted meanwhile}
 let deleting = null; // the row as last seen in the dialog
 
 function open(dialog, opener) {
@@ -129,24 +133,26 @@ $('editForm').addEventListener('submit', async (event) => {
   const form = event.currentTarget;
   const mine = editing;
   const { base, gone } = mine;
+  const latest = $('conflictDialog').open ? mine.theirs : base;
   const quiet = () => editing === mine && $('editDialog').open; // else the outcome is told by a notice
   const touched = Object.keys(FIELDS).filter((field) => gone || form.elements[field].value !== form.elements[field].defaultValue);
   if (!touched.length) return $('editDialog').close();
   const values = readForm(form, touched);
   if (!values) return;
-  const save = async () => update(gone ? (await restore(base, { quiet })).data : base, values, { quiet });
+  const save = async () => update(gone ? (await restore(base, { quiet })).data : latest, values, { quiet });
   try {
-    const answer = await working($('saveEdit'), save);
-    if (quiet()) $('editDialog').close();
-    succeeded(answer, gone ? null : undoChange(base, answer, touched));
+    const answer = await working(latest === base ? $('saveEdit') : $('overwrite'), save);
+    if (quiet()) closeBoth();
+    succeeded(answer, gone ? null : undoChange(latest, answer, touched));
   } catch (error) {
     if (!quiet()) return;
     if (error.code === 'producto_no_encontrado' && !gone) tellDialogs(base.id, null);
-    else if (error.code !== 'producto_cambiado') showErrors(form, error);
-    else {
+    else if (error.code === 'producto_cambiado') {
       tellDialogs(base.id, error.data);
       showConflict(values, error.data);
-    }
+      $('conflictError').textContent = latest === base ? '' : 'Ha vuelto a cambiar: mira otra vez.';
+    } else if ($('conflictDialog').open) $('conflictError').textContent = error.message;
+    else showErrors(form, error);
   }
 });
 
@@ -154,13 +160,12 @@ function showConflict(values, theirs) {
   const mine = { ...editing.base, ...values };
   const named = (fields) => fields.map((field) => FIELDS[field].toLowerCase()).join(', ');
   const changed = differing(editing.base, theirs);
-  conflict = { values, theirs };
+  editing.theirs = theirs;
   $('conflictText').textContent = `Mientras editabas «${short(editing.base.nombre)}» alguien cambió: ${named(changed)}. Guardar tu versión cambia solo: ${named(Object.keys(values))}.`;
   $('conflictRows').replaceChildren(...Object.keys(FIELDS).filter((field) => field in values || changed.includes(field)).map((field) => {
     const cell = (row, isChanged) => element('td', { className: isChanged ? 'changed' : '' }, shown(field, row));
     return element('tr', {}, element('th', { scope: 'row' }, FIELDS[field]), cell(mine, field in values), cell(theirs, changed.includes(field)));
   }));
-  $('conflictError').textContent = '';
   if (!$('conflictDialog').open) $('conflictDialog').showModal();
 }
 
@@ -176,22 +181,7 @@ whenAway(() => {
   if ($('confirmDelete').disabled) $('deleteDialog').close();
 });
 
-$('overwrite').onclick = async () => {
-  const mine = conflict;
-  const { values, theirs } = mine;
-  const quiet = () => conflict === mine && $('conflictDialog').open;
-  try {
-    const answer = await working($('overwrite'), () => update(theirs, values, { quiet }));
-    if (quiet()) closeBoth();
-    succeeded(answer, undoChange(theirs, answer, Object.keys(values)));
-  } catch (error) {
-    if (!quiet()) return;
-    if (error.code === 'producto_no_encontrado') tellDialogs(theirs.id, null);
-    const changed = error.code === 'producto_cambiado';
-    if (changed) showConflict(values, error.data);
-    $('conflictError').textContent = changed ? 'Ha vuelto a cambiar: mira otra vez.' : error.message;
-  }
-};
+$('overwrite').onclick = () => $('editForm').requestSubmit();
 
 export function openDelete(row, opener) {
   deleting = row;

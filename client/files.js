@@ -47,7 +47,7 @@ let drawn = ''; // the rows
 const decided = new Map(); // who wins, by the number of a row that both sides have changed
 
 const fields = Object.entries(COLUMNS).map(([name, title]) => {
-  const select = element('select', { id: `import-${name}`, name });
+  const select = element('select', { id: `import-${name}`, className: 'chip', name });
   $('importColumns').append(element('div', {}, element('label', { htmlFor: select.id }, title), select));
   return select;
 });
@@ -213,7 +213,7 @@ function line({ fila, estado, nombre, antes, despues, conflicto, errors = [], av
   const faults = errors.map(({ field, message }) => element('p', { className: 'fault' }, [title(field), message].filter(Boolean).join(': ')));
   const what = element('td', { role: 'cell' }, ...(faults.length ? faults : [STATES[estado][3] + (told && `: ${told}`)]), ...avisos.map((text) => element('p', { className: 'doubt' }, text)));
   if (decided.has(String(fila)) || conflicto) {
-    const select = element('select', { id: `conflict-${fila}`, ariaLabel: `Qué vale en la fila ${fila}` });
+    const select = element('select', { id: `conflict-${fila}`, className: 'chip', ariaLabel: `Qué vale en la fila ${fila}` });
     select.dataset.row = fila;
     fill(select, [['', 'Decide…'], ['archivo', 'Vale lo del archivo'], ['actual', 'Vale lo de ahora']], decided.get(String(fila)));
     what.append(select);

@@ -25,14 +25,8 @@ export function keep(name, value, where = 'localStorage') {
   } catch { /* as above */ }
 }
 
-const COMPARE = {
-  id: (a, b) => a.id - b.id,
-  nombre: (a, b) => alphabet.compare(a.nombre, b.nombre),
-  descripcion: (a, b) => alphabet.compare(a.descripcion ?? '', b.descripcion ?? ''),
-  precio: (a, b) => a.precio - b.precio,
-  stock: (a, b) => a.stock - b.stock,
-  updated_at: (a, b) => (a.updated_at < b.updated_at ? -1 : Number(a.updated_at > b.updated_at)),
-};
+const byText = (field) => (a, b) => alphabet.compare(a[field] ?? '', b[field] ?? '');
+const byValue = (field) => (a, b) => (a[field] < b[field] ? -1 : Number(a[field] > b[field]));
 
 const MINIMUM = 5; // units, where none are typed
 const narrow = matchMedia('(max-width: 899px)');
@@ -40,30 +34,31 @@ const remembered = kept(names.view, {});
 const chosen = {
   table: remembered.table === true,
   minimum: Number.isInteger(remembered.minimum) && remembered.minimum >= 0 ? remembered.minimum : MINIMUM,
-  by: Object.hasOwn(COMPARE, remembered.by) ? remembered.by : 'id',
+  by: [...$('sort').options].some(({ value }) => value === remembered.by) ? remembered.by : 'id',
   down: remembered.down !== false,
 };
 let terms = [];
 let followed = readFollowed(); // ids; a deleted product may come back
-const filters = { onlyFollowed: false, soldOut: false, low: false }; // by the ids of their buttons
+/** What each filter hides, by the id of its button. */
 const HIDES = { onlyFollowed: ({ id }) => !followed.has(id), soldOut: ({ stock }) => stock > 0, low: ({ stock }) => stock >= chosen.minimum };
+const isOn = (id) => $(id).ariaPressed === 'true';
 /** The number of choices so far. The table holds its rows still under the pointer until the next choice. */
 export let choices = 0;
 
 function changed() {
-  inventory.only(filters.onlyFollowed ? followed : null);
+  inventory.only(isOn('onlyFollowed') ? followed : null);
   schedule();
 }
 
 function choose() {
   choices += 1;
   changed();
-  writeAddress({ buscar: $('search').value.trim(), agotados: filters.soldOut, minimo: filters.low, sigo: filters.onlyFollowed, vista: chosen.table && 'tabla' });
+  writeAddress({ buscar: $('search').value.trim(), agotados: isOn('soldOut'), minimo: isOn('low'), sigo: isOn('onlyFollowed'), vista: chosen.table && 'tabla' });
 }
 
 export const isTable = () => chosen.table && !narrow.matches;
 export const isFollowed = (id) => followed.has(id);
-export const isShown = (id) => !filters.onlyFollowed || followed.has(id);
+export const isShown = (id) => !isOn('onlyFollowed') || followed.has(id);
 export const order = () => chosen;
 /** Makes the table show new rows even while the pointer is over it. */
 export const touch = () => { choices += 1; };
@@ -71,7 +66,7 @@ export const touch = () => { choices += 1; };
 /** Shows a product that was created on this page, whatever the filters are. */
 export function showCreated({ id }) {
   touch();
-  if (filters.onlyFollowed) follow(id, true);
+  if (isOn('onlyFollowed')) follow(id, true);
 }
 
 // ---- following
@@ -98,14 +93,11 @@ addEventListener('storage', ({ key }) => {
 
 // ---- filters
 
-function filter(id, yes) {
-  filters[id] = yes;
-  $(id).ariaPressed = String(yes);
-}
+const filter = (id, yes) => { $(id).ariaPressed = String(yes); };
 
-for (const id of Object.keys(filters)) {
+for (const id of Object.keys(HIDES)) {
   $(id).onclick = () => {
-    filter(id, !filters[id]);
+    filter(id, !isOn(id));
     choose();
   };
 }
@@ -181,7 +173,7 @@ function sorted(rows) {
   const left = new Map(rows.map((row) => [row.id, row]));
   const known = sortedLast.filter((id) => left.has(id)).map((id) => left.get(id));
   for (const { id } of known) left.delete(id);
-  const compare = COMPARE[chosen.by];
+  const compare = (['nombre', 'descripcion'].includes(chosen.by) ? byText : byValue)(chosen.by);
   const way = chosen.down ? -1 : 1;
   const all = [...known, ...left.values()].sort((a, b) => way * compare(a, b) || b.id - a.id);
   sortedLast = all.map(({ id }) => id);
@@ -201,7 +193,6 @@ function textOf(row) {
 const wantedNumber = () => (terms.length === 1 ? Number(/^#?(\d+)$/.exec(terms[0])?.[1] ?? NaN) : NaN);
 
 const contains = (row) => row.id === wantedNumber() || terms.every((term) => textOf(row).includes(term));
-const matches = (row) => !(filters.soldOut && HIDES.soldOut(row)) && !(filters.low && HIDES.low(row)) && contains(row);
 
 /** The products that the search finds, whatever the filters are. */
 export const containing = (products) => [...products.values()].filter(contains);
@@ -217,29 +208,30 @@ export function meantOf(rows) {
 
 /** The number of products before the filters (`total`), and those that match them, sorted (`rows`). */
 export function select(products) {
-  const all = filters.onlyFollowed ? [...followed].filter((id) => products.has(id)).map((id) => products.get(id)) : [...products.values()];
+  const all = isOn('onlyFollowed') ? [...followed].filter((id) => products.has(id)).map((id) => products.get(id)) : [...products.values()];
   say('soldOutCount', String(all.reduce((n, row) => n + (row.stock === 0), 0) || ''));
-  const rows = sorted(all.filter(matches));
+  const hides = ['soldOut', 'low'].filter(isOn).map((id) => HIDES[id]);
+  const rows = sorted(all.filter((row) => !hides.some((isHidden) => isHidden(row)) && contains(row)));
   const at = rows.findIndex(({ id }) => id === wantedNumber());
   if (at > 0) rows.unshift(...rows.splice(at, 1)); // first, whatever the order is
   return { total: all.length, rows };
 }
 
 /** Whether the search or a filter of stock is on; and whether only followed products are shown. */
-export const isFiltered = () => terms.length > 0 || filters.soldOut || filters.low;
-export const isOnlyFollowed = () => filters.onlyFollowed;
+export const isFiltered = () => terms.length > 0 || isOn('soldOut') || isOn('low');
+export const isOnlyFollowed = () => isOn('onlyFollowed');
 
 /** Why the list may be empty. */
 export function whyEmpty() {
   const typed = short($('search').value.trim());
-  if (terms.length) return `Ninguno de los ${filters.onlyFollowed ? 'que sigues' : 'productos'}${filters.soldOut || filters.low ? ' de este filtro' : ''} contiene «${typed}».`;
-  return filters.soldOut ? 'No hay ninguno agotado.' : `Ninguno tiene menos de ${chosen.minimum} unidades.`;
+  if (terms.length) return `Ninguno de los ${isOn('onlyFollowed') ? 'que sigues' : 'productos'}${isOn('soldOut') || isOn('low') ? ' de este filtro' : ''} contiene «${typed}».`;
+  return isOn('soldOut') ? 'No hay ninguno agotado.' : `Ninguno tiene menos de ${chosen.minimum} unidades.`;
 }
 
 /** The search and the filters, each in words. */
 export function choicesInWords() {
   const typed = short($('search').value.trim());
-  return [typed && `«${typed}»`, filters.onlyFollowed && 'solo los que sigo', filters.soldOut && 'agotados', filters.low && `menos de ${chosen.minimum} unidades`].filter(Boolean);
+  return [typed && `«${typed}»`, isOn('onlyFollowed') && 'solo los que sigo', isOn('soldOut') && 'agotados', isOn('low') && `menos de ${chosen.minimum} unidades`].filter(Boolean);
 }
 
 const { buscar = '', agotados, minimo, sigo, vista } = readAddress();
