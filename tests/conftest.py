@@ -13,6 +13,7 @@ import pytest
 import uvloop
 from aiohttp import ClientResponse, ClientSession, ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
+from playwright.async_api import expect
 from psycopg2.extensions import connection
 from xdist.scheduler import LoadScopeScheduling
 
@@ -26,6 +27,7 @@ from .tools.browser import Browsers
 from .tools.databases import database, empty_database, template_database
 
 os.environ.setdefault("PATIENCE", "10")  # what a machine that runs all tests gets, which may do more besides
+expect.set_options(timeout=20_000)  # for the same reason
 
 PRODUCT = {"nombre": "Laptop Dell", "descripcion": "Laptop potente", "precio": 1299.99, "stock": 10}
 
