@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import uvloop
 from aiohttp import ClientResponse, ClientSession, ClientWebSocketResponse
 from aiohttp.test_utils import TestClient
+from playwright.async_api import expect
 from psycopg2.extensions import connection
 from xdist.scheduler import LoadScopeScheduling
 
@@ -26,12 +28,17 @@ from .tools.browser import Browsers
 from .tools.databases import database, empty_database, template_database
 
 os.environ.setdefault("PATIENCE", "10")  # what a machine that runs all tests gets, which may do more besides
+expect.set_options(timeout=20_000)  # for the same reason
 
 PRODUCT = {"nombre": "Laptop Dell", "descripcion": "Laptop potente", "precio": 1299.99, "stock": 10}
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's background: no program of a test would hear it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Many containers say so. Each program that a test starts would compile all modules anew, and each worker rewrite all tests.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    sys.dont_write_bytecode = False
 
 # In memory a database is made in a fifth of the time that it takes on a disk; 4 GiB is twice what four workers need.
 MEMORY = "/dev/shm"

@@ -130,10 +130,17 @@ async def test_no_event_of_somebody_else_comes_between(shop: TestClient, psql: C
         " IF NEW.mensaje ->> 'motivo' = 'venta 1042' THEN PERFORM pg_sleep(0.03); END IF; RETURN NEW; END $$"
     )
     psql("CREATE TRIGGER slow BEFORE INSERT ON eventos FOR EACH ROW EXECUTE FUNCTION slow()")
-    sales = [sell(shop, (1, 3), (2, 3), (3, 3)), sell(shop, (3, 2), (1, 2), (2, 2))]
-    asked = [asyncio.create_task(sale) for sale in sales]
-    while not all(task.done() for task in asked):
-        await asyncio.gather(*(shop.post(f"/api/productos/{number}/stock", json={"delta": 1}) for number in (4, 5)))
+    sold = asyncio.Event()
+
+    async def change(number: int) -> None:
+        while not sold.is_set():
+            await shop.post(f"/api/productos/{number}/stock", json={"delta": 1})
+
+    others = [asyncio.create_task(change(number)) for number in (4, 5)]
+    await settled(shop, 7)
+    await asyncio.gather(sell(shop, (1, 3), (2, 3), (3, 3)), sell(shop, (3, 2), (1, 2), (2, 2)))
+    sold.set()
+    await asyncio.gather(*others)
     ((last,),) = psql("SELECT max(id) FROM eventos")
     told = await events(shop, last)
     order = [event["data"]["stock"] - event["antes"]["stock"] for event in told]

@@ -14,12 +14,14 @@ import psycopg2
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMsgType
 from aiohttp.test_utils import TestClient
+from playwright.async_api import expect
 
 from ..conftest import Listen
 from ..tools.browser import CHROMIUM
 from ..tools.service import ended
 
 ROOT = Path(__file__).parents[2]
+expect.set_options(timeout=5_000)  # for a page that never shows it, which is what is looked for here
 LINE = "Se esperaba"  # how a line begins that says what was expected
 
 
