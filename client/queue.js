@@ -198,14 +198,13 @@ export class Queue extends EventTarget {
     try {
       if (change.delta !== 0) outcome.answer = await this.send(change);
     } catch (error) {
-      const { status, code, message, errors, data } = error;
-      if (status === 401) {
+      if (error.status === 401) {
         this.#started = false;
         return;
       }
-      const again = code === 'producto_cambiado' && rebased(change, data);
+      const again = error.code === 'producto_cambiado' && rebased(change, error.data);
       if (again) return this.#step({ put: again });
-      outcome.error = { status, code, message, errors, data };
+      outcome.error = { ...error, message: error.message };
     }
     await this.#step({ remove: [change.n] });
     this.#settle(outcome);
