@@ -16,21 +16,17 @@ export function step(row, delta) {
   else move(row, delta);
 }
 
-/** The action of a notice that restores the fields to their values in `before`; what others changed meanwhile stays. */
-export function undoChange(before, { data: after }, fields) {
-  return ['Deshacer', async () => {
-    const answer = await update(after, pick(before, fields)).catch(() => null); // a refusal has been told
-    if (answer) toast(`Deshecho: ${name(answer.data)}`, { kind: 'success' });
-  }];
+/** The action of a notice that makes a change, and tells it when it is done. A refusal has been told. */
+function action(label, change, inWords) {
+  return [label, () => change().then(({ data }) => toast(inWords(name(data)), { kind: 'success' }), () => {})];
 }
 
-/** The action of a notice that brings a deleted product back. */
-export function bringBack(row, label) {
-  return [label, async () => {
-    const answer = await restore(row).catch(() => null);
-    if (answer) toast(`${name(row)} está otra vez`, { kind: 'success' });
-  }];
-}
+/** That which restores the fields to their values in `before`; what others changed meanwhile stays. */
+export const undoChange = (before, { data: after }, fields) =>
+  action('Deshacer', () => update(after, pick(before, fields)), (product) => `Deshecho: ${product}`);
+
+/** That which brings a deleted product back. */
+export const bringBack = (row, label) => action(label, () => restore(row), (product) => `${product} está otra vez`);
 
 // ---- in place
 
@@ -140,9 +136,10 @@ async function save(refocus) {
   input.readOnly = true;
   try {
     const answer = await update(base, change.values, { quiet: () => editing === mine && isSeen(mine.editor) });
-    const action = undoChange(base, answer, Object.keys(change.values));
-    if (change.called) toast(`${name(base)}: recuento ${shown('stock', answer.data)} (había ${shown('stock', base)})`, { kind: 'success', action });
-    else succeeded(answer, action);
+    const undo = undoChange(base, answer, Object.keys(change.values));
+    const counted = `${name(base)}: recuento ${shown('stock', answer.data)} (había ${shown('stock', base)})`;
+    if (change.called) toast(counted, { kind: 'success', action: undo });
+    else succeeded(answer, undo);
     if (editing === mine) closeEditor(refocus);
   } catch ({ code, data, message }) {
     if (editing !== mine) return;

@@ -358,11 +358,6 @@ export class Inventario extends EventTarget {
     }
     const message = answer?.message || `El servidor contestó con un error (${response.status}).`;
     if (response.status === 401 && token === this.token) this.stop(message, true);
-    throw new ServiceError(response.status, message, {
-      code: answer?.code,
-      errors: answer?.errors,
-      data: answer?.data,
-      retryAfter: Number(response.headers.get('Retry-After')) || 0,
-    });
+    throw new ServiceError(response.status, message, { ...answer, retryAfter: Number(response.headers.get('Retry-After')) || 0 });
   }
 }

@@ -21,7 +21,7 @@ export async function openProduct(row, opener) {
   events = [];
   $('productTitle').textContent = `Historia de «${short(row.nombre)}»`;
   $('productEvents').replaceChildren();
-  $('productLine').replaceChildren();
+  $('productChart').hidden = true;
   $('olderEvents').hidden = true;
   say('productError', '');
   $('productDialog').addEventListener('close', () => { id = null; (opener.isConnected ? opener : $('listTitle')).focus(); }, { once: true });
@@ -138,9 +138,7 @@ function drawLine() {
   const [from, to, least, most] = [points[0][0], Date.now(), Math.min(...stocks), Math.max(...stocks)];
   const x = (time) => (((time - from) / (to - from || 1)) * 600).toFixed(1);
   const y = (stock) => (76 - ((stock - least) / (most - least || 1)) * 72).toFixed(1);
-  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
-  path.setAttribute('d', `M0 ${y(stocks[0])}${points.map(([time, stock]) => `H${x(time)}V${y(stock)}`).join('')}H600`);
-  $('productLine').replaceChildren(path);
+  $('productPath').setAttribute('d', `M0 ${y(stocks[0])}${points.map(([time, stock]) => `H${x(time)}V${y(stock)}`).join('')}H600`);
   $('productLine').ariaLabel = `Stock: entre ${whole.format(least)} y ${whole.format(most)}, ahora ${whole.format(stocks.at(-1))}`;
   $('lineMost').textContent = whole.format(most);
   $('lineLeast').textContent = whole.format(least);

@@ -8,10 +8,17 @@ const done = (request) => new Promise((resolve, reject) => {
   request.onerror = () => reject(request.error);
 });
 
-// A storage is a function that makes a step in one transaction, and returns all changes after it, in order. A step is
-// {put, remove}, a change to write and the `n` of those to remove; or a function of the changes that returns this.
+/** The changes after a step, {put, remove}: a change to write, and the `n` of those to remove; or a function that returns this for them. */
+function after(changes, step) {
+  const { put, remove = [] } = typeof step === 'function' ? step(changes) : step;
+  const left = changes.filter(({ n }) => n !== put?.n && !remove.includes(n));
+  return left.concat(put ?? []).sort((a, b) => (a.n < b.n ? -1 : 1));
+}
 
-/** The storage of the browser (IndexedDB: a browser that is killed forgets the localStorage of the last seconds). */
+/**
+ * Returns a function that makes a step in the storage of the browser, in one transaction, and returns all changes after it, in order.
+ * IndexedDB: a browser that is killed forgets the localStorage of the last seconds.
+ */
 function stored(name) {
   const open = async () => {
     const opening = indexedDB.open(name, 1);
@@ -32,17 +39,6 @@ function stored(name) {
     const all = done(store.getAll());
     transaction.commit(); // so that a page may be closed as soon as something was added
     return (await Promise.all([all, written]))[0];
-  };
-}
-
-/** A storage until the page is closed, for browsers that forbid the other. */
-function fleeting() {
-  const changes = new Map(); // n -> change
-  return async (step) => {
-    const { put, remove = [] } = typeof step === 'function' ? step([...changes.values()]) : step;
-    for (const n of remove) changes.delete(n);
-    if (put) changes.set(put.n, put);
-    return [...changes.values()];
   };
 }
 
@@ -84,6 +80,8 @@ function joined(changes) {
 export class Queue extends EventTarget {
   /** Whose changes are sent and shown: those of another owner stay in the storage until that owner comes back. */
   owner = '';
+  /** Whether changes outlive the page: some browsers forbid it. */
+  lasting = true;
   #changes = []; // as they are in the storage
   #adding = new Set(); // those that are being written to it
   #waiting = new Map(); // key -> {resolve, reject, quiet} of changes that were added here
@@ -91,7 +89,6 @@ export class Queue extends EventTarget {
   #unseen = []; // {id, delta, version} of moves whose answer has come before the event
   #started = false;
   #running = false;
-  #fleeting = fleeting();
   #storage;
   #channel;
 
@@ -116,11 +113,6 @@ export class Queue extends EventTarget {
   /** The changes of the owner that wait, in order, as they are sent. */
   get changes() {
     return joined(this.#waits());
-  }
-
-  /** Whether they outlive the page. */
-  get lasting() {
-    return this.#storage !== this.#fleeting;
   }
 
   /** The units by which moves will change the stock of a product from what the page knows. */
@@ -170,12 +162,15 @@ export class Queue extends EventTarget {
 
   /** Makes a step in the storage, in a new connection to it if that is gone, or without it. */
   async #step(step) {
-    for (const storage of [this.#storage, stored(this.name), this.#fleeting]) {
+    for (const storage of this.lasting ? [this.#storage, stored(this.name)] : []) {
       this.#storage = storage;
       try {
         return (this.#changes = await storage(step));
       } catch { /* the next */ }
     }
+    this.lasting = false;
+    this.#changes = after(this.#changes, step);
+    return this.#changes;
   }
 
   async #read() {
@@ -203,14 +198,13 @@ export class Queue extends EventTarget {
     try {
       if (change.delta !== 0) outcome.answer = await this.send(change);
     } catch (error) {
-      const { status, code, message, errors, data } = error;
-      if (status === 401) {
+      if (error.status === 401) {
         this.#started = false;
         return;
       }
-      const again = code === 'producto_cambiado' && rebased(change, data);
+      const again = error.code === 'producto_cambiado' && rebased(change, error.data);
       if (again) return this.#step({ put: again });
-      outcome.error = { status, code, message, errors, data };
+      outcome.error = { ...error, message: error.message };
     }
     await this.#step({ remove: [change.n] });
     this.#settle(outcome);
