@@ -274,11 +274,8 @@ export function followKey({ state, unauthorized }) {
 
 $('keyForm').addEventListener('submit', (event) => {
   event.preventDefault();
-  const key = $('accessKey').value.trim();
-  say('keyError', key ? '' : 'Escribe la clave.');
-  if (!key) return $('accessKey').focus();
   checkingKey(true);
-  useKey(key);
+  useKey($('accessKey').value.trim());
   inventory.connect();
 });
 

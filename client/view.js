@@ -170,12 +170,11 @@ let sortedLast = []; // the ids in the order of the last call
 
 function sorted(rows) {
   // Sorting is fast if the rows are nearly in order, as they are when they start in the last one.
-  const left = new Map(rows.map((row) => [row.id, row]));
-  const known = sortedLast.filter((id) => left.has(id)).map((id) => left.get(id));
-  for (const { id } of known) left.delete(id);
+  const byId = new Map(rows.map((row) => [row.id, row]));
+  const nearly = [...new Set([...sortedLast, ...byId.keys()])].map((id) => byId.get(id)).filter(Boolean);
   const compare = (['nombre', 'descripcion'].includes(chosen.by) ? byText : byValue)(chosen.by);
   const way = chosen.down ? -1 : 1;
-  const all = [...known, ...left.values()].sort((a, b) => way * compare(a, b) || b.id - a.id);
+  const all = nearly.sort((a, b) => way * compare(a, b) || b.id - a.id);
   sortedLast = all.map(({ id }) => id);
   return all;
 }
