@@ -4,20 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg2
-from psycopg2 import errors
 
 UNAVAILABLE = (psycopg2.OperationalError, psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError)
-REJECTED = (
-    psycopg2.IntegrityError,
-    errors.StringDataRightTruncation,
-    errors.NumericValueOutOfRange,
-    errors.CharacterNotInRepertoire,
-    errors.UntranslatableCharacter,
-    errors.ProgramLimitExceeded,  # a text is too long for an index
-)
+# SQLSTATEs, and classes of them: of a value that is too long or too large, that the encoding lacks, that a constraint or an
+# index does not take; and of an error in a trigger of the owner.
+REJECTED = ("22001", "22003", "22021", "22P05", "23", "54000", "24", "27", "2D", "2F", "34", "38", "39", "P0")
 RAISE = "exec_stmt_raise"  # the C function that errors of a RAISE in PL/pgSQL name as their source
 POLICY = "ExecWithCheckOptions"  # the one of row security, for a row that its policies do not allow
-OWNERS_CODES = ("24", "27", "2D", "2F", "34", "38", "39", "P0")  # classes of errors in a trigger of the owner
 
 
 class Unavailable(Exception):
@@ -52,9 +45,7 @@ def translated() -> Iterator[None]:
         yield
     except (psycopg2.Error, TimeoutError) as exc:
         if isinstance(exc, psycopg2.Error) and (
-            isinstance(exc, REJECTED)
-            or exc.diag.source_function in (RAISE, POLICY)
-            or (exc.pgcode or "").startswith(OWNERS_CODES)
+            exc.diag.source_function in (RAISE, POLICY) or (exc.pgcode or "").startswith(REJECTED)
         ):
             raise Rejected(exc) from exc
         if isinstance(exc, UNAVAILABLE):

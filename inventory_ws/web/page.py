@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from ..pg.schema import package_folder
 from .answers import GZIP, Gzipped
 from .reading import read_tags, wants_gzip
-from .security import ACTOR, REFUSED, Authenticate, copied, user_of
+from .security import ACTOR, REFUSED, Authenticate, user_of
 from .websocket import websocket
 
 TITLE = web.AppKey("TITLE", str)
@@ -50,7 +50,9 @@ async def _only_reads(request: web.Request) -> bool:
     if not authenticate or REFUSED in request or request.body_exists:
         return False
     try:
-        return not await user_of(authenticate, copied(request, method="POST"))
+        change = request.clone(method="POST")
+        change._match_info = request.match_info  # it has the application
+        return not await user_of(authenticate, change)
     except (web.HTTPUnauthorized, web.HTTPForbidden):
         return True
 

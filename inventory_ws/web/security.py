@@ -4,10 +4,8 @@ import hmac
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Awaitable, Callable, Collection
-from copy import copy
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -163,13 +161,6 @@ async def ask_again(request: web.Request) -> int:
     if response.status >= 500:
         raise RuntimeError(f"the host application answered {response.status}")
     return {ALLOWED: 0, 403: 403}.get(response.status, 401)
-
-
-def copied(request: web.Request, **changed: Any) -> web.Request:
-    """Return a copy of a request without a body, to ask `authenticate` about it."""
-    again = request.clone(**changed)
-    again._match_info = copy(request.match_info)  # it has the current application, also of the open socket's request
-    return again
 
 
 def bearer(token: str, *, open_reads: bool = False) -> Authenticate:
