@@ -229,6 +229,13 @@ def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inventory_ws.live.feed.POLL", 60)
 
 
+@pytest.fixture
+def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a service that looks at the triggers and the log all the time: before it, too."""
+    monkeypatch.setattr("inventory_ws.live.eventlog.LOOK_EVERY", 0.05)
+    monkeypatch.setattr("inventory_ws.live.feed.POLL", 0.05)
+
+
 async def receive(ws: ClientWebSocketResponse, number: int) -> list[dict[str, Any]]:
     """The next `number` messages of the socket."""
     return [await ws.receive_json(timeout=10) for _ in range(number)]

@@ -214,7 +214,7 @@ async def test_products_and_watch_together_miss_nothing(client: TestClient, psql
     )
 
 
-async def test_products_include_those_older_than_the_log(client: TestClient, psql: Callable) -> None:
+async def test_products_include_those_older_than_the_log(attentive: None, client: TestClient, psql: Callable) -> None:
     await create(client, precio=0.1)
     await settled(client, 1)
     psql("SELECT eventos_podar(1, 0)")

@@ -236,7 +236,7 @@ async def test_statement_that_is_given_up_occupies_its_connection_until_it_ends(
     async with asyncio.timeout(10):  # after it, nothing but changes commits
         while psql("SELECT revisado NOT LIKE epoca || '%' FROM eventos_epoca") == [(True,)]:
             await asyncio.sleep(0.1)
-    monkeypatch.setattr(client.app[DATABASE], "timeout", 1.5)
+    monkeypatch.setattr(client.app[DATABASE], "timeout", 0.8)
     async with no_standby(client, psql):
         waiting, full = f"SELECT count(*) {OURS} AND wait_event = 'SyncRep'", [(POOL_SIZE,)]
         async with asyncio.timeout(20):

@@ -57,7 +57,9 @@ async def test_bell_during_a_read_is_not_lost(
         assert (await receive(ws, 1))[0]["data"]["nombre"] == "Mouse"
 
 
-async def test_change_without_a_notification_is_found_by_polling(listen: Callable, psql: Callable) -> None:
+async def test_change_without_a_notification_is_found_by_polling(
+    attentive: None, listen: Callable, psql: Callable
+) -> None:
     ws = await listen()
     psql("SET inventory_ws.bell = 'local'")
     psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
@@ -269,7 +271,7 @@ async def test_truncate_makes_every_client_reload(client: TestClient, listen: Ca
 
 
 async def test_unfinished_commit_is_reported_by_health(
-    client: TestClient, connect: Callable, monkeypatch: pytest.MonkeyPatch
+    attentive: None, client: TestClient, connect: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inventory_ws.live.feed.BUSY_TIMEOUT", 0.3)
     session = connect()

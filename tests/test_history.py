@@ -340,7 +340,7 @@ async def test_log_without_its_end_makes_every_client_reload(
     assert await honoured(client, client.app[LOG].head, client.app[LOG].epoch) == []
 
 
-async def test_former_epochs_are_removed_with_the_log(dsn: str, serve: Serve, psql: Callable) -> None:
+async def test_former_epochs_are_removed_with_the_log(attentive: None, dsn: str, serve: Serve, psql: Callable) -> None:
     client = await serve(dsn)
     epochs = [client.app[LOG].epoch]
     for _ in range(3):
@@ -355,7 +355,7 @@ async def test_former_epochs_are_removed_with_the_log(dsn: str, serve: Serve, ps
 
 
 async def test_list_has_the_epoch_of_its_position(
-    client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
+    attentive: None, client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await make(client, 2)
     log, epoch = client.app[LOG], client.app[LOG].epoch
@@ -374,7 +374,7 @@ async def test_list_has_the_epoch_of_its_position(
 
 
 async def test_watch_continues_in_a_new_epoch_and_raises_lost_without_its_position(
-    dsn: str, serve: Serve, psql: Callable
+    attentive: None, dsn: str, serve: Serve, psql: Callable
 ) -> None:
     client = await serve(dsn)
     await make(client, 1)

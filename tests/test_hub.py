@@ -85,7 +85,10 @@ async def test_handshake_that_shutdown_overtakes_is_closed_with_1001(dsn: str) -
     assert (await client).endswith(close_frame(1001))
 
 
-async def test_handshakes_that_wait_for_the_host_do_not_exceed_the_limit(dsn: str) -> None:
+async def test_handshakes_that_wait_for_the_host_do_not_exceed_the_limit(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inventory_ws.live.hub.CLOSE_GRACE", 0.1)
     app, preparing = create_app(dsn=dsn, max_sockets=1), asyncio.Event()
 
     async def slow(request: web.Request, _: web.StreamResponse) -> None:
@@ -419,9 +422,10 @@ async def test_login_check_leaves_the_request_of_the_open_socket_alone(dsn: str,
 
 
 async def test_position_is_not_lost_while_a_commit_hides_the_end_of_the_log(
-    client: TestClient, connect: Callable
+    client: TestClient, connect: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody knows yet whether it lies beyond the end."""
+    monkeypatch.setattr("inventory_ws.live.log.READING_TIMEOUT", 0.3)
     hiding = connect()
     hiding.autocommit = False
     with hiding.cursor() as cursor:

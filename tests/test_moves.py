@@ -17,11 +17,11 @@ from inventory_ws.pg.schema import sql_file
 
 from .conftest import create, healthy, settled
 from .test_history import Serve, honoured, make, renewed, serve  # noqa: F401
-from .test_unheard import REPLICA, attentive, reason, restarted  # noqa: F401
+from .test_unheard import REPLICA, reason, restarted
 from .tools.cluster import Cluster
 from .tools.screen import agree, run, shown
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("attentive")]
 
 NUMBERS = count()
 STATES = "SELECT tgenabled FROM pg_trigger WHERE tgname ~ '^(eventos|zz_productos)_' ORDER BY tgname"

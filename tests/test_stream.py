@@ -76,7 +76,8 @@ async def test_resume_of_a_long_past_has_no_gap_while_others_write(
     psql("INSERT INTO productos (nombre, precio) SELECT 'p', n FROM generate_series(1, 3000) n")
     await settled(client, 3000)
     ws, _ = await resume(client, 0)
-    client.app[DATABASE].timeout = 60  # on a busy machine the last of a hundred at once waits longer than anybody should
+    # On a busy machine the last of a hundred at once waits longer than anybody should.
+    client.app[DATABASE].timeout = 60
     writing = asyncio.gather(*(create(client) for _ in range(100)))
     assert await ids(ws, 3100) == list(range(1, 3101))
     await writing

@@ -25,12 +25,7 @@ from .tools.screen import agree, shown
 EPOCH = "SELECT epoca FROM eventos_epoca"
 REPLICA = "UPDATE eventos_epoca SET replica = true"
 
-
-@pytest.fixture(autouse=True)
-def attentive(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The services of these tests look at the triggers and the log all the time."""
-    monkeypatch.setattr("inventory_ws.live.eventlog.LOOK_EVERY", 0.05)
-    monkeypatch.setattr("inventory_ws.live.feed.POLL", 0.05)
+pytestmark = pytest.mark.usefixtures("attentive")
 
 
 async def reason(client: TestClient) -> str:
