@@ -18,6 +18,10 @@ export function writeAddress(choices) {
 
 // ---- «Atrás» closes the dialog
 
+HTMLDialogElement.prototype.requestClose ??= function () { // browsers before 2025
+  if (this.dispatchEvent(new Event('cancel', { cancelable: true }))) this.close();
+};
+
 let going = false; // the page itself goes back
 
 const opened = () => [...document.querySelectorAll('dialog[open]')];

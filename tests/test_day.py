@@ -35,6 +35,18 @@ async def test_new_rows_are_told_while_the_mouse_lies_on_the_table(visit: Visit,
     await expect(page.locator("#showNew")).to_be_hidden()
 
 
+async def test_dialogs_close_in_browsers_of_2024(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    await create(client, nombre="Teclado")
+    page = await visit()
+    await page.add_init_script("delete HTMLDialogElement.prototype.requestClose")
+    await page.reload()
+    for leave in (page.locator("#editDialog [data-close]").click, page.go_back):
+        await page.locator("[data-action=edit]").click()
+        await expect(page.locator("#editDialog")).to_be_visible()
+        await leave()
+        await expect(page.locator("dialog[open]")).to_have_count(0)
+
+
 async def test_back_closes_the_dialog_and_asks_for_what_is_typed(visit: Visit, client: TestClient) -> None:  # noqa: F811
     await create(client, nombre="Teclado")
     page = await visit(**PHONE)
