@@ -2,7 +2,7 @@ import { bringBack, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, element, say, succeeded, tellRefusal, toast, working } from './notices.js';
 import { inventory, useKey } from './page.js';
-import { create, queue, reasonOf, remove, restore, update, whenAway } from './unsent.js';
+import { create, queue, reasonOf, remove, restore, update, whenAway, withMoves } from './unsent.js';
 import { showCreated } from './view.js';
 import { FIELDS, differing, shown, short, stateInWords } from './words.js';
 
@@ -86,8 +86,9 @@ function createRefused(values, error) {
   tellRefusal(`«${short(values.nombre)}» no se ha creado: ${reasonOf(error)}`, { action: ['Volver a escribirlo', back] });
 }
 
-queue.addEventListener('resultado', ({ detail: { change, error } }) => {
+queue.addEventListener('resultado', ({ detail: { change, error, quiet } }) => {
   if (error && change.kind === 'create') createRefused(change.values, error);
+  if (error && change.kind === 'update' && !quiet && change.id === editing?.base.id) fillEdit(withMoves(inventory.products.get(change.id)) ?? editing.base);
 });
 
 // ---- dialogs
@@ -111,15 +112,23 @@ function open(dialog, opener) {
   dialog.showModal();
 }
 
-export function openEdit(base, opener) {
-  const form = $('editForm');
-  editing = { base, gone: false };
-  $('editTitle').textContent = `Editar «${short(base.nombre)}»`;
+/** Shows the values of a row in the fields that the person has not touched. */
+function fillEdit(base) {
+  editing.base = base;
   for (const field of Object.keys(FIELDS)) {
-    const input = form.elements[field];
+    const input = $('editForm').elements[field];
+    if (input.value !== input.defaultValue) continue;
     input.value = typedAs(field, base);
     input.defaultValue = input.value; // read back: an input changes line ends
   }
+}
+
+export function openEdit(base, opener) {
+  const form = $('editForm');
+  editing = { gone: false };
+  form.reset();
+  fillEdit(base);
+  $('editTitle').textContent = `Editar «${short(base.nombre)}»`;
   $('editNotice').textContent = '';
   $('saveEdit').textContent = 'Guardar cambios';
   $('saveEdit').disabled = $('overwrite').disabled = false; // one that was saved before may still wait for its answer

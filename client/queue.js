@@ -42,8 +42,11 @@ function stored(name) {
   };
 }
 
-/** The stock moves that a change makes, with a name for each. */
-const movesOf = ({ kind, key, id, delta, lines = kind === 'move' ? [{ id, delta }] : [] }) => lines.map((line) => ({ ...line, name: `${key} ${line.id}` }));
+/** What a change does to products, with a name for each: {id, delta} of a move, {id, values} of an update. */
+function effectsOf({ kind, key, id, delta, values, lines }) {
+  const own = ['move', 'update'].includes(kind) ? [{ id, delta, values }] : [];
+  return (lines ?? own).map((line) => ({ ...line, name: `${key} ${line.id}` }));
+}
 
 const isSame = (a, b) => (a ?? null) === (b ?? null);
 const keysOf = ({ key, keys = [key] }) => keys;
@@ -71,7 +74,7 @@ function joined(changes) {
  * A change is {kind, id, ...}. Moves ({kind: 'move', id, delta, motivo}) of one product that still wait are made one; a sale
  * ({kind: 'sale', lines: [{id, delta}]}) moves several products. An update
  * ({kind: 'update', id, values, base, version}) or a deletion that is refused with 412 because of other fields is sent again:
- * `base` has the former values of its fields, those of earlier moves that wait included. `send(change)` makes a change, and throws a ServiceError if it is refused; with status 401 the
+ * `base` has the former values of its fields, those of earlier changes that wait included. `send(change)` makes a change, and throws a ServiceError if it is refused; with status 401 the
  * change stays, and the queue stops; `again`: it may have been made before. `versionOf(id)` is the `updated_at` of the product as the page knows it.
  * Events:
  *   'cola'      the changes that wait are others
@@ -86,7 +89,7 @@ export class Queue extends EventTarget {
   #adding = new Set(); // those that are being written to it
   #waiting = new Map(); // key -> {resolve, reject, quiet} of changes that were added here
   #landed = new Set(); // names of moves whose event has come before the answer
-  #unseen = []; // {id, delta, version} of moves whose answer has come before the event
+  #unseen = []; // {id, delta, values, version} of effects whose answer has come before the event
   #started = false;
   #running = false;
   #storage;
@@ -115,16 +118,29 @@ export class Queue extends EventTarget {
     return joined(this.#waits());
   }
 
-  /** The units by which moves will change the stock of a product from what the page knows. */
-  unitsOf(id) {
-    const moves = this.#waits().flatMap(movesOf).filter((move) => !this.#landed.has(move.name));
+  /** What will happen to a product that the page does not know of, in order. */
+  #effects(id) {
     const unseen = this.#unseen.filter(({ version }) => this.versionOf(id) < version);
-    return [...moves, ...unseen].reduce((sum, move) => sum + (move.id === id ? move.delta : 0), 0);
+    const waiting = this.#waits().flatMap(effectsOf).filter(({ name }) => !this.#landed.has(name));
+    return [...unseen, ...waiting].filter((effect) => effect.id === id);
   }
 
-  /** The ids of products for which unitsOf() may not be 0. */
+  /** The units by which moves will change the stock of a product from what the page knows. */
+  unitsOf(id) {
+    return this.#effects(id).reduce((sum, { delta = 0 }) => sum + delta, 0);
+  }
+
+  /** A product as it will be when all that waits is made. */
+  expected(row) {
+    return this.#effects(row.id).reduce((now, { values, delta = 0 }) => {
+      const next = { ...now, ...values };
+      return { ...next, stock: next.stock + delta };
+    }, row);
+  }
+
+  /** The ids of products that will change. */
   get moving() {
-    return new Set([...this.#waits().flatMap(movesOf), ...this.#unseen].map(({ id }) => id));
+    return new Set([...this.#waits().flatMap(effectsOf), ...this.#unseen].map(({ id }) => id));
   }
 
   /** Sends what waits, from now on. */
@@ -155,7 +171,7 @@ export class Queue extends EventTarget {
   /** Notes that the event of a product has come, which moved its stock by so many units to this version. */
   land(id, delta, version) {
     if (this.#unseen.some((move) => move.id === id && move.version === version)) return;
-    const moves = this.#waits().filter(({ sent }) => sent).flatMap(movesOf);
+    const moves = this.#waits().filter(({ sent }) => sent).flatMap(effectsOf);
     const move = moves.find((one) => one.id === id && one.delta === delta && !this.#landed.has(one.name));
     if (move) this.#landed.add(move.name);
   }
@@ -225,9 +241,9 @@ export class Queue extends EventTarget {
     const keys = keysOf(change);
     const waiting = keys.flatMap((key) => this.#waiting.get(key) ?? []);
     const rows = [answer?.data].flat(); // of a sale, one for each line
-    for (const [n, { id, delta, name }] of movesOf(change).entries()) {
+    for (const [n, { id, delta, values, name }] of effectsOf(change).entries()) {
       const version = rows[n]?.updated_at;
-      if (!this.#landed.delete(name) && version > this.versionOf(id)) this.#unseen.push({ id, delta, version });
+      if (!this.#landed.delete(name) && version > this.versionOf(id)) this.#unseen.push({ id, delta, values, version });
     }
     this.#unseen = this.#unseen.filter((move) => this.versionOf(move.id) < move.version);
     this.#changes = this.#changes.filter(({ key }) => !keys.includes(key));

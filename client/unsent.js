@@ -66,13 +66,14 @@ function add(kind, { id, nombre }, more, options) {
   return outcome;
 }
 
-/** A product with the stock that it will have when all moves are made; `pending`: the units that are not sent. */
+/** A product as it will be when all that waits is made; `pending`: the units that are not sent. */
 export function withMoves(row) {
-  const pending = row && queue.unitsOf(row.id);
-  return pending ? { ...row, stock: Math.max(0, row.stock + pending), pending } : row;
+  if (!row || !queue.moving.has(row.id)) return row;
+  const expected = queue.expected(row);
+  return { ...expected, stock: Math.max(0, expected.stock), pending: queue.unitsOf(row.id) };
 }
 
-/** All products, with their moves. */
+/** All products, as they will be. */
 export function withPending(products) {
   const moving = [...queue.moving].filter((id) => products.has(id));
   return moving.length ? new Map([...products, ...moving.map((id) => [id, withMoves(products.get(id))])]) : products;

@@ -343,6 +343,31 @@ async def test_form_of_a_change_that_waits_for_the_line_closes(visit: Visit, cli
     await expect(page.locator(".toast.success")).to_have_count(4)
 
 
+async def test_changes_of_a_product_that_wait_build_upon_one_another(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    await create(client, nombre="Vela", precio=10, stock=5)
+    page = await shop(visit, slow)
+    slow.stalled = True
+    slow.cut()
+    for before, after in (("10", "20"), ("20", "30")):
+        await page.get_by_role("button", name="Editar Vela").click()
+        await expect(page.locator("#editPrecio")).to_have_value(f"{before},00")
+        await page.locator("#editPrecio").fill(after)
+        await page.get_by_role("button", name="Guardar cambios").click()
+        await expect(page.locator("dialog[open]")).to_have_count(0)
+        await expect(card(page, "Vela")).to_contain_text(f"${after},00")
+    for typed, units in (("=9", 9), ("-2", 7), ("=6", 6), ("+2", 8)):
+        await page.get_by_role("button", name="Mover o contar el stock de Vela").click()
+        await page.keyboard.type(typed)
+        await page.keyboard.press("Enter")
+        await expect(card(page, "Vela")).to_contain_text(f"{units} unidades")
+    slow.stalled = False
+    await connected(page)
+    await stock(client, 1, 8)
+    assert (await product(client))["precio"] == 30
+    await expect(card(page, "Vela")).to_contain_text("8 unidades")
+    await expect(page.locator(".toast.error")).to_have_count(0)
+
+
 # ---- the form for a new product
 
 
