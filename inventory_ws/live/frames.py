@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -62,12 +63,12 @@ class FramedEvent:
         return deflated(self.payload)
 
 
+@dataclass
 class EventBatch:
     """Consecutive events that are published together, and their frames joined. `after`: the position before them."""
 
-    def __init__(self, events: list[FramedEvent], after: int) -> None:
-        self.events = events
-        self.after = after
+    events: list[FramedEvent]
+    after: int
 
     @cached_property
     def plain(self) -> bytes:

@@ -84,14 +84,14 @@ async def find_hindrance(db: Database) -> str:
     return str(hindrance)
 
 
-async def may_prevent(db: Database) -> bool:
+async def may_prevent(db: Database, seconds: float) -> bool:
     """Return whether the owner has a trigger, a rule or a policy that can prevent a change."""
     sql = """
         SELECT relrowsecurity OR relhasrules OR EXISTS (
             SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgtype & 2 <> 0 AND tgname <> 'zz_productos_version' -- BEFORE
         ) FROM pg_class AS c WHERE oid = 'productos'::regclass
         """
-    ((may,),) = await db.fetch(sql, lane=Lane.QUICK)
+    ((may,),) = await db.fetch(sql, lane=Lane.QUICK, seconds=seconds)
     return bool(may)
 
 

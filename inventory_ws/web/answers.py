@@ -97,7 +97,7 @@ async def change_product(
             raise Failure(missing)
         if not possible(current):
             raise Failure(code, data=current.json, headers={hdrs.ETAG: f'"{current.version}"'})
-        if await may_prevent(db):  # it may have done something instead, and that once
+        if await may_prevent(db, REFUSAL_TIMEOUT):  # it may have done something instead, and that once
             break
     raise Failure("rechazado_por_la_base", errors=PREVENTED)
 

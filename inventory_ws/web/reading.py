@@ -17,7 +17,7 @@ from .errors import Failure
 from .security import ACTOR
 
 MAX_BODY = 64 * 1024  # bytes
-MAX_FILE = 16 * 1024 * 1024  # an export of 50,000 products; takes up to 150 MiB of memory
+MAX_FILE = 16 * 1024 * 1024  # an export of 50,000 products; while it is imported, it takes up to 450 MiB of memory
 BODY_TIMEOUT = 10.0  # seconds
 FILE_TIMEOUT = 60.0
 GZIP = re.compile(r"(^|,)\s*gzip\s*(;\s*q=(1|0?\.0*[1-9])[^,]*)?(,|$)", re.IGNORECASE)

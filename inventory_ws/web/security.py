@@ -52,10 +52,8 @@ def security(
 ) -> Middleware:
     """Return the middleware that checks every request, and turns every exception into a response.
 
-    `hosts`: the allowed names in `Host`, and networks (`10.0.0.0/8`) whose addresses are allowed; `localhost` is always
-    allowed. None: no check. `origins`: other origins whose pages are allowed, as browsers send them
-    (`https://shop.example`, or `null` for a page from a file). `authenticate`: None allows everybody. `open_to_all`:
-    handlers that need no authentication, or check `REFUSED in request` themselves.
+    `hosts`, `origins`, `authenticate`: as create_app() has them. `open_to_all`: handlers that need no authentication, or check
+    `REFUSED in request` themselves.
     """
     if isinstance(hosts, str) or isinstance(origins, str):
         raise TypeError("hosts and origins are collections of names, not one text")
