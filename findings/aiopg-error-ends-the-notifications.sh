@@ -3,8 +3,8 @@
 # notifications of its connection, which itself lives on, executes, and still listens. From then on notifies.get() waits no more:
 # it returns what has arrived, and otherwise raises the error of that old statement at once, each time. A loop that logs it and
 # goes on spins. psycopg2 alone goes on hearing. So a connection that listens must execute nothing that can fail.
-# Seen: "before: waits, then stock", "statement: DivisionByZero", "after: DivisionByZero, DivisionByZero", "what has arrived: stock",
-# "psycopg2: stock". Exit status 1 if that changes.
+# Seen: "before: waits, then stock", "statement: DivisionByZero", "after: DivisionByZero, DivisionByZero", "what has arrived:
+# stock", "psycopg2: stock". Exit status 1 if that changes.
 set -eu
 as() { if [ "$(id -u)" = 0 ]; then setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; else "$@"; fi; } # no server for root
 folder=$(mktemp -d)
