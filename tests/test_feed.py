@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 
 from inventory_ws import create_app
 from inventory_ws.live import eventlog
@@ -65,6 +65,42 @@ async def test_change_without_a_notification_is_found_by_polling(
     psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
     (created,) = await receive(ws, 1)
     assert created["data"]["nombre"] == "Mouse"
+
+
+async def test_full_queue_of_notify_stops_no_event(
+    unpolled: None, client: TestClient, listen: Callable, psql: Callable
+) -> None:
+    ws = await listen()
+    psql("ALTER FUNCTION pg_notify(text, text) RENAME TO real_notify")
+    psql(
+        "CREATE FUNCTION pg_catalog.pg_notify(text, text) RETURNS void LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE 'too many notifications in the NOTIFY queue' USING ERRCODE = '54000'; END$$"
+    )
+    for _ in range(2):  # the second is read after the first was to be notified
+        await create(client)
+        await receive(ws, 1)
+    psql("DROP FUNCTION pg_notify(text, text); ALTER FUNCTION real_notify(text, text) RENAME TO pg_notify")
+    for _ in range(2):  # the first may come while the last error does
+        psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
+        assert (await receive(ws, 1))[0]["data"]["nombre"] == "Mouse", "the feed still listens"
+    assert client.app[HUB].feed.losses == 0
+
+
+async def test_queue_of_notify_that_was_held_up_is_cut(
+    monkeypatch: pytest.MonkeyPatch, dsn: str, psql: Callable
+) -> None:
+    """PostgreSQL alone does not cut a full queue when its cause is gone: findings/postgresql-full-notify-queue-*."""
+    segments = "SELECT count(*) FROM pg_ls_dir('pg_notify')"
+    with closing(psycopg2.connect(dsn)) as held:
+        held.cursor().execute("LISTEN other")
+        held.commit()
+        held.cursor().execute("SELECT 1")  # within a transaction it takes nothing out of the queue
+        psql("SELECT pg_notify('other', repeat('x', 7000) || number) FROM generate_series(1, 100) AS number")
+        assert psql(segments) > [(1,)]
+    monkeypatch.setattr("inventory_ws.live.feed.POLL", 0.05)
+    async with TestClient(TestServer(create_app(dsn=dsn))), asyncio.timeout(10):
+        while psql(segments) > [(1,)]:
+            await asyncio.sleep(0.02)
 
 
 async def test_open_transaction_blocks_no_write_and_is_published_at_commit(

@@ -80,7 +80,9 @@ async def list_next_events(
 
 async def get_bounds(conn: Connection) -> Bounds:
     """Return the bounds of the log. It blocks writers for a moment."""
-    return Bounds(*(await conn.fetch("SELECT limite, epoca::text, desde FROM eventos_estado()"))[0])
+    # To ask for the usage of the queue of NOTIFY also cuts it. Once it was full, nothing else does.
+    sql = "SELECT limite, epoca::text, desde FROM eventos_estado(), pg_notification_queue_usage()"
+    return Bounds(*(await conn.fetch(sql))[0])
 
 
 async def get_floor(db: Database) -> tuple[str, int]:

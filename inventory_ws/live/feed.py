@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..pg.connection import Connection
 from ..pg.database import Database
-from ..pg.errors import Unavailable
+from ..pg.errors import Rejected, Unavailable
 from . import eventlog
 from .eventlog import LogEntry
 from .frames import batches
@@ -127,7 +127,8 @@ class Feed:
             # PostgreSQL has to tell the end of the log, for which it briefly blocks writers.
             complete = (woken and await self._read_consecutive(conn)) or await self._read_to_end(conn)
             if own_change:
-                await conn.fetch(f"SELECT pg_notify('{CHANNEL}', '')")
+                with suppress(Rejected):  # the queue of NOTIFY is full: the other instances poll
+                    await conn.fetch(f"SELECT pg_notify('{CHANNEL}', '')")
         except BaseException:
             self._own_change |= own_change  # the other instances are notified by the next read
             raise

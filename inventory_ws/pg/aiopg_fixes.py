@@ -41,9 +41,10 @@ class FixedConnection(aiopg.Connection):
                 self._notifies.put_nowait(conn.notifies.pop(0))
         except psycopg2.Error as exc:
             # aiopg calls select() here, which fails for file descriptors from 1024 on: the statement never ends (aiopg#668).
-            self._notifies_proxy.close(exc)
             if waiter and not waiter.done():
                 waiter.set_exception(exc)
+            if conn.closed or not waiter:  # aiopg ends the notifications also for the error of a statement
+                self._notifies_proxy.close(exc)
             if conn.closed:
                 self.close()
         else:
@@ -99,7 +100,7 @@ class FixedConnection(aiopg.Connection):
         return cursor.fetchall() if cursor.description else []
 
     def receive_notifications(self) -> None:
-        """Put the notifications that have come with the rows of a statement into `notifies`."""
+        """Put the notifications that have come with the rows or the error of a statement into `notifies`."""
         # psycopg2 stops reading at the last result, and aiopg does not poll again before the next event of the socket
         # (psycopg2#1727 is the same fault of commit()).
         self._ready(self._weakref)

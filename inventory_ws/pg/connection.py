@@ -71,11 +71,12 @@ class Connection(FixedConnection):
 
     async def fetch(self, sql: str, params: Params | None = None) -> list[Row]:
         """Run one statement and return its rows. Raise Unavailable or Rejected."""
-        with translated():
-            async with asyncio.timeout(self.time_limit):
-                rows = await self.run(sql, params)
-        self.receive_notifications()
-        return rows
+        try:
+            with translated():
+                async with asyncio.timeout(self.time_limit):
+                    return await self.run(sql, params)
+        finally:
+            self.receive_notifications()
 
     async def run(self, sql: str, params: "Given" = None, seconds: float | None = None) -> list[Row]:
         """Run one statement. Only the server's time limit applies; `seconds` replaces it. Raise what psycopg2 raises."""
