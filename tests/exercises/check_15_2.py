@@ -38,7 +38,9 @@ async def test_avalanche_is_opened_and_timed(
     assert found, f"Se esperaba una línea como {line}; llegó «{out}»"
     first, last = float(found[1]), float(found[2])
     assert first >= 0, f"Se esperaba que el reloj se pusiera en marcha antes de enviar el POST; llegó «{out}»"
-    assert not 0.5 <= first <= last < 2, f"Se esperaban milisegundos, y no segundos; llegó «{out}»"
+    assert not 0.5 <= first <= last < 2, (  # a slow machine takes a millisecond for the welcome
+        f"Se esperaban milisegundos, y no segundos (o la hora del evento, y no de la bienvenida); llegó «{out}»"
+    )
     assert first <= last < 20_000, f"Se esperaba primero <= último, en milisegundos; llegó «{out}»"
     assert first > 500, (
         f"Se esperaba la hora del evento, medio segundo tras el POST, y no de la bienvenida; llegó «{out}»"

@@ -204,8 +204,8 @@ class Program:
 
     async def output(self, hint: str = "") -> str:
         """All that it prints until it ends, which it has to do well. `hint`: where to look if it does not."""
-        with expected(f"que {self.name} terminara en treinta segundos{hint}"):
-            async with asyncio.timeout(30):
+        with expected(f"que {self.name} terminara en veinte segundos{hint}"):
+            async with asyncio.timeout(20):
                 out, _ = await self.process.communicate()
         status, error = self.process.returncode, self.error()
         assert status == 0, f"{LINE} que {self.name} terminara bien{hint}; llegó el estado {status}: «{error}»"
