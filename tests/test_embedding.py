@@ -371,7 +371,8 @@ async def is_served(
 
 def run_app(program: Path, port: int) -> list[str]:
     text = program.read_text()
-    assert (start := 'web.run_app(app, host="127.0.0.1"') in text
+    start = 'web.run_app(app, host="127.0.0.1"'
+    assert start in text
     program.write_text(text.replace(start, f"{start}, port={port}"))
     return [sys.executable, str(program)]
 
