@@ -343,7 +343,11 @@ async def test_form_of_a_change_that_waits_for_the_line_closes(visit: Visit, cli
     await expect(page.locator(".toast.success")).to_have_count(4)
 
 
-async def test_changes_of_a_product_that_wait_build_upon_one_another(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+async def test_changes_of_a_product_that_wait_build_upon_one_another(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    slow: Line,
+) -> None:
     await create(client, nombre="Vela", precio=10, stock=5)
     page = await shop(visit, slow)
     slow.stalled = True
