@@ -44,7 +44,7 @@ bench: $(VENV)/test.stamp ## this service beside Express with ws and FastAPI wit
 	$(BIN)/python -m tests.bench
 
 .PHONY: bench-quick
-bench-quick: $(VENV)/test.stamp ## the rows that have goals, one turn of each: a minute
+bench-quick: $(VENV)/test.stamp ## the rows that have goals, one turn of each: under a minute
 	$(BIN)/python -m tests.bench --quick
 
 .PHONY: stress
