@@ -16,8 +16,7 @@ const MEMORY = 60_000; // ms in which the same code sells
 const SHORTEST = 3; // characters of a code that is known by its speed
 const CODE = /^\d{6,}$/; // what is no text of a field if it comes so fast
 
-let burst = null; // {text, took, stuttered, field, value, search}: what was typed, in how many ms, where, what was there and in the search before
-let lastKey = -Infinity; // the time of its last key
+let burst = null; // {text, at, took, stuttered, field, value, search}: what was typed, until when, in how many ms, where, what was there and in the search before
 let last = {}; // {code, id, at} of the last scan
 let waiting = []; // the scans before the list came; null: it is there
 let show;
@@ -33,7 +32,7 @@ const isFast = ({ text, took }, shortest = SHORTEST) => text.length >= shortest 
 
 /** Whether a key in the field, so long after the last one, belongs to the burst. */
 function goesOn(gap, field) {
-  if (!burst || gap <= PAUSE) return burst;
+  if (gap <= PAUSE) return true;
   if (!field) return gap <= STUTTER && /\d|../.test(burst.text); // one letter may be a shortcut
   return field.value.endsWith(burst.text) && (gap <= STUTTER || isFast(burst, burst.field ? SHORTEST : 1));
 }
@@ -54,8 +53,8 @@ function putBack({ field, value }) {
 }
 
 function typed(event, field) {
-  const { key } = event;
-  burst ??= { text: '', took: 0, field, value: field?.value, search: $('search').value };
+  const { key, timeStamp } = event;
+  burst ??= { text: '', at: timeStamp, took: 0, field, value: field?.value, search: $('search').value };
   burst.text += key;
   // Who has switched off the keys of one character types none: only a scanner does.
   if (field || !/\d/.test(key) || obstacle() || !($('useKeys').checked || isFast(burst))) return;
@@ -78,13 +77,12 @@ function entered(event, field) {
   if (!scanned) return look();
   event.stopPropagation();
   putBack(held);
-  read({ ...held, code: code.trim(), at: event.timeStamp });
+  read({ ...held, code: code.trim() });
 }
 
 /** Searches for what was scanned, when the list is there. */
 function read(scan, takeFocus = true) {
-  const { code } = scan;
-  const reason = obstacle();
+  const [{ code }, reason] = [scan, obstacle()];
   if (reason) return toast(`Código ${short(code)}: no se ha buscado, porque ${reason}.`, { kind: 'error', key: `scan ${code}` });
   closeEditor();
   if (takeFocus) $('search').focus();
@@ -100,15 +98,13 @@ function look(scan) {
   const rows = waiting || past() ? [] : scan ? containing(inventory.products) : select(inventory.products).rows;
   const row = withMoves(meantOf(rows));
   const again = row && scan?.search === code && last.code === code && last.id === row.id && scan.at - last.at <= MEMORY;
-  if (scan) {
-    unfilter(row);
-    last = { code, id: row?.id, at: scan.at };
-  }
+  if (scan) unfilter(row);
+  last = { code, id: row?.id, at: scan?.at };
   const free = [null, $('search')].includes(fieldOf(document.activeElement)); // nobody types somewhere else
   if (free) $('search').select(); // what is typed next is another search
   if (!row) {
     const why = rows.length ? 'está en varios productos' : 'no es de ningún producto';
-    return scan && tellRefusal(scan.stuttered ? 'Código leído a medias: léelo otra vez.' : `Código ${short(code)}: ${why}.`, { key: `scan ${code}` });
+    return scan && tellRefusal(scan.stuttered && !rows.length ? 'Código leído a medias: léelo otra vez.' : `Código ${short(code)}: ${why}.`, { key: `scan ${code}` });
   }
   const sells = again || isCollecting();
   if (sells && mayWrite()) step(row, -1);
@@ -130,10 +126,9 @@ addEventListener('keydown', (event) => {
     burst = null; // Tab, an arrow, a key held down: a person
     return;
   }
-  const gap = timeStamp - lastKey;
-  lastKey = timeStamp;
   const field = fieldOf(target);
-  burst = goesOn(gap, field) ? { ...burst, took: burst.took + Math.min(gap, PAUSE), stuttered: burst.stuttered || gap > PAUSE } : null;
+  const gap = timeStamp - burst?.at;
+  burst = burst && goesOn(gap, field) ? { ...burst, at: timeStamp, took: burst.took + Math.min(gap, PAUSE), stuttered: burst.stuttered || gap > PAUSE } : null;
   if (key === 'Enter') entered(event, field);
   else typed(event, field);
 }, { capture: true });
