@@ -13,7 +13,7 @@ import { attachScanner } from './scanner.js';
 import { choose, drawChoice, picked } from './selection.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { queue, withMoves, withPending } from './unsent.js';
-import { choicesInWords, containing, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, meantOf, order, select, showAll, touch, whyEmpty } from './view.js';
+import { choicesInWords, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, order, select, showAll, touch, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole, worthOf } from './words.js';
 
 // ---- what can be done with a product of the list
@@ -46,12 +46,9 @@ $('productTable').addEventListener('keydown', (event) => {
   act(event);
 });
 
-attachScanner({
-  find: (scanned) => loaded && !past() && withMoves(meantOf(scanned ? containing(inventory.products) : select(inventory.products).rows)),
-  show: ({ id }) => {
-    toFocus = id;
-    schedule();
-  },
+attachScanner(({ id }) => {
+  toFocus = id;
+  schedule();
 });
 
 $('export').onclick = () => {

@@ -1,12 +1,13 @@
 """A barcode scanner: it types a code and Enter, a key in a millisecond or two, whatever has the focus."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from aiohttp.test_utils import TestClient
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from .conftest import create
 from .test_page import Visit, browser, card, connected, visit  # noqa: F401
@@ -27,11 +28,16 @@ async def page(visit: Visit, client: TestClient) -> Page:  # noqa: F811
     return page
 
 
-async def scan(page: Page, code: str, every: float = 1, held: bool = False) -> None:
-    """Types it, one key every so many milliseconds, however busy the test's machine is; `held`: by one key held down."""
+async def scan(
+    page: Page, code: str, every: float = 1, held: bool = False, pause: tuple[int, float] = (0, 0), later: float = 0
+) -> None:
+    """Types it, one key every so many milliseconds, however busy the test's machine is; `held`: by one key held down;
+    `pause`: before which key it stutters, and how long; `later`: so many seconds from now. Both pass by the page's clock alone."""
     keyboard = await page.context.new_cdp_session(page)
-    sent, began = [], time.time()
+    sent, began = [], time.time() + later
     for number, key in enumerate([*code, "Enter"]):
+        if number == pause[0]:
+            began += pause[1]
         more = {"key": key, "text": key if len(key) == 1 else "\r", "windowsVirtualKeyCode": 13 if len(key) > 1 else 0}
         more["autoRepeat"] = held and key != "Enter"
         more["timestamp"] = began + number * every / 1000  # when the scanner sent it, which is what the page compares
@@ -103,9 +109,8 @@ async def test_fast_enter_presses_nothing(page: Page, client: TestClient) -> Non
 async def test_without_shortcuts_a_digit_is_none_and_a_scan_is_one(page: Page) -> None:
     await page.evaluate("useKeys.click()")
     await page.keyboard.press("7")
-    await page.wait_for_timeout(200)
     await expect(page.locator("#search")).to_have_value("")
-    await scan(page, RATON)
+    await scan(page, RATON, later=2)
     await focused(page, "Ratón")
     await expect(page.locator("#search")).to_have_value(RATON)
 
@@ -286,3 +291,86 @@ async def test_scan_leaves_a_move_that_is_being_typed(page: Page, client: TestCl
     assert await stocks(client) == [50, 50, 50]
     await page.locator(".editor input").press("Enter")
     await sold(client, 45, 50, 50)
+
+
+async def told(page: Page, text: str) -> None:
+    """Sees the notice, and closes all."""
+    await expect(page.locator(".toast p").filter(has_text=text)).to_have_count(1)
+    await page.evaluate("toasts.replaceChildren()")
+
+
+@contextlib.asynccontextmanager
+async def late_list(page: Page) -> AsyncIterator[None]:
+    """Loads the page again, whose list comes at the end of the block."""
+    come = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await come.wait()
+        await route.continue_()
+
+    await page.route("**/api/productos*", hold)
+    await page.reload()
+    await expect(page.locator("body.ready")).to_be_visible()
+    yield
+    come.set()
+
+
+async def test_scans_before_the_list_wait_for_it(page: Page, client: TestClient) -> None:
+    async with late_list(page):
+        for code in (RATON, TECLADO, TECLADO, "99999999", TECLADO[:3], RATON):
+            await scan(page, code)
+        await expect(page.locator(".toast")).to_have_text("6 códigos leídos esperan a la lista.")
+        await page.locator("#nombre").focus()
+    await sold(client, 49, 50, 50)
+    await expect(page.locator(".toast.error p")).to_have_text(
+        ["Código 99999999: no es de ningún producto.", "Código 841: está en varios productos."]
+    )
+    await told(page, "Ratón: stock 50.")
+    await expect(page.locator("#nombre")).to_be_focused()
+    async with late_list(page):
+        await page.locator("#basketToggle").click()
+        for code in (RATON, MONITOR, RATON, TECLADO):
+            await scan(page, code)
+    await expect(page.locator("#basketLines .what")).to_have_text(["Teclado", "Ratón", "Monitor"])
+    await expect(page.locator("#basketLines b")).to_have_text(["1", "2", "1"])
+    assert await stocks(client) == [49, 50, 50]
+
+
+async def test_scan_that_stutters_is_one_code(page: Page, client: TestClient) -> None:
+    tails = [TECLADO[n:] for n in range(1, 13)]
+    await create(client, nombre="Otro", descripcion=" ".join(tails), stock=50)
+    await scan(page, TECLADO)
+    await focused(page, "Teclado")
+    left = 50
+    for place in ("#listTitle", "#search", "#nombre"):
+        for number in (1, 4, 7, 10, 12, 13):  # the last one is Enter
+            await page.locator(place).focus()
+            await scan(page, TECLADO, pause=(number, 0.6))
+            left -= 1
+            await sold(client, left, 50, 50, 50)
+        await page.locator(place).focus()
+        await scan(page, TECLADO, pause=(10, 9))
+        left -= 1
+        await sold(client, left, 50, 50, 50)
+    await expect(page.locator("#nombre")).to_have_value("")
+    await page.locator("#listTitle").focus()
+    await scan(page, TECLADO[:5] + TECLADO, pause=(5, 0.6))  # its first half came twice
+    await told(page, "Código leído a medias: léelo otra vez.")
+    await page.locator("#search").fill("")
+    await page.locator("#search").press_sequentially("Arroz", delay=50)
+    await scan(page, TECLADO, later=9)
+    await focused(page, "Teclado")
+    assert await stocks(client) == [left, 50, 50, 50]
+
+
+async def test_code_is_forgotten(page: Page, client: TestClient) -> None:
+    looked = "Teclado: stock 50. Intro, o el mismo código otra vez, vende uno."
+    await scan(page, TECLADO)
+    await told(page, looked)
+    await page.locator("#search").fill("")
+    await scan(page, TECLADO)
+    await told(page, looked)
+    await scan(page, TECLADO, later=61)
+    await told(page, looked)
+    await scan(page, TECLADO, later=100)
+    await sold(client, 49, 50, 50)
