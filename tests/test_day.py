@@ -35,6 +35,51 @@ async def test_new_rows_are_told_while_the_mouse_lies_on_the_table(visit: Visit,
     await expect(page.locator("#showNew")).to_be_hidden()
 
 
+async def test_notices_lie_over_nothing_that_is_used(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
+    psql("INSERT INTO productos (nombre, precio, stock) SELECT 'Cable ' || n, 1, 30 FROM generate_series(1, 60) AS n")
+    page = await visit()
+    await connected(page)
+
+    async def covered(width: int = 1280, height: int = 800) -> list[str]:
+        await page.set_viewport_size({"width": width, "height": height})
+        async with asyncio.timeout(10):
+            while not await page.evaluate("(width) => innerWidth === width && !document.getAnimations().length", width):
+                await asyncio.sleep(0.02)
+        await expect(page.locator(".toast").last).to_be_visible()
+        return await page.evaluate("""
+            [...document.querySelectorAll(':is(main, #basket, #createForm) :is(button, input, [data-edit])')].filter((node) => {
+              const { left, top, right, bottom } = node.getBoundingClientRect();
+              return [left + 4, right - 4].some((x) => [top + 4, bottom - 4].some((y) => {
+                const all = document.elementsFromPoint(x, y);
+                const rest = all.filter((one) => !one.closest('.toasts'));
+                return rest.length < all.length && node.contains(rest[0]);
+              }));
+            }).map((node) => node.outerHTML)
+        """)
+
+    for n in (58, 59):
+        await page.get_by_role("button", name=f"−1 unidad de Cable {n}").click()
+        await expect(page.locator("#toasts")).to_contain_text(f"Cable {n}: stock 29")
+    await page.get_by_role("button", name="Mover o contar el stock de Cable 52").click()  # at the right, low
+    assert await covered() == []
+    assert await covered(1000, 660) == []
+    assert await covered(390, 844) == []
+    await page.keyboard.press("Escape")
+    await page.locator("#basketToggle").click()
+    await page.evaluate("logPanel.open = false")
+    await page.evaluate(
+        "[...document.querySelectorAll('[data-action=take]')].slice(0, 20).forEach((take) => take.click())"
+    )
+    for n in (58, 59):
+        await client.post(f"/api/productos/{n}/stock", json={"delta": -1})
+        await expect(page.locator("#toasts")).to_contain_text(f"Cable {n}: -1")
+    assert await covered(390, 844) == []
+    assert await covered(1100, 600) == []
+    assert await covered() == []
+    await page.get_by_role("button", name="Tabla").click()
+    assert await covered() == []
+
+
 async def test_back_closes_the_dialog_and_asks_for_what_is_typed(visit: Visit, client: TestClient) -> None:  # noqa: F811
     await create(client, nombre="Teclado")
     page = await visit(**PHONE)
