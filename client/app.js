@@ -13,7 +13,7 @@ import { attachScanner } from './scanner.js';
 import { choose, drawChoice, picked } from './selection.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { queue, withMoves, withPending } from './unsent.js';
-import { choicesInWords, follow, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, order, select, showAll, touch, whyEmpty } from './view.js';
+import { choicesInWords, follow, inPlace, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, order, select, settle, showAll, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole, worthOf } from './words.js';
 
 // ---- what can be done with a product of the list
@@ -72,9 +72,11 @@ drawWith(() => {
   const { total, rows } = select(products);
   shown = rows;
   document.body.classList.toggle('past', past() !== null);
-  cards.draw(isTable() ? [] : rows);
-  $('productTable').hidden = !isTable() || !rows.length;
-  drawTable(isTable() ? rows : [], products);
+  if (past()) settle();
+  const placed = past() ? rows : inPlace(rows, products); // nothing of the past is tapped
+  cards.draw(isTable() ? [] : placed);
+  $('productTable').hidden = !isTable() || !placed.length;
+  drawTable(isTable() ? placed : []);
   const found = toFocus && (isTable() ? rowBlocks : cards).nodeOf(toFocus);
   if (found) {
     found.querySelector('[data-action=take]').focus();
@@ -82,6 +84,7 @@ drawWith(() => {
   }
   drawChoice(rows);
   drawCounts(total, rows);
+  $('empty').hidden = !loaded || placed.length > 0;
   drawBasket();
 });
 queue.addEventListener('cola', schedule);
@@ -98,7 +101,6 @@ function drawCounts(total, rows) {
         : ['Todavía no hay productos', mayWrite() ? 'Crea el primero, o importa un archivo: aparecerá aquí y en todas las pantallas abiertas.' : 'El primero aparecerá aquí.'];
   say('emptyTitle', title);
   say('emptyText', text);
-  $('empty').hidden = !loaded || rows.length > 0;
   $('showAll').hidden = !total && !isOnlyFollowed();
   $('export').disabled = !loaded || !rows.length;
   $('loading').hidden = loaded || rows.length > 0 || inventory.state === 'detenido';
@@ -125,7 +127,7 @@ inventory.addEventListener('lista', ({ detail: { before } }) => {
   }
   const filters = choicesInWords().join(', '); // those in the address may be of yesterday
   if (!loaded && filters) toast(`No se ven todos: ${filters}`, { key: 'filters', action: ['Ver todos', showAll] });
-  if (!loaded) touch(); // the first screen is not all
+  if (!loaded) settle(); // the first screen is not all
   loaded = true;
   schedule();
 });

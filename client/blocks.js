@@ -14,6 +14,7 @@ function show({ node, part, row: before, followed }, row) {
   const changed = before ? differing(before, row) : Object.keys(FIELDS);
   if (changed.includes('nombre') || followed !== isFollowed(row.id)) nameActions(part, row);
   node.classList.toggle('sold-out', row.stock === 0);
+  node.classList.toggle('gone', row.gone === true);
   part.pending.textContent = row.pending ? `${signed.format(row.pending)} por enviar` : '';
   if (!before || !changed.length) return;
   node.classList.remove('arriving');

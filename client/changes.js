@@ -1,7 +1,7 @@
 import { isCollecting, put } from './basket.js';
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
 import { isSeen, stamp, succeeded, toast } from './notices.js';
-import { inventory } from './page.js';
+import { inventory, schedule } from './page.js';
 import { move, reasonOf, restore, tooFew, update, whenAway, withMoves } from './unsent.js';
 import { pick, short, shown, signed, whole } from './words.js';
 
@@ -31,9 +31,6 @@ export const bringBack = (row, label) => action(label, () => restore(row), (prod
 // ---- in place
 
 let editing = null; // {host, editor, input, field, base: the row it began from, motivo}
-
-/** Whether something in `element` is being edited in place. */
-export const isEditing = (element) => editing !== null && element.contains(editing.editor);
 
 /** Shows an editor for the price or the stock of a row in the element `host`. */
 export function editInPlace(host, row, field) {
@@ -70,6 +67,7 @@ export function closeEditor(refocus = false) {
   const { host, editor } = editing;
   editing = null;
   editor.remove();
+  schedule(); // it held the rows in their places
   if (refocus) homeOf(host)?.focus();
 }
 

@@ -1,70 +1,29 @@
 import { Blocks } from './blocks.js';
-import { isEditing } from './changes.js';
 import { $ } from './notices.js';
-import { schedule } from './page.js';
 import { isChosen } from './selection.js';
-import { choices, order, sortBy, touch } from './view.js';
-import { hour, moment, plural, short, shown, signed } from './words.js';
+import { order, sortBy } from './view.js';
+import { hour, moment, short, shown, signed } from './words.js';
 
 const table = $('productTable');
-const HELD = 3_000; // ms
 const FIRST = 2; // the place of the first row: the header has the one before
 /** The products as a table. */
 export const blocks = new Blocks(table, 'tbody', 'rowTemplate', { update, place });
 
-// ---- rows keep their places under the pointer, and while one of them is edited
-
-let hovered = false;
-let held = []; // rows in the order of the table
-let heldSince = 0; // ms, when the pointer came or moved last
-let holdTimer;
-let heldFor = -1; // the number of the choice for which they were drawn
-
-table.addEventListener('pointerover', ({ pointerType, target }) => {
-  const inside = pointerType !== 'touch' && target.closest('tbody') !== null;
-  if (hovered && !inside) schedule();
-  hovered = inside;
-});
-table.addEventListener('pointerleave', () => {
-  hovered = false;
-  schedule();
-});
-
-/** Draws the rows. While the pointer is over the table, the rows drawn before keep their places, with their new values. */
-export function drawTable(rows, products) {
-  const still = (hovered || isEditing(table)) && heldFor === choices;
-  held = still ? held.map((row) => products.get(row.id) ?? row) : rows;
-  tellNew(still ? rows.filter(({ id }) => !held.some((row) => row.id === id)).length : 0);
-  heldFor = choices;
-  table.ariaRowCount = String(held.length + 1);
-  setWidths();
+/** Draws the rows. */
+export function drawTable(rows) {
+  table.ariaRowCount = String(rows.length + 1);
+  setWidths(rows);
   const { by, down } = order();
   for (const head of table.tHead.querySelectorAll('[data-sort]')) {
     head.parentElement.ariaSort = head.dataset.sort !== by ? 'none' : down ? 'descending' : 'ascending';
   }
-  blocks.draw(held);
+  blocks.draw(rows);
   if (!stop?.isConnected) makeStop(table.querySelector('[data-edit]'));
-  if (still) for (const { id } of held) blocks.nodeOf(id)?.classList.toggle('gone', !products.has(id));
 }
-
-/** A pointer that lies still, as on a screen on the wall, hides new rows no longer than this without a word. */
-function tellNew(number) {
-  clearTimeout(holdTimer);
-  const left = heldSince + HELD - performance.now();
-  $('showNew').hidden = !number || left > 0;
-  $('showNew').textContent = `${plural(number, 'nuevo', 'nuevos')} · mostrar`;
-  if (number && left > 0) holdTimer = setTimeout(() => { $('showNew').hidden = false; }, left);
-}
-
-table.addEventListener('pointermove', () => { heldSince = performance.now(); });
-$('showNew').onclick = () => {
-  touch();
-  schedule();
-};
 
 /** Gives the columns of numbers the room of their longest one; all blocks have the same. */
-function setWidths() {
-  const most = (of) => held.reduce((max, row) => Math.max(max, of(row)), 0);
+function setWidths(rows) {
+  const most = (of) => rows.reduce((max, row) => Math.max(max, of(row)), 0);
   const pending = most((row) => Math.abs(row.pending ?? 0));
   const texts = {
     number: [44, String(most(({ id }) => id))],
@@ -128,7 +87,7 @@ table.addEventListener('keydown', (event) => {
   const lines = { ArrowUp: -1, ArrowDown: 1, PageUp: -15, PageDown: 15 }[key];
   if (column === undefined && !lines) return;
   event.preventDefault();
-  const place = Math.min(Math.max(FIRST, Number(row.ariaRowIndex) + lines), held.length + 1);
+  const place = Math.min(Math.max(FIRST, Number(row.ariaRowIndex) + lines), Number(table.ariaRowCount));
   const next = lines ? controlsOf(table.querySelector(`[aria-rowindex="${place}"]`) ?? row)[at] : controls[column];
   next?.focus({ preventScroll: true });
   next?.closest('tr').scrollIntoView({ block: 'nearest' });

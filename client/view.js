@@ -1,7 +1,7 @@
 import { readAddress, writeAddress } from './address.js';
 import { $, say } from './notices.js';
 import { inventory, schedule } from './page.js';
-import { alphabet, folded, short } from './words.js';
+import { alphabet, folded, plural, short } from './words.js';
 
 // The choices of the person: which products are shown, in which order, as cards or as a table.
 
@@ -42,8 +42,6 @@ let followed = readFollowed(); // ids; a deleted product may come back
 /** What each filter hides, by the id of its button. */
 const HIDES = { onlyFollowed: ({ id }) => !followed.has(id), soldOut: ({ stock }) => stock > 0, low: ({ stock }) => stock >= chosen.minimum };
 const isOn = (id) => $(id).ariaPressed === 'true';
-/** The number of choices so far. The table holds its rows still under the pointer until the next choice. */
-export let choices = 0;
 
 function changed() {
   inventory.only(isOn('onlyFollowed') ? followed : null);
@@ -51,7 +49,7 @@ function changed() {
 }
 
 function choose() {
-  choices += 1;
+  settle();
   changed();
   writeAddress({ buscar: $('search').value.trim(), agotados: isOn('soldOut'), minimo: isOn('low'), sigo: isOn('onlyFollowed'), vista: chosen.table && 'tabla' });
 }
@@ -60,12 +58,10 @@ export const isTable = () => chosen.table && !narrow.matches;
 export const isFollowed = (id) => followed.has(id);
 export const isShown = (id) => !isOn('onlyFollowed') || followed.has(id);
 export const order = () => chosen;
-/** Makes the table show new rows even while the pointer is over it. */
-export const touch = () => { choices += 1; };
 
 /** Shows a product that was created on this page, whatever the filters are. */
 export function showCreated({ id }) {
-  touch();
+  settle();
   if (isOn('onlyFollowed')) follow(id, true);
 }
 
@@ -215,6 +211,45 @@ export function select(products) {
   if (at > 0) rows.unshift(...rows.splice(at, 1)); // first, whatever the order is
   return { total: all.length, rows };
 }
+
+// ---- what is about to be tapped keeps its place
+
+const HELD = 4_000; // ms from a tap until the rows move again, and from when a mouse lies still until new ones are told
+let held = null; // the rows as they are drawn; null: they may all move
+let pointed = false; // whether a mouse is over the list, or a finger was just now
+let moving = 0; // the timer while the pointer moves over the list, and HELD after
+
+/** Lets the rows take their places, even under the pointer. */
+export const settle = () => { held = null; };
+
+/** The rows as they are to be drawn. Those drawn before keep their places under a pointer and an editor, with their new values. */
+export function inPlace(rows, products) {
+  const still = held && (pointed || document.querySelector('.editor'));
+  held = still ? held.map((row) => products.get(row.id) ?? (row.gone ? row : { ...row, gone: true })) : rows;
+  const ids = still && new Set(held.map(({ id }) => id));
+  const news = still ? rows.filter(({ id }) => !ids.has(id)).length : 0;
+  $('showNew').hidden = !news || moving > 0;
+  $('showNew').textContent = `${plural(news, 'nuevo', 'nuevos')} · mostrar`;
+  return held;
+}
+
+/** Notes whether the pointer is over the list. */
+function point(inside, isMouse) {
+  if (pointed && !inside) schedule();
+  pointed = inside;
+  clearTimeout(moving);
+  moving = inside && setTimeout(() => {
+    moving = 0;
+    pointed = isMouse;
+    schedule();
+  }, HELD);
+}
+
+for (const type of ['pointerover', 'pointermove']) {
+  addEventListener(type, ({ target, pointerType }) => point(target.closest?.('#productTable tbody, #productList') != null, pointerType === 'mouse'));
+}
+document.documentElement.addEventListener('pointerleave', ({ pointerType }) => pointerType === 'mouse' && point(false)); // a finger leaves after each tap
+$('showNew').onclick = choose;
 
 /** Whether the search or a filter of stock is on; and whether only followed products are shown. */
 export const isFiltered = () => terms.length > 0 || isOn('soldOut') || isOn('low');

@@ -12,27 +12,115 @@ from inventory_ws import create_app
 
 from .conftest import create
 from .test_page import Visit, browser, card, connected, visit  # noqa: F401
-from .test_shop import names, product, row, table
+from .test_shop import product, row, table
 from .test_slow_line import CLIENT, slow, stock  # noqa: F401
 from .tools.line import Line
 
 pytestmark = pytest.mark.slow
 
+HELD = 4_000  # as in view.js
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 
-async def test_new_rows_are_told_while_the_mouse_lies_on_the_table(visit: Visit, client: TestClient) -> None:  # noqa: F811
-    await create(client, nombre="Teclado")
-    page = await table(visit)
-    await row(page, 1).locator(".name").hover()
+@pytest.mark.parametrize("view", ["Tarjetas", "Tabla"])
+async def test_new_rows_are_told_while_the_mouse_lies_on_the_list(
+    visit: Visit,  # noqa: F811
+    client: TestClient,
+    psql: Callable,
+    view: str,
+) -> None:
+    psql("INSERT INTO productos (nombre, precio, stock) SELECT 'Cable ' || n, 1, 30 FROM generate_series(1, 40) AS n")
+    page = await visit()
+    await connected(page)
+    await page.get_by_role("button", name=view).click()
+    await page.clock.install()
+    names = page.locator("main .name")
+    await names.first.hover()
     await create(client, nombre="Ratón")
-    await expect(page.locator("#productCount")).to_have_text("2")
-    assert await names(page) == ["Teclado"]
+    await expect(page.locator("#productCount")).to_have_text("41")
+    await client.delete("/api/productos/38")
+    await expect(page.locator("main .gone .name")).to_have_text("Cable 38")
+    await expect(names.first).to_have_text("Cable 40")
+    await page.clock.fast_forward(HELD)
     await expect(page.locator("#showNew")).to_have_text("1 nuevo · mostrar")
-    await expect(page.locator("#showNew")).to_be_visible()
-    await page.locator("#showNew").press("Enter")  # a mouse on its way there leaves the table, which shows them too
-    await expect(page.locator(".product-row .name")).to_have_text(["Ratón", "Teclado"])
+    await expect(page.locator("#showNew")).to_be_in_viewport()
+    await page.locator("#showNew").press("Enter")  # a mouse on its way there leaves the list, which shows them too
+    await expect(names.first).to_have_text("Ratón")
     await expect(page.locator("#showNew")).to_be_hidden()
+    await expect(names.filter(has_text="Cable 38")).to_have_count(0)
+
+
+async def test_taps_in_one_place_sell_one_product(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    """Its own sales, and what others create, would move it away from under the finger."""
+    for name in ("A", "B", "C"):
+        await create(client, nombre=name, stock=9)
+    page = await visit(**PHONE)
+    await connected(page)
+    await page.clock.install()
+    for order, name, place in (("id", "C", 2), ("updated_at", "A", 0), ("stock", "B", 1)):
+        if order != "id":
+            await page.locator("#sort").select_option(order)
+        await page.evaluate("scrollTo(0, 0)")
+        take = page.get_by_role("button", name=f"−1 unidad de {name}", exact=True)
+        await take.tap()
+        await expect(page.locator("#eventsLog > li").first).to_contain_text(f"{name}: -1, stock 9 → 8")
+        box = await take.bounding_box()
+        assert box
+        for left in (7, 6):
+            await create(client, nombre=f"De otro {order} {left}", stock=8)
+            await expect(page.locator("#eventsLog > li").first).to_contain_text("De otro")
+            await page.touchscreen.tap(box["x"] + 9, box["y"] + 9)
+            await expect(page.locator("#eventsLog > li").first).to_contain_text(
+                f"{name}: -1, stock {left + 1} → {left}"
+            )
+        await page.clock.fast_forward(HELD)
+        await expect(page.locator(".product-card .name").nth(place)).to_have_text(name)
+        await expect(page.locator("#showNew")).to_be_hidden()
+
+
+async def test_notices_lie_over_nothing_that_is_used(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
+    psql("INSERT INTO productos (nombre, precio, stock) SELECT 'Cable ' || n, 1, 30 FROM generate_series(1, 60) AS n")
+    page = await visit()
+    await connected(page)
+
+    async def covered(width: int = 1280, height: int = 800) -> list[str]:
+        await page.set_viewport_size({"width": width, "height": height})
+        async with asyncio.timeout(10):
+            while not await page.evaluate("(width) => innerWidth === width && !document.getAnimations().length", width):
+                await asyncio.sleep(0.02)
+        await expect(page.locator(".toast").last).to_be_visible()
+        return await page.evaluate("""
+            [...document.querySelectorAll(':is(main, #basket, #createForm) :is(button, input, [data-edit])')].filter((node) => {
+              const { left, top, right, bottom } = node.getBoundingClientRect();
+              return [left + 4, right - 4].some((x) => [top + 4, bottom - 4].some((y) => {
+                const all = document.elementsFromPoint(x, y);
+                const rest = all.filter((one) => !one.closest('.toasts'));
+                return rest.length < all.length && node.contains(rest[0]);
+              }));
+            }).map((node) => node.outerHTML)
+        """)
+
+    for n in (58, 59):
+        await page.get_by_role("button", name=f"−1 unidad de Cable {n}").click()
+        await expect(page.locator("#toasts")).to_contain_text(f"Cable {n}: stock 29")
+    await page.get_by_role("button", name="Mover o contar el stock de Cable 52").click()  # at the right, low
+    assert await covered() == []
+    assert await covered(1000, 660) == []
+    assert await covered(390, 844) == []
+    await page.keyboard.press("Escape")
+    await page.locator("#basketToggle").click()
+    await page.evaluate("logPanel.open = false")
+    await page.evaluate(
+        "[...document.querySelectorAll('[data-action=take]')].slice(0, 20).forEach((take) => take.click())"
+    )
+    for n in (58, 59):
+        await client.post(f"/api/productos/{n}/stock", json={"delta": -1})
+        await expect(page.locator("#toasts")).to_contain_text(f"Cable {n}: -1")
+    assert await covered(390, 844) == []
+    assert await covered(1100, 600) == []
+    assert await covered() == []
+    await page.get_by_role("button", name="Tabla").click()
+    assert await covered() == []
 
 
 async def test_dialogs_close_in_browsers_of_2024(visit: Visit, client: TestClient) -> None:  # noqa: F811
