@@ -27,7 +27,7 @@ from inventory_ws.web.security import HEADERS
 from .tools.browser import Browsers
 from .tools.databases import database, empty_database, template_database
 
-os.environ.setdefault("PATIENCE", "30")  # what a machine that runs all tests gets, which may do more besides
+os.environ.setdefault("PATIENCE", "10")  # what a machine that runs all tests gets, which may do more besides
 expect.set_options(timeout=20_000)  # for the same reason
 
 PRODUCT = {"nombre": "Laptop Dell", "descripcion": "Laptop potente", "precio": 1299.99, "stock": 10}
@@ -40,7 +40,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's backgr
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     sys.dont_write_bytecode = False
 
-# In memory a database is made in a fifth of the time that it takes on a disk; 4 GiB is more than six workers need.
+# In memory a database is made in a fifth of the time that it takes on a disk; 4 GiB is twice what four workers need.
 MEMORY = "/dev/shm"
 if (
     not {"TMPDIR", "PYTEST_DEBUG_TEMPROOT"} & os.environ.keys()

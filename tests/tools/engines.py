@@ -27,7 +27,7 @@ FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 SIZE = {"width": 1280, "height": 900}
 NUMBERS = count(1)  # of commands
 ANSWER = aiohttp.ClientTimeout(total=60)
-START = 6 * PATIENCE  # seconds for WebKit's driver to start a browser
+START = 20 * PATIENCE  # seconds for WebKit's driver to start a browser
 KEYS = {"Backspace": "\ue003", "Tab": "\ue004", "Enter": "\ue007", "Shift": "\ue008", "Control": "\ue009"}
 KEYS |= {"Alt": "\ue00a", "Escape": "\ue00c", "PageUp": "\ue00e", "PageDown": "\ue00f", "End": "\ue010"}
 KEYS |= {"Home": "\ue011", "Left": "\ue012", "Up": "\ue013", "Right": "\ue014", "Down": "\ue015", "Delete": "\ue017"}
