@@ -1,9 +1,9 @@
 PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
-# More than the cores of a small machine: tests also wait. Each worker has a PostgreSQL of its own, unless they are given one,
+# More than the cores of a small machine: tests wait half of their time. Each worker has a PostgreSQL of its own, unless they are given one,
 # in which they would meet one another.
-PARALLEL = -n $(if $(TEST_DATABASE_URL),0,3)
+PARALLEL = -n $(if $(TEST_DATABASE_URL),0,5)
 RUFF_FORMAT = --line-length 120 --target-version py311
 # ASYNC110: a test that waits for what no event announces. PT018: an assertion of two parts may be one thought.
 RUFF_CHECK = $(RUFF_FORMAT) --extend-select ASYNC,B,C4,I,PT,RET,SIM,UP,W --ignore ASYNC110,PT018

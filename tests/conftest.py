@@ -40,7 +40,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a script's backgr
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     sys.dont_write_bytecode = False
 
-# In memory a database is made in a fifth of the time that it takes on a disk; 4 GiB is twice what four workers need.
+# In memory a database is made in a fifth of the time that it takes on a disk; 4 GiB is more than five workers need.
 MEMORY = "/dev/shm"
 if (
     not {"TMPDIR", "PYTEST_DEBUG_TEMPROOT"} & os.environ.keys()
@@ -60,13 +60,8 @@ TOGETHER = (  # what they share takes long to make
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Runs the long tests first: what was begun last would keep a worker busy after all others had ended."""
-    items.sort(
-        key=lambda item: (
-            item.get_closest_marker("slow") is None,
-            not any(name in item.nodeid for name in TOGETHER),
-        )
-    )
+    """Runs the long tests first: one that was begun last would keep a worker busy after all others had ended."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -14,15 +14,15 @@ from .proxy import FAULTS, proxied
 AT_ONCE = 100
 
 
-async def broken(dsn: str, fault: str, seconds: float, rate: float = 30.0) -> list[Figure]:
-    """One fault under so many changes a second, and the return from it."""
+async def broken(dsn: str, fault: str, seconds: float, rate: float = 30.0, readers: int = AT_ONCE) -> list[Figure]:
+    """One fault under so many changes a second and reads at once, and the return from it."""
     limit, health, burst = 4.2 * PATIENCE, 5 * PATIENCE, PATIENCE
     async with proxied(dsn) as proxy, inventory(proxy.dsn) as service, kept(service.port, rate=rate) as accounts:
         await asyncio.sleep(1)
         proxy.fault = fault
         await asyncio.sleep(0.5)
         before = accounts.count("ok")
-        crowd, waits = await asyncio.gather(at_once(service), poll(service, seconds))
+        crowd, waits = await asyncio.gather(at_once(service, readers), poll(service, seconds))
         during = accounts.count("ok") - before
         proxy.fault = None
         healed = await healthy(service)
@@ -46,7 +46,7 @@ async def broken(dsn: str, fault: str, seconds: float, rate: float = 30.0) -> li
             f"{statuses}; {unsaid}",
             statuses <= {200, 503} and not unsaid,
         ),
-        Figure(f"the longest wait, s: of {AT_ONCE} reads at once", f"<= {limit:.1f}", f"{most:.2f}", most <= limit),
+        Figure(f"the longest wait, s: of {readers} reads at once", f"<= {limit:.1f}", f"{most:.2f}", most <= limit),
         Figure("of reads one after another", f"<= {limit:.1f}", f"{slowest:.2f}", slowest <= limit),
         Figure(
             "of writes: p99, max",
@@ -68,8 +68,8 @@ async def ask(service: Service, path: str = "/api/productos?limit=1") -> tuple[i
         return resp.status, time.monotonic() - began, "Retry-After" in resp.headers
 
 
-async def at_once(service: Service) -> list[tuple[int, float, bool]]:
-    return await asyncio.gather(*(ask(service) for _ in range(AT_ONCE)))
+async def at_once(service: Service, readers: int) -> list[tuple[int, float, bool]]:
+    return await asyncio.gather(*(ask(service) for _ in range(readers)))
 
 
 async def poll(service: Service, seconds: float) -> list[tuple[int, float, bool]]:
@@ -103,6 +103,7 @@ async def check_together(server: str, seconds: float) -> list[Figure]:
     """the same with all faults at once, each before a service of its own"""
     with ExitStack() as stack:  # to drop a database can take seconds, for which the other proxies would be deaf
         databases = [stack.enter_context(database(server)) for _ in FAULTS]
-        rate = 30 / len(FAULTS)  # all together as many as otherwise one alone: what is tested is not the machine
-        checks = (broken(dsn, fault, seconds, rate) for dsn, fault in zip(databases, FAULTS, strict=True))
+        # All together as many as otherwise one alone: what is tested is not the machine.
+        rate, readers = 30 / len(FAULTS), AT_ONCE // len(FAULTS)
+        checks = (broken(dsn, fault, seconds, rate, readers) for dsn, fault in zip(databases, FAULTS, strict=True))
         return [*chain(*await asyncio.gather(*checks))]
