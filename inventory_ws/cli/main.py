@@ -96,11 +96,21 @@ def _socket_limit(sockets: int) -> int:
 
 
 def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket, context: ssl.SSLContext | None) -> None:
-    settings = {name: value for name, value in vars(args).items() if name in (create_app.__kwdefaults__ or {})}
-    settings["hosts"] = LOOPBACK | args.hosts | {args.host} | addresses.names(sock)
-    settings["authenticate"] = bearer(args.token, open_reads=args.open_reads) if args.token else None
-    settings["max_sockets"] = _socket_limit(args.max_sockets)
-    app = create_app(dsn=dsn, **settings)
+    app = create_app(
+        dsn=dsn,
+        hosts=LOOPBACK | args.hosts | {args.host} | addresses.names(sock),
+        origins=args.origins,
+        authenticate=bearer(args.token, open_reads=args.open_reads) if args.token else None,
+        max_sockets=_socket_limit(args.max_sockets),
+        compress=args.compress,
+        title=args.title,
+        currency=args.currency,
+        keep_days=args.keep_days,
+        keep_events=args.keep_events,
+        pool_size=args.pool_size,
+        statement_timeout=args.statement_timeout,
+        ping_every=args.ping_every,
+    )
     if args.demo:
         app.cleanup_ctx.insert(1, _demo)  # after the database and before the feed
     if sys.stderr and sys.stderr.isatty():
