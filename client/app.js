@@ -12,7 +12,7 @@ import { openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
 import { choose, drawChoice, picked } from './selection.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
-import { queue, withMoves, withPending } from './unsent.js';
+import { expected, queue, withPending } from './unsent.js';
 import { choicesInWords, follow, inPlace, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, order, select, settle, showAll, whyEmpty } from './view.js';
 import { clock, eventInWords, plural, price, whole, worthOf } from './words.js';
 
@@ -31,7 +31,7 @@ const ACTIONS = {
 
 function act(event) {
   const { target } = event;
-  const row = withMoves((past() ?? inventory.products).get(Number(target.closest('[data-id]')?.dataset.id)));
+  const row = expected((past() ?? inventory.products).get(Number(target.closest('[data-id]')?.dataset.id)));
   const [button, cell] = [target.closest('[data-action]'), target.closest('[data-edit]')];
   const allowed = past() ? ['events'] : ['events', 'follow'];
   if (!row || ((past() || !mayWrite()) && !allowed.includes(button?.dataset.action)) || target.closest('.editor')) return;

@@ -1,6 +1,6 @@
 import { $, element, say, tellRefusal, toast } from './notices.js';
 import { inventory } from './page.js';
-import { queue, sell, tooFew, withMoves } from './unsent.js';
+import { expected, queue, sell, tooFew } from './unsent.js';
 import { keep, kept, searchFor } from './view.js';
 import { plural, price, short, whole, worthOf } from './words.js';
 
@@ -14,7 +14,7 @@ let drawn = ''; // the lines on the page
 /** Whether it is open. */
 export const isCollecting = () => !$('basket').hidden;
 
-const rowOf = ({ id }) => withMoves(inventory.products.get(id));
+const rowOf = ({ id }) => expected(inventory.products.get(id));
 const priceOf = (all) => price(worthOf(all.map((line) => ({ precio: rowOf(line)?.precio ?? 0, stock: -line.delta }))));
 const inWords = (all) => `${plural(all.reduce((sum, { delta }) => sum - delta, 0), 'unidad', 'unidades')} · ${priceOf(all)}`;
 

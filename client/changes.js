@@ -2,7 +2,7 @@ import { isCollecting, put } from './basket.js';
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
 import { isSeen, stamp, succeeded, toast } from './notices.js';
 import { inventory, schedule } from './page.js';
-import { move, reasonOf, restore, tooFew, update, whenAway, withMoves } from './unsent.js';
+import { expected, move, reasonOf, restore, tooFew, update, whenAway } from './unsent.js';
 import { pick, short, shown, signed, whole } from './words.js';
 
 // Changes without a form: stock moves, prices and counts edited in place, undo.
@@ -89,7 +89,7 @@ function meant() {
   }
   const { delta, count } = readStock(typed);
   if (delta === undefined) return count === base.stock && !typed.startsWith('=') ? null : { values: { stock: count }, called: `Recuento: hay ${whole.format(count)}` };
-  const left = withMoves(inventory.products.get(base.id))?.stock + delta;
+  const left = expected(inventory.products.get(base.id))?.stock + delta;
   if (left < 0) throw new Problem(`Movimiento ${signed.format(delta)}: ${tooFew(left - delta)}.`);
   return { delta, called: `Movimiento ${signed.format(delta)}: quedarán ${whole.format(left)}` };
 }
@@ -156,7 +156,7 @@ async function moveTyped({ host, input, base, motivo }, delta) {
     await move(base, delta, { motivo, quiet: () => isThere() && isSeen(homeOf(host)) });
   } catch (error) {
     if (!isThere()) return;
-    editInPlace(host, withMoves(inventory.products.get(base.id)) ?? base, 'stock');
+    editInPlace(host, expected(inventory.products.get(base.id)) ?? base, 'stock');
     editing.input.value = input.value;
     note(`${reasonOf(error)}.`, true);
   }

@@ -2,7 +2,7 @@ import { bringBack, undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, element, say, succeeded, tellRefusal, toast, working } from './notices.js';
 import { inventory, useKey } from './page.js';
-import { create, queue, reasonOf, remove, restore, update, whenAway, withMoves } from './unsent.js';
+import { create, expected, queue, reasonOf, remove, restore, update, whenAway } from './unsent.js';
 import { showCreated } from './view.js';
 import { FIELDS, differing, shown, short, stateInWords } from './words.js';
 
@@ -88,7 +88,7 @@ function createRefused(values, error) {
 
 queue.addEventListener('resultado', ({ detail: { change, error, quiet } }) => {
   if (error && change.kind === 'create') createRefused(change.values, error);
-  if (error && change.kind === 'update' && !quiet && change.id === editing?.base.id) fillEdit(withMoves(inventory.products.get(change.id)) ?? editing.base);
+  if (error && change.kind === 'update' && !quiet && change.id === editing?.base.id) fillEdit(expected(inventory.products.get(change.id)) ?? editing.base);
 });
 
 // ---- dialogs

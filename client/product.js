@@ -1,7 +1,7 @@
 import { undoChange } from './changes.js';
 import { $, element, say, succeeded, working } from './notices.js';
 import { inventory } from './page.js';
-import { move, restore, tooFew, update, withMoves } from './unsent.js';
+import { expected, move, restore, tooFew, update } from './unsent.js';
 import { FIELDS, differing, moment, pick, quoted, short, shown, signed, whole } from './words.js';
 
 // The history of one product: its events, newest first, and its stock as a line.
@@ -55,7 +55,7 @@ function before(n) {
 }
 
 function draw() {
-  const now = withMoves(inventory.products.get(id));
+  const now = expected(inventory.products.get(id));
   say('productNow', now ? `Ahora: ${shown('precio', now)}, stock ${shown('stock', now)}` : 'Ya no está en el inventario.');
   $('productEvents').replaceChildren(...events.map(entry));
   if (!events.length) say('productError', $('productError').textContent || 'El registro ya no guarda ninguno de sus eventos.');
@@ -104,7 +104,7 @@ function moved(event, was) {
   const delta = data.stock - was.stock;
   const text = `${[signed.format(delta), motivo && short(motivo)].filter(Boolean).join(' · ')} · Stock: ${shown('stock', was)} → ${shown('stock', data)}`;
   const undoes = `deshace el movimiento ${event.id}`;
-  const now = withMoves(inventory.products.get(id));
+  const now = expected(inventory.products.get(id));
   if (!now || events.some((later) => later.motivo?.split(' · ')[0] === undoes)) return line(text);
   const label = `Deshacer este movimiento (${signed.format(-delta)})`;
   return line(text, label, `${label} de las ${moment.format(new Date(event.timestamp))}`, () => {

@@ -3,7 +3,7 @@ import { closeEditor, step } from './changes.js';
 import { past } from './history.js';
 import { $, tellRefusal, toast, toastOf } from './notices.js';
 import { inventory, mayWrite } from './page.js';
-import { withMoves } from './unsent.js';
+import { expected } from './unsent.js';
 import { containing, meantOf, searchFor, select, unfilter } from './view.js';
 import { plural, short, shown } from './words.js';
 
@@ -96,7 +96,7 @@ function read(scan, takeFocus = true) {
 function look(scan) {
   const code = $('search').value.trim();
   const rows = waiting || past() ? [] : scan ? containing(inventory.products) : select(inventory.products).rows;
-  const row = withMoves(meantOf(rows));
+  const row = expected(meantOf(rows));
   const again = row && scan?.search === code && last.code === code && last.id === row.id && scan.at - last.at <= MEMORY;
   if (scan) unfilter(row);
   last = { code, id: row?.id, at: scan?.at };

@@ -67,16 +67,16 @@ function add(kind, { id, nombre }, more, options) {
 }
 
 /** A product as it will be when all that waits is made; `pending`: the units that are not sent. */
-export function withMoves(row) {
+export function expected(row) {
   if (!row || !queue.moving.has(row.id)) return row;
-  const expected = queue.expected(row);
-  return { ...expected, stock: Math.max(0, expected.stock), pending: queue.unitsOf(row.id) };
+  const made = queue.expected(row);
+  return { ...made, stock: Math.max(0, made.stock), pending: queue.unitsOf(row.id) };
 }
 
 /** All products, as they will be. */
 export function withPending(products) {
   const moving = [...queue.moving].filter((id) => products.has(id));
-  return moving.length ? new Map([...products, ...moving.map((id) => [id, withMoves(products.get(id))])]) : products;
+  return moving.length ? new Map([...products, ...moving.map((id) => [id, expected(products.get(id))])]) : products;
 }
 
 export const tooFew = (stock) => (stock === 0 ? 'no queda ninguna unidad' : `no alcanza, quedan ${whole.format(stock)}`);
