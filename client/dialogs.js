@@ -1,8 +1,8 @@
-import { bringBack, undoChange } from './changes.js';
+import { undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, element, say, succeeded, tellRefusal, toast, working } from './notices.js';
 import { inventory, useKey } from './page.js';
-import { create, expected, queue, reasonOf, remove, restore, update, whenAway } from './unsent.js';
+import { create, expected, queue, reasonOf, restore, update, whenAway } from './unsent.js';
 import { showCreated } from './view.js';
 import { FIELDS, differing, shown, short, stateInWords } from './words.js';
 
@@ -100,17 +100,11 @@ new MutationObserver(() => {
 }).observe(document.body, { attributeFilter: ['open'], subtree: true });
 
 let editing = null; // {base: the row it began from, theirs: the one that somebody else has saved, gone: deleted meanwhile}
-let deleting = null; // the row as last seen in the dialog
 
-function open(dialog, opener) {
-  const card = opener.closest('[data-id]');
-  const neighbour = card.nextElementSibling ?? card.previousElementSibling;
-  dialog.addEventListener('close', () => {
-    const stays = card.isConnected && !card.classList.contains('leaving');
-    (stays ? opener : neighbour?.isConnected ? neighbour : $('listTitle')).focus();
-  }, { once: true });
-  dialog.showModal();
-}
+// The browser gives the focus back to where it was before, unless that is gone.
+document.addEventListener('close', () => {
+  if (document.activeElement === document.body) $('listTitle').focus({ preventScroll: true });
+}, { capture: true });
 
 /** Shows the values of a row in the fields that the person has not touched. */
 function fillEdit(base) {
@@ -123,7 +117,7 @@ function fillEdit(base) {
   }
 }
 
-export function openEdit(base, opener) {
+export function openEdit(base) {
   const form = $('editForm');
   editing = { gone: false };
   form.reset();
@@ -133,7 +127,7 @@ export function openEdit(base, opener) {
   $('saveEdit').textContent = 'Guardar cambios';
   $('saveEdit').disabled = $('overwrite').disabled = false; // one that was saved before may still wait for its answer
   showErrors(form, {});
-  open($('editDialog'), opener);
+  $('editDialog').showModal();
   form.elements.nombre.select();
 }
 
@@ -185,58 +179,20 @@ function closeBoth() {
 
 $('keepTheirs').onclick = closeBoth;
 
-whenAway(() => {
-  if ($('saveEdit').disabled || $('overwrite').disabled) closeBoth();
-  if ($('confirmDelete').disabled) $('deleteDialog').close();
-});
+whenAway(() => ($('saveEdit').disabled || $('overwrite').disabled) && closeBoth());
 
 $('overwrite').onclick = () => $('editForm').requestSubmit();
 
-export function openDelete(row, opener) {
-  deleting = row;
-  $('deleteText').textContent = `«${short(row.nombre)}» (${shown('precio', row)}, stock ${shown('stock', row)}) desaparecerá de todas las pantallas.`;
-  $('deleteNotice').textContent = $('deleteError').textContent = '';
-  $('confirmDelete').textContent = 'Eliminar';
-  $('confirmDelete').disabled = false;
-  open($('deleteDialog'), opener);
-}
-
-$('confirmDelete').onclick = async () => {
-  const row = deleting;
-  const quiet = () => deleting === row && $('deleteDialog').open;
-  try {
-    const answer = await working($('confirmDelete'), () => remove(row, { quiet }));
-    if (quiet()) $('deleteDialog').close();
-    succeeded(answer, bringBack(answer.data, 'Deshacer'));
-  } catch (error) {
-    if (!quiet()) return;
-    if (error.code === 'producto_no_encontrado') tellDialogs(row.id, null);
-    else if (error.code !== 'producto_cambiado') $('deleteError').textContent = error.message;
-    else {
-      $('deleteNotice').textContent = `Alguien lo cambió antes: ahora ${stateInWords(row, error.data)}.`;
-      $('confirmDelete').textContent = 'Eliminar de todos modos';
-      deleting = error.data;
-    }
-  }
-};
-
-/** Says what somebody else has changed, or changed back; nothing of the moves of this page, which `before` contains. */
-function sayChanged(id, before, now) {
-  if ($(id).textContent || differing(before, now).length) $(id).textContent = `Alguien lo cambió: ahora ${stateInWords(before, now)}.`;
-}
-
-/** Shows in an open dialog that somebody else has changed its product; `row` is null if it was deleted. */
+/** Shows in the open form that somebody else has changed its product; `row` is null if it was deleted. */
 export function tellDialogs(id, row) {
-  if ($('editDialog').open && editing.base.id === id && !$('saveEdit').disabled && !$('overwrite').disabled) {
-    editing.gone = !row;
-    if (row) sayChanged('editNotice', editing.base, row);
-    else $('editNotice').textContent = 'Alguien lo eliminó. Vuelve, con lo que ves aquí, si lo recuperas.';
-    $('saveEdit').textContent = row ? 'Guardar cambios' : 'Recuperar';
-    if (!row) $('conflictDialog').close();
-  }
-  if ($('deleteDialog').open && deleting.id === id && !$('confirmDelete').disabled) {
-    if (row) sayChanged('deleteNotice', deleting, row);
-    else $('deleteDialog').close();
+  if (!$('editDialog').open || editing.base.id !== id || $('saveEdit').disabled || $('overwrite').disabled) return;
+  editing.gone = !row;
+  $('saveEdit').textContent = row ? 'Guardar cambios' : 'Recuperar';
+  if (!row) {
+    $('editNotice').textContent = 'Alguien lo eliminó. Vuelve, con lo que ves aquí, si lo recuperas.';
+    $('conflictDialog').close();
+  } else if ($('editNotice').textContent || differing(editing.base, row).length) { // changed, or changed back
+    $('editNotice').textContent = `Alguien lo cambió: ahora ${stateInWords(editing.base, row)}.`;
   }
 }
 

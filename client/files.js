@@ -63,7 +63,6 @@ $('import').onclick = () => {
   else forget(); // also what was wrong with another one
 };
 dialog.addEventListener('cancel', (event) => { if (importing.now) event.preventDefault(); });
-dialog.addEventListener('close', () => $('import').focus());
 $('importFile').onclick = ({ target }) => { target.value = ''; }; // else choosing the corrected file again would be no change
 $('importFile').onchange = ({ target }) => target.files[0] && read(target.files[0]);
 

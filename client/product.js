@@ -15,15 +15,14 @@ inventory.addEventListener('evento', ({ detail: { message } }) => {
   draw();
 });
 
-/** Opens the history of a product; the focus returns to `opener`. */
-export async function openProduct(row, opener) {
+/** Opens the history of a product. */
+export async function openProduct(row) {
   id = row.id;
   events = [];
   $('productTitle').textContent = `Historia de «${short(row.nombre)}»`;
   $('productEvents').replaceChildren();
   $('olderEvents').hidden = true;
   say('productError', '');
-  $('productDialog').addEventListener('close', () => { id = null; (opener.isConnected ? opener : $('listTitle')).focus(); }, { once: true });
   $('productDialog').showModal();
   await more();
 }
@@ -44,6 +43,7 @@ async function more() {
 }
 
 $('olderEvents').onclick = more;
+$('productDialog').onclose = () => { id = null; };
 
 /** The former values of the product before an event, as far as known. */
 function before(n) {

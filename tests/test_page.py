@@ -166,6 +166,7 @@ async def test_conflicting_edit_shows_both_versions(visit: Visit, client: TestCl
     await expect(conflict).to_contain_text("$20,00")
     await expect(conflict).to_contain_text("$30,00")
     await page.locator("#overwrite").click()
+    await expect(page.locator(".toast.success")).to_be_visible()  # the card shows what waits, too
     await expect(card(page, "Teclado")).to_contain_text("$20,00")
     assert (await (await client.get("/api/productos/1")).json())["data"]["precio"] == 20
 

@@ -587,7 +587,12 @@ async def test_own_sale_is_no_conflict_for_a_deletion(visit: Visit, client: Test
     await expect(card(page, "Teclado")).to_contain_text("9 unidades")
     await page.locator("#confirmDelete").click()
     await expect(card(page, "Teclado")).to_have_count(0)
-    await expect(page.locator("#deleteDialog")).to_be_hidden()
+    await create(client, nombre="Ratón", precio=10)
+    await page.get_by_role("button", name="Eliminar Ratón").click()
+    await client.patch("/api/productos/2", json={"precio": 20})  # a change by somebody else is one
+    await expect(card(page, "Ratón")).to_contain_text("$20,00")
+    await page.locator("#confirmDelete").click()
+    await expect(page.locator(".toast.error")).to_contain_text("Ratón: eliminar no se ha guardado: Alguien cambió")
 
 
 async def test_two_tabs_send_each_change_once(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
