@@ -55,7 +55,7 @@ export const create = (values, options) => add('create', { nombre: values.nombre
 export const remove = (row, options) => add('delete', row, { version: row.updated_at, base: pick(row, Object.keys(FIELDS)) }, options);
 export const restore = (row, options) => add('restore', row, {}, options);
 /** `motivo`: the reason, optional; `undoes`: it takes back another move. */
-export const move = (row, delta, { motivo, undoes, ...options } = {}) => add('move', row, { delta, undoes, motivo: withDevice(motivo) }, options);
+export const move = (row, delta, { motivo, undoes } = {}) => add('move', row, { delta, undoes, motivo: withDevice(motivo) });
 /** `lines` are {id, nombre, delta}; `undoes`: they take back another sale. */
 export const sell = (lines, { undoes } = {}) => add('sale', {}, { lines, undoes, motivo: withDevice(!undoes && 'venta') });
 const withDevice = (motivo) => [motivo, $('device').value.trim()].filter(Boolean).join(' · ') || undefined;

@@ -174,7 +174,7 @@ async def test_stock_is_moved_and_counted_in_its_cell(visit: Visit, client: Test
     assert [event["data"]["stock"] for event in events] == [30, 18, 58, 37]
 
 
-async def test_price_is_changed_in_its_cell_and_a_conflict_is_shown_there(
+async def test_price_is_changed_in_its_cell_and_a_refusal_is_told(
     visit: Visit,  # noqa: F811
     client: TestClient,
     connect: Callable,
@@ -190,11 +190,18 @@ async def test_price_is_changed_in_its_cell_and_a_conflict_is_shown_there(
     await cell.locator("input").fill("20")
     await client.patch("/api/productos/1", json={"precio": 30})
     await page.keyboard.press("Enter")
-    await expect(cell.locator(".note")).to_contain_text("Alguien lo cambió: ahora precio $30,00")
-    assert (await product(client))["precio"] == 30
-    await page.keyboard.press("Enter")
-    await expect(cell.locator(".value")).to_have_text("$20,00")
+    refused = page.locator(".toast.error")
+    await expect(refused).to_contain_text(
+        "Teclado: precio $20,00 no se ha guardado: Alguien cambió este producto antes"
+    )
     await expect(cell.locator(".editor")).to_have_count(0)
+    await expect(cell.locator(".value")).to_have_text("$30,00")
+    assert (await product(client))["precio"] == 30
+    await cell.click()
+    await page.keyboard.type("20")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".toast.success")).to_contain_text("Teclado")
+    await expect(cell.locator(".value")).to_have_text("$20,00")
     assert (await product(client))["precio"] == 20
     stock = row(page, 1).locator(".units")
     await stock.click()
@@ -207,8 +214,7 @@ async def test_price_is_changed_in_its_cell_and_a_conflict_is_shown_there(
         await page.keyboard.press("Enter")
     await waits(psql, "Lock")
     other.commit()
-    await expect(stock.locator(".note")).to_contain_text("quedan 2")
-    await page.keyboard.press("Escape")
+    await expect(refused).to_contain_text("Teclado: -4 no se ha guardado: no alcanza, quedan 2")
     await expect(stock).to_have_text("2")
 
 
