@@ -137,14 +137,14 @@ let missedKeys = []; // of the changes that a resumed connection has brought
 inventory.addEventListener('evento', ({ detail: { message, before, applied, missed } }) => {
   const { type, data } = message;
   const words = eventInWords(message, applied ? before : undefined);
-  log(words.log, type.slice('PRODUCT_'.length).toLowerCase(), message);
+  log(words, type.slice('PRODUCT_'.length).toLowerCase(), message);
   schedule();
   if (!applied) return;
   if (!before) for (const list of [cards, rowBlocks]) list.arriving.add(data.id);
   if (missed) missedKeys.push(changeKey(message));
   else if (isShown(data.id)) {
     const action = type === 'PRODUCT_DELETED' && before && mayWrite() ? bringBack(before, 'Restaurar') : null;
-    notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo?.endsWith('importación') });
+    notifyOfOther({ text: words, product: data.id, key: changeKey(message), action, imported: message.motivo?.endsWith('importación') });
   }
   tellDialogs(data.id, inventory.products.get(data.id) ?? null);
 });

@@ -70,7 +70,7 @@ async function load(at) {
     rows = byId(list);
     const event = events.data.findLast(({ id }) => id <= at);
     time = event?.timestamp ?? null;
-    const when = event && ` · ${moment.format(new Date(event.timestamp))}: ${eventInWords(event).log}`;
+    const when = event && ` · ${moment.format(new Date(event.timestamp))}: ${eventInWords(event)}`;
     const text = event ? `Tras el evento ${event.id}${when}` : `Tras el evento ${at}`;
     if (event && wanted === at) $('moment').value = wanted = Math.max(event.id, $('moment').min);
     $('moment').setAttribute('aria-valuetext', text);

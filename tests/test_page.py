@@ -95,7 +95,7 @@ async def test_product_created_in_one_browser_appears_in_the_other(visit: Visit)
         await expect(page.locator("#productCount")).to_have_text("1")
         await expect(page.locator("#eventsLog > *").first).to_contain_text("Producto creado: Teclado")
     await expect(juan.locator(".toast")).to_contain_text("Producto creado exitosamente")
-    await expect(maria.locator(".toast")).to_contain_text("Nuevo producto: Teclado")
+    await expect(maria.locator(".toast")).to_contain_text("Producto creado: Teclado")
     await expect(juan.locator("#nombre")).to_have_value("")
 
 
