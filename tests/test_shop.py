@@ -707,7 +707,7 @@ async def test_movement_is_undone_without_those_after_it(visit: Visit, client: T
     await client.post("/api/productos/1/stock", json={"delta": -20})
     await expect(entries).to_have_count(7)
     await page.get_by_role("button", name="Deshacer este movimiento (-4)").click()
-    await expect(page.locator("#productError")).to_contain_text("no alcanza, quedan 2")
+    await expect(page.locator("#productDialog .toast.error")).to_contain_text("no alcanza, quedan 2")
     assert (await product(client))["stock"] == 2
 
 
