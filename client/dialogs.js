@@ -2,7 +2,7 @@ import { undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, element, say, succeeded, tellRefusal, toast, working } from './notices.js';
 import { inventory, useKey } from './page.js';
-import { create, expected, queue, reasonOf, restore, update, whenAway } from './unsent.js';
+import { create, expected, queue, reasonOf, update } from './unsent.js';
 import { showCreated } from './view.js';
 import { FIELDS, differing, shown, short, stateInWords } from './words.js';
 
@@ -93,18 +93,7 @@ queue.addEventListener('resultado', ({ detail: { change, error, quiet } }) => {
 
 // ---- dialogs
 
-// Notices are in the uppermost dialog: what is outside of it cannot be pressed.
-new MutationObserver(() => {
-  const front = [...document.querySelectorAll('dialog[open]')].at(-1) ?? document.body;
-  if ($('toasts').parentElement !== front) front.append($('toasts'));
-}).observe(document.body, { attributeFilter: ['open'], subtree: true });
-
-let editing = null; // {base: the row it began from, theirs: the one that somebody else has saved, gone: deleted meanwhile}
-
-// The browser gives the focus back to where it was before, unless that is gone.
-document.addEventListener('close', () => {
-  if (document.activeElement === document.body) $('listTitle').focus({ preventScroll: true });
-}, { capture: true });
+let editing = null; // {base: the row it began from, theirs: the one that somebody else has saved}
 
 /** Shows the values of a row in the fields that the person has not touched. */
 function fillEdit(base) {
@@ -119,12 +108,11 @@ function fillEdit(base) {
 
 export function openEdit(base) {
   const form = $('editForm');
-  editing = { gone: false };
+  editing = {};
   form.reset();
   fillEdit(base);
   $('editTitle').textContent = `Editar «${short(base.nombre)}»`;
   $('editNotice').textContent = '';
-  $('saveEdit').textContent = 'Guardar cambios';
   $('saveEdit').disabled = $('overwrite').disabled = false; // one that was saved before may still wait for its answer
   showErrors(form, {});
   $('editDialog').showModal();
@@ -135,22 +123,21 @@ $('editForm').addEventListener('submit', async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
   const mine = editing;
-  const { base, gone } = mine;
+  const { base } = mine;
   const latest = $('conflictDialog').open ? mine.theirs : base;
   const quiet = () => editing === mine && $('editDialog').open; // else the outcome is told by a notice
-  const touched = Object.keys(FIELDS).filter((field) => gone || form.elements[field].value !== form.elements[field].defaultValue);
+  const touched = Object.keys(FIELDS).filter((field) => form.elements[field].value !== form.elements[field].defaultValue);
   if (!touched.length) return $('editDialog').close();
   const values = readForm(form, touched);
   if (!values) return;
-  const save = async () => update(gone ? (await restore(base, { quiet })).data : latest, values, { quiet });
   try {
-    const answer = await working(latest === base ? $('saveEdit') : $('overwrite'), save);
+    const button = latest === base ? $('saveEdit') : $('overwrite');
+    const answer = await working(button, () => update(latest, values, { quiet }));
     if (quiet()) closeBoth();
-    succeeded(answer, gone ? null : undoChange(latest, answer, touched));
+    succeeded(answer, undoChange(latest, answer, touched));
   } catch (error) {
     if (!quiet()) return;
-    if (error.code === 'producto_no_encontrado' && !gone) tellDialogs(base.id, null);
-    else if (error.code === 'producto_cambiado') {
+    if (error.code === 'producto_cambiado') {
       tellDialogs(base.id, error.data);
       showConflict(values, error.data);
       $('conflictError').textContent = latest === base ? '' : 'Ha vuelto a cambiar: mira otra vez.';
@@ -179,20 +166,22 @@ function closeBoth() {
 
 $('keepTheirs').onclick = closeBoth;
 
-whenAway(() => ($('saveEdit').disabled || $('overwrite').disabled) && closeBoth());
+/** Closes the form that seems to hold back what waits for the line: the line at the top tells it. */
+function leave() {
+  if (inventory.state !== 'conectado' && ($('saveEdit').disabled || $('overwrite').disabled)) closeBoth();
+}
+
+inventory.addEventListener('estado', leave);
+queue.addEventListener('cola', leave);
 
 $('overwrite').onclick = () => $('editForm').requestSubmit();
 
 /** Shows in the open form that somebody else has changed its product; `row` is null if it was deleted. */
 export function tellDialogs(id, row) {
   if (!$('editDialog').open || editing.base.id !== id || $('saveEdit').disabled || $('overwrite').disabled) return;
-  editing.gone = !row;
-  $('saveEdit').textContent = row ? 'Guardar cambios' : 'Recuperar';
-  if (!row) {
-    $('editNotice').textContent = 'Alguien lo eliminó. Vuelve, con lo que ves aquí, si lo recuperas.';
-    $('conflictDialog').close();
-  } else if ($('editNotice').textContent || differing(editing.base, row).length) { // changed, or changed back
-    $('editNotice').textContent = `Alguien lo cambió: ahora ${stateInWords(editing.base, row)}.`;
+  if (!row) say('editNotice', 'Alguien lo eliminó. Se puede guardar cuando esté otra vez.');
+  else if ($('editNotice').textContent || differing(editing.base, row).length) { // changed, or changed back
+    say('editNotice', `Alguien lo cambió: ahora ${stateInWords(editing.base, row)}.`);
   }
 }
 

@@ -289,7 +289,11 @@ async def test_product_deleted_long_ago_comes_back_from_the_history(visit: Visit
     await page.get_by_role("button", name="Editar Teclado").click()
     await page.locator("#editDialog").get_by_label("Precio").fill("20")
     await client.delete("/api/productos/1")
-    await page.get_by_role("button", name="Recuperar", exact=True).click()
+    await expect(page.locator("#editNotice")).to_contain_text("Alguien lo eliminó")
+    await page.locator("#editDialog .toast").get_by_role("button", name="Restaurar").click()
+    await expect(page.locator("#editNotice")).to_contain_text("está otra vez")
+    await page.get_by_role("button", name="Guardar cambios").click()
+    await expect(page.locator("dialog[open]")).to_have_count(0)
     await expect(card(page, "#1")).to_contain_text("$20,00")
 
 
