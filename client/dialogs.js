@@ -203,14 +203,10 @@ $('askToWrite').addEventListener('click', () => (login ? $('login').click() : as
 
 function askKey(problem) {
   say('keyError', problem);
+  $('enterKey').disabled = false;
   $('keyDialog').returnValue = '';
   if (!$('keyDialog').open) $('keyDialog').showModal();
   $('accessKey').select();
-}
-
-function checkingKey(yes) {
-  $('enterKey').disabled = yes;
-  $('enterKey').textContent = yes ? 'Comprobando…' : 'Entrar';
 }
 
 /** Asks for the access key, and shows whether a connection with it succeeds. */
@@ -221,21 +217,19 @@ export function followKey({ state, unauthorized }) {
   } else if (unauthorized) {
     const problem = inventory.token ? 'Esa clave no es válida. Escríbela otra vez.' : '';
     useKey('');
-    checkingKey(false);
     askKey(problem);
   } else if (state !== 'conectando') $('keyDialog').close('tried');
 }
 
 $('keyForm').addEventListener('submit', (event) => {
   event.preventDefault();
-  checkingKey(true);
+  $('enterKey').disabled = true; // until it is known whether the key is right
   useKey($('accessKey').value.trim());
   inventory.connect();
 });
 
 $('keyDialog').addEventListener('close', () => {
   $('accessKey').value = '';
-  checkingKey(false);
   if ($('keyDialog').returnValue === 'tried') return;
   useKey('');
   if (reader === undefined) inventory.stop('falta la clave de acceso');
