@@ -112,7 +112,7 @@ function hint() {
   }
 }
 
-/** Saves what was typed, which counts at once. With `refocus`, an invalid input is explained, and the focus returns to where it was. */
+/** Saves what was typed. With `refocus`, an invalid input is explained, and the focus returns to where it was. */
 async function save(refocus) {
   const { input, base, motivo } = editing;
   const typed = input.value.trim();

@@ -78,5 +78,6 @@ $('confirmDelete').onclick = async () => {
   const gone = (await Promise.allSettled(leaving.map((row) => remove(row)))).flatMap(({ value }) => value?.data ?? []); // a refusal has been told
   if (!gone.length) return;
   const back = () => Promise.allSettled(gone.map((row) => restore(row)));
-  toast(`Eliminado: ${short(gone.map(({ nombre }) => nombre).join(', '))}`, { kind: 'success', action: ['Deshacer', back] });
+  const names = gone.map(({ nombre }) => nombre).join(', ');
+  toast(`Eliminado: ${short(names)}`, { kind: 'success', action: ['Deshacer', back] });
 };
