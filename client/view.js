@@ -81,12 +81,6 @@ export function follow(id, yes) {
   changed();
 }
 
-addEventListener('storage', ({ key }) => {
-  if (key !== names.followed && key !== null) return;
-  followed = readFollowed();
-  changed();
-});
-
 // ---- filters
 
 const filter = (id, yes) => { $(id).ariaPressed = String(yes); };
