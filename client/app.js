@@ -13,7 +13,7 @@ import { attachScanner } from './scanner.js';
 import { askDelete, choose, drawChoice, picked } from './selection.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { expected, queue, withPending } from './unsent.js';
-import { choicesInWords, follow, inPlace, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, order, select, settle, showAll, whyEmpty } from './view.js';
+import { choicesInWords, follow, inPlace, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, order, select, settle, showAll } from './view.js';
 import { clock, eventInWords, plural, price, whole, worthOf } from './words.js';
 
 // ---- what can be done with a product of the list
@@ -95,7 +95,7 @@ function drawCounts(total, rows) {
   say('productCount', loaded ? whole.format(total) : '…');
   say('matchCount', isFiltered() ? ` · ${plural(rows.length, 'coincide', 'coinciden')}` : '');
   say('worth', loaded && rows.length ? `· ${price(worthOf(rows))}` : '');
-  const [title, text] = total ? ['Nada coincide', whyEmpty()]
+  const [title, text] = total ? ['Nada coincide', `Con ${choicesInWords().join(', ')}.`]
     : isOnlyFollowed() ? ['Todavía no sigues ningún producto', 'Pulsa la estrella de un producto para seguirlo: aquí verás solo los que elijas.']
       : past() ? ['Entonces no había productos', 'Es lo que cuenta el registro de ese momento.']
         : ['Todavía no hay productos', mayWrite() ? 'Crea el primero, o importa un archivo: aparecerá aquí y en todas las pantallas abiertas.' : 'El primero aparecerá aquí.'];

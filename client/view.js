@@ -247,13 +247,6 @@ $('showNew').onclick = choose;
 export const isFiltered = () => terms.length > 0 || isOn('soldOut') || isOn('low');
 export const isOnlyFollowed = () => isOn('onlyFollowed');
 
-/** Why the list may be empty. */
-export function whyEmpty() {
-  const typed = short($('search').value.trim());
-  if (terms.length) return `Ninguno de los ${isOn('onlyFollowed') ? 'que sigues' : 'productos'}${isOn('soldOut') || isOn('low') ? ' de este filtro' : ''} contiene «${typed}».`;
-  return isOn('soldOut') ? 'No hay ninguno agotado.' : `Ninguno tiene menos de ${chosen.minimum} unidades.`;
-}
-
 /** The search and the filters, each in words. */
 export function choicesInWords() {
   const typed = short($('search').value.trim());
