@@ -6,14 +6,14 @@ import { exportRows } from './files.js';
 import { past, shownTime } from './history.js';
 import './keys.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, toast, whenKnown } from './notices.js';
-import { drawWith, inventory, mayWrite, schedule } from './page.js';
+import { drawWith, inventory, kept, mayWrite, schedule } from './page.js';
 import { attachPaper } from './paper.js';
 import { openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
 import { askDelete, choose, drawChoice, picked } from './selection.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { expected, queue, withPending } from './unsent.js';
-import { choicesInWords, follow, inPlace, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, order, select, settle, showAll } from './view.js';
+import { choicesInWords, follow, inPlace, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, order, select, settle, showAll } from './view.js';
 import { clock, eventInWords, plural, price, whole, worthOf } from './words.js';
 
 // ---- what can be done with a product of the list
