@@ -192,14 +192,12 @@ async def change_once(db: Database, sql: str, params: dict[str, Any], cause: Cau
     """Run a statement that changes many products, once for the key of its cause. Its row is the result, why nothing was changed,
     and the number of changes. Raise NotImported, KeyReused, Rejected or Unavailable."""
     params |= {"cause": cause._replace(fingerprint="").text(), "fingerprint": cause.fingerprint or None}
-    unchanged = []
 
-    async def make() -> Result | None:
+    async def make() -> Result:
         ((json, faults, changes, _),) = await fetch_with_new_ids(db, sql, params, Lane.LONG, IMPORT_TIMEOUT)
         if faults:
             raise NotImported(faults)
-        unchanged.append(Result(json))
-        return Result(json) if changes else None
+        return Result(json, changed=changes > 0)
 
     find = partial(find_first, db, cause, lambda fingerprint, *_: Result(fingerprint.partition(" ")[2], replayed=True))
-    return await once(find, make) or unchanged[0]
+    return await once(find, make)

@@ -50,10 +50,15 @@ class NotMade(Exception):
 
 
 class Result(NamedTuple):
-    """What a change of several products returns: its JSON, and whether this is the stored result of an earlier request."""
+    """What a change of several products returns: its JSON, and whether this is the stored result of an earlier request. It is
+    false if nothing was `changed`."""
 
     json: str
     replayed: bool = False
+    changed: bool = True
+
+    def __bool__(self) -> bool:
+        return self.changed
 
 
 class Product(NamedTuple):
@@ -157,8 +162,8 @@ async def _change_alone(
 async def once(find: Callable[[], Awaitable[Made | None]], make: Callable[[], Awaitable[Made]]) -> Made:
     """Return what `find` finds of the first request with the key, or else what `make` makes.
 
-    A concurrent request with the key may be first. It holds a row or the key: `make` waits for it, and then has no effect (None) or
-    is refused.
+    A concurrent request with the key may be first. It holds a row or the key: `make` waits for it, and then has no effect (None, or
+    a false result) or is refused.
     """
     # Before the change, because a failing INSERT would leave a gap in the ids.
     if first := await find():
