@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ..pg.connection import BELL
 from ..pg.database import Database
 from ..pg.lanes import Lane
 from ..products.exact_json import encode
@@ -26,7 +27,7 @@ FILES = web.AppKey("FILES", asyncio.Lock)
 DEFAULTS = encode({name: field.default for name, field in NewProduct.model_fields.items() if not field.is_required()})
 
 # Sets the cause of a change of many products, which has the result `json`.
-CAUSED = """set_config('inventory_ws.causa', jsonb_strip_nulls(
+CAUSED = f"""{BELL}, set_config('inventory_ws.causa', jsonb_strip_nulls(
     %(cause)s::jsonb || jsonb_build_object('huella', %(fingerprint)s::text || ' ' || json))::text, true)"""
 
 
@@ -194,7 +195,7 @@ async def change_once(db: Database, sql: str, params: dict[str, Any], cause: Cau
     params |= {"cause": cause._replace(fingerprint="").text(), "fingerprint": cause.fingerprint or None}
 
     async def make() -> Result:
-        ((json, faults, changes, _),) = await fetch_with_new_ids(db, sql, params, Lane.LONG, IMPORT_TIMEOUT)
+        ((json, faults, changes, *_),) = await fetch_with_new_ids(db, sql, params, Lane.LONG, IMPORT_TIMEOUT)
         if faults:
             raise NotImported(faults)
         return Result(json, changed=changes > 0)
