@@ -67,6 +67,21 @@ async def test_change_without_a_notification_is_found_by_polling(
     assert created["data"]["nombre"] == "Mouse"
 
 
+async def test_what_a_trigger_of_the_owner_does_instead_is_heard_at_once(
+    unpolled: None, client: TestClient, listen: Callable, psql: Callable
+) -> None:
+    await create(client)
+    psql("""
+        CREATE FUNCTION retirar() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN UPDATE productos SET stock = 0 WHERE id = OLD.id; RETURN NULL; END $$;
+        CREATE TRIGGER retirar BEFORE DELETE ON productos FOR EACH ROW EXECUTE FUNCTION retirar();
+        """)
+    ws = await listen()
+    assert (await client.delete("/api/productos/1")).status == 400
+    (retired,) = await receive(ws, 1)
+    assert retired["data"]["stock"] == 0
+
+
 async def test_full_queue_of_notify_stops_no_event(
     unpolled: None, client: TestClient, listen: Callable, psql: Callable
 ) -> None:

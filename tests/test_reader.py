@@ -4,6 +4,7 @@ import gc
 import io
 import json
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,24 @@ def test_other_threads_wait_less_while_a_file_is_read(monkeypatch: pytest.Monkey
     )
     read(b"nombre,precio\nMouse,1\n", FileQuery())
     assert (seen, (sys.getswitchinterval(), gc.isenabled())) == ([(pytest.approx(0.0005), False)], usual)
+
+
+def test_two_files_at_once_leave_the_threads_as_they_were() -> None:
+    """A thread goes on after its request was cancelled: the next file begins before it ends."""
+    usual, second, ended = (sys.getswitchinterval(), gc.isenabled()), threading.Event(), threading.Event()
+
+    def read_second() -> None:
+        with csvfile.sharing():
+            second.set()
+            ended.wait()
+
+    with csvfile.sharing():
+        (thread := threading.Thread(target=read_second)).start()
+        second.wait(0.1)  # where it does not wait for the first one
+    second.wait()
+    ended.set()
+    thread.join()
+    assert (sys.getswitchinterval(), gc.isenabled()) == usual
 
 
 def test_encoding_is_found_in_a_part_of_a_long_file(monkeypatch: pytest.MonkeyPatch) -> None:

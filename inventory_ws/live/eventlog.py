@@ -136,10 +136,10 @@ async def look_for_faults(db: Database, faults: list[str]) -> None:
 
 async def _repeat(work: Callable[[], Awaitable[None]], pause: float, failure: str) -> None:
     while True:
+        await asyncio.sleep(pause)
         try:
             await work()
         except Unavailable:
             pass  # the next attempt follows
         except Exception:
             log.exception(failure)
-        await asyncio.sleep(pause)

@@ -41,7 +41,7 @@ class Hub:
         """Set `max_sockets`, the number of sockets, and whether they may `compress` (permessage-deflate)."""
         self._db = db
         self.log = Log(db)
-        self.feed = Feed(db, self.log, self)
+        self.feed = Feed(db, self.log, self.publish, self.renew, self.reset)
         self.sockets = WeakSet[Stream]()
         self.max_sockets = max_sockets
         self.compress = compress
