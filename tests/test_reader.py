@@ -297,6 +297,23 @@ def test_formula_without_a_value_is_told_of_its_own_sheet_alone() -> None:
     assert found == {"Bien": [], "Sin calcular": [refusal], "Error": [refusal]}
 
 
+def test_formula_that_its_writer_has_not_computed_is_no_zero() -> None:
+    """As XlsxWriter 3.3.1 writes them: 0 is the value of each, and the program that opens the file is asked to compute them."""
+    cells = row(1, "nombre", "precio", "stock") + row(2, "Cable", "=2*3", 0) + row(3, "Tubo", 1, "=2*3")
+    written = xlsx({"Hoja": cells.replace("<v></v>", "<v>0</v>")})
+    assert messages(read(written, FileQuery())) == []
+    asking = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(written)) as parts, zipfile.ZipFile(asking, "w") as copy:
+        for name in parts.namelist():
+            copy.writestr(
+                name, parts.read(name).replace(b"</workbook>", b'<calcPr calcId="1" fullCalcOnLoad="1"/></workbook>')
+            )
+    assert [fault[:28] for fault in messages(read(asking.getvalue(), FileQuery()))] == [
+        "2 precio: es una fórmula sin",
+        "3 stock: es una fórmula sin ",
+    ]
+
+
 def test_errors_of_old_programs_are_told_of_their_own_sheet_alone() -> None:
     """A file of LibreOffice 7.4; of a cell whose formula was pasted as its value nothing but the error is left."""
     file = (Path(__file__).parent / "files" / "errores.xls").read_bytes()
@@ -392,6 +409,15 @@ def test_error_and_tab_of_libreoffice_are_not_lost() -> None:
     assert messages(table) == [
         "3 stock: es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo"
     ]
+
+
+def test_formula_without_a_value_in_an_open_document_is_told() -> None:
+    """As odfpy 1.4.1 writes it, which computes nothing."""
+    one = '<table:table-cell office:value-type="float" office:value="1"/>'
+    formula = '<table:table-cell table:formula="of:=2*3"/>'
+    cells = [map(text_cell, ("nombre", "precio", "stock")), (text_cell("Cable"), one, formula)]
+    table = read(ods("".join(f"<table:table-row>{''.join(row)}</table:table-row>" for row in cells)), FileQuery())
+    assert [fault[:28] for fault in messages(table)] == ["2 stock: es una fórmula sin "]
 
 
 def test_formula_whose_value_is_an_empty_text_is_an_empty_cell() -> None:
