@@ -25,38 +25,31 @@ function shape(schema) {
   return `{ ${inside.join(', ')} }`;
 }
 
-function limits({ minimum: desde, maximum, maxLength, default: usual }) {
-  const hasta = maxLength ?? (maximum <= Number.MAX_SAFE_INTEGER ? maximum : undefined);
-  const said = Object.entries({ desde, hasta, 'por omisión': usual === '' ? undefined : usual });
-  return said.map(([word, value]) => (value === undefined ? '' : `, ${word} ${value.toLocaleString('es')}`));
-}
+const LIMITS = ['minimum', 'maximum', 'maxLength'];
+const limits = (schema) => LIMITS.filter((name) => name in schema).map((name) => `, ${name} ${schema[name]}`);
 
 /** A name with a note, and its description with its type. */
-function term(name, note, schema, text) {
-  const type = schema ? [element('code', {}, shape(schema)), ...limits(schema)] : [];
-  return [
-    element('dt', {}, element('code', {}, name), element('small', {}, note)),
-    element('dd', {}, ...prose(text), element('small', {}, ...type)),
-  ];
+function term(name, note, schema = {}, text = schema.description) {
+  const type = element('small', {}, element('code', {}, shape(schema)), ...limits(schema));
+  const title = [element('code', {}, name), element('small', {}, note)];
+  return [element('dt', {}, ...title), element('dd', {}, ...prose(text), type)];
 }
 
-const fields = ({ properties, required = [] }) => Object.entries(properties)
-  .flatMap(([name, field]) => term(name, required.includes(name) ? '' : 'opcional', field, field.description));
+const fields = ({ properties = {}, required = [] }) => Object.entries(properties)
+  .flatMap(([name, field]) => term(name, required.includes(name) ? '' : 'opcional', field));
 const list = (title, terms) => (terms.length ? [element('h4', {}, title), element('dl', {}, ...terms)] : []);
-const sample = (text) => [element('h4', {}, 'Ejemplo'), element('pre', {}, text)];
+const sample = (text) => element('pre', {}, text);
 
 function fold(id, kind, name, summary, ...inside) {
-  const badge = element('span', { className: `badge ${kind}` }, kind);
+  const badge = element('span', { className: 'badge' }, kind);
   const title = element('h3', {}, element('code', {}, name));
   const text = element('span', {}, ...prose(summary));
   return element('details', { className: 'panel', id }, element('summary', {}, badge, title, text), ...inside);
 }
 
-function curl(base, method, path, body) {
-  const url = base + path.replace('{id}', '13');
-  const verb = method === 'get' || (method === 'post' && body) ? '' : ` -X ${method.toUpperCase()}`;
-  const sent = body ? ` -H 'Content-Type: application/json' -d '${JSON.stringify(body)}'` : '';
-  return `curl -s ${url}${verb}${sent}`;
+function curl(url, method, { example } = {}) {
+  const sent = example ? ` -H 'Content-Type: application/json' -d '${JSON.stringify(example)}'` : '';
+  return `curl -s -X ${method.toUpperCase()} ${url.replace('{id}', '13')}${sent}`;
 }
 
 const PLACES = { query: 'en la consulta', path: 'en la ruta', header: 'cabecera' };
@@ -64,20 +57,19 @@ const PLACES = { query: 'en la consulta', path: 'en la ruta', header: 'cabecera'
 function operation(api, base, path, method, { operationId, summary, parameters, requestBody, responses }) {
   const { 'application/json': json, ...files } = requestBody?.content ?? {};
   const asked = parameters.map((one) => found(api, one))
-    .flatMap((one) => term(one.name, PLACES[one.in], one.schema, one.description ?? one.schema.description));
+    .flatMap((one) => term(one.name, PLACES[one.in], one.schema, one.description));
   const answers = Object.entries(responses).flatMap(([status, one]) => {
     const { headers = {}, content, description } = found(api, one);
     return term(status, Object.keys(headers).join(', '), content?.['application/json']?.schema, description);
   });
-  const fileOf = ([kind, { schema, example }]) => [
-    ...list('O un archivo', term(kind, '', schema, schema.description)),
-    element('pre', {}, example),
-  ];
   return fold(operationId, method, path, summary,
     ...list('Parámetros', asked),
     ...list('Cuerpo', json ? fields(found(api, json.schema)) : []),
-    ...Object.entries(files).flatMap(fileOf),
-    ...(responses[200] || !responses[101] ? sample(curl(base, method, path, json?.example)) : []),
+    ...Object.entries(files).flatMap(([kind, { schema, example }]) => [
+      ...list('O un archivo', term(kind, '', schema)),
+      sample(example),
+    ]),
+    sample(curl(base + path, method, json)),
     ...list('Respuestas', answers));
 }
 
@@ -89,34 +81,23 @@ function* operations(api) {
 }
 
 const schemaOf = ([name, schema]) => fold(name, '', name, '',
-  ...(schema.properties ? list('Campos', fields(schema)) : [element('pre', {}, shape(schema))]));
-
-const messageOf = ([name, { summary, payload, examples }]) => fold(name, '', name, summary,
-  ...sample(JSON.stringify(examples[0].payload, null, 2)),
+  ...(schema.properties ? list('Campos', fields(schema)) : [sample(shape(schema))]));
+const messageOf = ([name, { summary, payload, examples: [{ payload: example }] }]) => fold(name, '', name, summary,
+  sample(JSON.stringify(example, null, 2)),
   ...list('Campos', fields(payload)));
 
-try {
-  const [http, socket] = await Promise.all([load('openapi.json'), load('asyncapi.json')]);
-  $('version').textContent = http.info.version;
-  $('httpText').append(...prose(http.info.description));
-  $('http').append(...operations(http));
-  $('schemas').append(...Object.entries(http.components.schemas).map(schemaOf));
-  $('socketText').append(...prose(socket.info.description));
-  $('query').append(...fields(socket.components.channelBindings.socket.ws.query));
-  $('messages').append(...Object.entries(socket.components.messages).map(messageOf));
-} catch (error) {
-  $('problem').hidden = false;
-  throw error;
-} finally {
-  document.querySelector('main').ariaBusy = 'false';
-}
+const loading = Promise.all([load('openapi.json'), load('asyncapi.json')]);
+loading.catch(() => { $('problem').hidden = false; });
+const [http, socket] = await loading;
+$('version').textContent = http.info.version;
+$('httpText').append(...prose(http.info.description));
+$('http').append(...operations(http));
+$('schemas').append(...Object.entries(http.components.schemas).map(schemaOf));
+$('socketText').append(...prose(socket.info.description));
+$('query').append(...fields(socket.components.channelBindings.socket.ws.query));
+$('messages').append(...Object.entries(socket.components.messages).map(messageOf));
+document.querySelector('main').ariaBusy = 'false';
 
-/** Opens the section in the address. */
-function reveal() {
-  const target = $(location.hash.slice(1));
-  if (!target) return;
-  target.open = true;
-  target.scrollIntoView();
-}
-reveal();
-addEventListener('hashchange', reveal);
+const section = $(location.hash.slice(1)); // in the address
+if (section) section.open = true;
+section?.scrollIntoView();

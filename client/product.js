@@ -2,9 +2,9 @@ import { undoChange } from './changes.js';
 import { $, element, say, succeeded, working } from './notices.js';
 import { inventory } from './page.js';
 import { expected, move, restore, tooFew, update } from './unsent.js';
-import { FIELDS, differing, moment, pick, quoted, short, shown, signed, whole } from './words.js';
+import { FIELDS, differing, moment, pick, quoted, short, shown, signed } from './words.js';
 
-// The history of one product: its events, newest first, and its stock as a line.
+// The history of one product: its events, newest first.
 
 let id = null; // of the product
 let events = []; // newest first, as far as they are loaded
@@ -21,7 +21,6 @@ export async function openProduct(row, opener) {
   events = [];
   $('productTitle').textContent = `Historia de «${short(row.nombre)}»`;
   $('productEvents').replaceChildren();
-  $('productChart').hidden = true;
   $('olderEvents').hidden = true;
   say('productError', '');
   $('productDialog').addEventListener('close', () => { id = null; (opener.isConnected ? opener : $('listTitle')).focus(); }, { once: true });
@@ -59,7 +58,6 @@ function draw() {
   say('productNow', now ? `Ahora: ${shown('precio', now)}, stock ${shown('stock', now)}` : 'Ya no está en el inventario.');
   $('productEvents').replaceChildren(...events.map(entry));
   if (!events.length) say('productError', $('productError').textContent || 'El registro ya no guarda ninguno de sus eventos.');
-  drawLine();
 }
 
 function entry(event, n) {
@@ -127,20 +125,4 @@ async function attempt(button, change, undo = () => null) {
   } finally {
     if (document.activeElement === document.body) $('productTitle').focus(); // the focused button was removed with the list
   }
-}
-
-/** The stock over time, as steps. */
-function drawLine() {
-  const points = events.filter(({ data }) => data.stock !== undefined).map(({ timestamp, data }) => [Date.parse(timestamp), data.stock]).reverse();
-  $('productChart').hidden = points.length < 2;
-  if (points.length < 2) return;
-  const stocks = points.map(([, stock]) => stock);
-  const [from, to, least, most] = [points[0][0], Date.now(), Math.min(...stocks), Math.max(...stocks)];
-  const x = (time) => (((time - from) / (to - from || 1)) * 600).toFixed(1);
-  const y = (stock) => (76 - ((stock - least) / (most - least || 1)) * 72).toFixed(1);
-  $('productPath').setAttribute('d', `M0 ${y(stocks[0])}${points.map(([time, stock]) => `H${x(time)}V${y(stock)}`).join('')}H600`);
-  $('productLine').ariaLabel = `Stock: entre ${whole.format(least)} y ${whole.format(most)}, ahora ${whole.format(stocks.at(-1))}`;
-  $('lineMost').textContent = whole.format(most);
-  $('lineLeast').textContent = whole.format(least);
-  $('lineFrom').textContent = moment.format(from);
 }

@@ -33,7 +33,7 @@ async def test_docs_show_every_operation_schema_and_message(visit: Visit, client
     await fold.locator("summary").focus()
     await page.keyboard.press("Enter")
     await expect(fold.locator("pre")).to_have_text(
-        f"curl -s {client.make_url('/api/productos/13/stock')} -H 'Content-Type: application/json' -d '{{\"delta\":-3}}'"
+        f"curl -s -X POST {client.make_url('/api/productos/13/stock')} -H 'Content-Type: application/json' -d '{{\"delta\":-3}}'"
     )
     await expect(fold).to_contain_text("No quedan o no caben tantas unidades")
     await expect(page.locator("#version")).to_have_text(told["info"]["version"])
@@ -50,7 +50,7 @@ async def test_docs_need_no_token_and_use_the_prefix(
     server: TestServer = await aiohttp_server(host)
     page = await visit(str(server.make_url("/inventario/docs#list_products")))
     await expect(page.locator("#list_products pre")).to_have_text(
-        f"curl -s {server.make_url('/inventario/api/productos')}"
+        f"curl -s -X GET {server.make_url('/inventario/api/productos')}"
     )
     assert await page.get_by_role("link", name="Al inventario").evaluate("link => link.pathname") == "/inventario/"
 
