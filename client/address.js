@@ -45,7 +45,17 @@ addEventListener('popstate', () => {
 });
 
 history.replaceState({ depth: 0 }, '');
-new MutationObserver(sync).observe(document.body, { attributes: true, attributeFilter: ['open'], subtree: true });
+new MutationObserver(() => {
+  // Notices are in the uppermost dialog: what is outside of it cannot be pressed.
+  const front = opened().at(-1) ?? document.body;
+  if ($('toasts').parentElement !== front) front.append($('toasts'));
+  sync();
+}).observe(document.body, { attributeFilter: ['open'], subtree: true });
+
+// The browser gives the focus back to where it was before, unless that is gone.
+document.addEventListener('close', () => {
+  if (document.activeElement === document.body) $('listTitle').focus({ preventScroll: true });
+}, { capture: true });
 
 // ---- what has been typed is not thrown away without a question
 

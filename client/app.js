@@ -1,7 +1,7 @@
 import { drawBasket } from './basket.js';
 import { cards } from './cards.js';
 import { bringBack, editInPlace, step } from './changes.js';
-import { followKey, login, openDelete, openEdit, tellDialogs } from './dialogs.js';
+import { followKey, login, openEdit, tellDialogs } from './dialogs.js';
 import { exportRows } from './files.js';
 import { past, shownTime } from './history.js';
 import './keys.js';
@@ -10,7 +10,7 @@ import { drawWith, inventory, mayWrite, schedule } from './page.js';
 import { attachPaper } from './paper.js';
 import { openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
-import { choose, drawChoice, picked } from './selection.js';
+import { askDelete, choose, drawChoice, picked } from './selection.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { expected, queue, withPending } from './unsent.js';
 import { choicesInWords, follow, inPlace, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, order, select, settle, showAll, whyEmpty } from './view.js';
@@ -21,7 +21,7 @@ import { eventInWords, hour, plural, price, whole, worthOf } from './words.js';
 const ACTIONS = {
   follow: ({ id }) => follow(id, !isFollowed(id)),
   edit: openEdit,
-  delete: openDelete,
+  delete: (row) => askDelete([row]),
   events: openProduct,
   choose,
   take: (row) => step(row, -1),
@@ -136,14 +136,14 @@ let missedKeys = []; // of the changes that a resumed connection has brought
 inventory.addEventListener('evento', ({ detail: { message, before, applied, missed } }) => {
   const { type, data } = message;
   const words = eventInWords(message, applied ? before : undefined);
-  log(words.log, type.slice('PRODUCT_'.length).toLowerCase(), message);
+  log(words, type.slice('PRODUCT_'.length).toLowerCase(), message);
   schedule();
   if (!applied) return;
   if (!before) for (const list of [cards, rowBlocks]) list.arriving.add(data.id);
   if (missed) missedKeys.push(changeKey(message));
   else if (isShown(data.id)) {
     const action = type === 'PRODUCT_DELETED' && before && mayWrite() ? bringBack(before, 'Restaurar') : null;
-    notifyOfOther({ text: words.toast, product: data.id, key: changeKey(message), action, imported: message.motivo?.endsWith('importación') });
+    notifyOfOther({ text: words, product: data.id, key: changeKey(message), action, imported: message.motivo?.endsWith('importación') });
   }
   tellDialogs(data.id, inventory.products.get(data.id) ?? null);
 });

@@ -1,5 +1,5 @@
 import { $, stamp } from './notices.js';
-import { inventory, schedule } from './page.js';
+import { schedule } from './page.js';
 import { isFollowed } from './view.js';
 import { FIELDS, differing, signed } from './words.js';
 
@@ -81,7 +81,6 @@ export class Blocks {
       if (!drawn) continue;
       let next = block.firstElementChild;
       for (const [i, row] of rows.entries()) {
-        while (next?.classList.contains('leaving')) next = next.nextElementSibling;
         let view = this.#views.get(row.id);
         if (!view && ++fresh > STEP) continue;
         if (!view) {
@@ -132,12 +131,7 @@ export class Blocks {
       // The row gets the focus, not its button: the next key press must not change another product.
       (node.nextElementSibling ?? node.previousElementSibling ?? $('listTitle')).focus();
     }
-    if (inventory.products.has(id) || this.tag !== 'div' || matchMedia('(prefers-reduced-motion: reduce)').matches) return node.remove();
-    node.classList.add('leaving');
-    node.animate({ opacity: [1, 0], scale: [1, 0.97] }, 160).onfinish = () => {
-      node.remove();
-      schedule();
-    };
+    node.remove();
   }
 }
 

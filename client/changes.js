@@ -1,8 +1,8 @@
 import { isCollecting, put } from './basket.js';
 import { PARSERS, Problem, readStock, typedAs } from './fields.js';
-import { isSeen, stamp, succeeded, toast } from './notices.js';
+import { stamp, succeeded, toast } from './notices.js';
 import { inventory, schedule } from './page.js';
-import { expected, move, reasonOf, restore, tooFew, update, whenAway } from './unsent.js';
+import { expected, move, restore, tooFew, update } from './unsent.js';
 import { pick, short, shown, signed, whole } from './words.js';
 
 // Changes without a form: stock moves, prices and counts edited in place, undo.
@@ -51,7 +51,7 @@ export function editInPlace(host, row, field) {
   };
   input.oninput = hint;
   // Not when the window loses the focus, which leaves the field its own.
-  editor.addEventListener('focusout', ({ relatedTarget }) => { if (editing?.editor === editor && !editor.contains(relatedTarget) && document.activeElement !== input && !input.readOnly) save(false); });
+  editor.addEventListener('focusout', ({ relatedTarget }) => { if (editing?.editor === editor && !editor.contains(relatedTarget) && document.activeElement !== input) save(false); });
   editing = { host, editor, input, field, base: row };
   host.append(editor);
   input.select();
@@ -70,8 +70,6 @@ export function closeEditor(refocus = false) {
   schedule(); // it held the rows in their places
   if (refocus) homeOf(host)?.focus();
 }
-
-whenAway(() => editing?.input.readOnly && closeEditor(editing.editor.contains(document.activeElement)));
 
 function note(text, wrong = false) {
   editing.editor.querySelector('.note').textContent = text;
@@ -116,8 +114,7 @@ function hint() {
 
 /** Saves what was typed. With `refocus`, an invalid input is explained, and the focus returns to where it was. */
 async function save(refocus) {
-  const mine = editing;
-  const { input, base, field } = mine;
+  const { input, base, motivo } = editing;
   const typed = input.value.trim();
   let change;
   try {
@@ -127,37 +124,13 @@ async function save(refocus) {
     if (typed) toast(`${name(base)}: «${short(typed)}» no se ha guardado. ${problem.message}`, { kind: 'error' });
     return closeEditor();
   }
-  if (input.readOnly) return;
-  if (!change?.values) closeEditor(refocus);
-  if (!change) return;
-  if (change.delta) return moveTyped(mine, change.delta);
-  input.readOnly = true;
-  try {
-    const answer = await update(base, change.values, { quiet: () => editing === mine && isSeen(mine.editor) });
-    const undo = undoChange(base, answer, Object.keys(change.values));
-    const counted = `${name(base)}: recuento ${shown('stock', answer.data)} (había ${shown('stock', base)})`;
-    if (change.called) toast(counted, { kind: 'success', action: undo });
-    else succeeded(answer, undo);
-    if (editing === mine) closeEditor(refocus);
-  } catch ({ code, data, message }) {
-    if (editing !== mine) return;
-    input.readOnly = false;
-    const changed = code === 'producto_cambiado';
-    if (changed) mine.base = data;
-    note(changed ? `Alguien lo cambió: ahora ${field} ${shown(field, data)}. Intro guarda lo tuyo.` : message, true);
-    if (refocus) input.focus();
-  }
-}
-
-/** Moves stock, which counts at once. If it is refused, the editor opens again, unless the person has gone on to something else. */
-async function moveTyped({ host, input, base, motivo }, delta) {
-  const isThere = () => !editing && document.activeElement === homeOf(host);
-  try {
-    await move(base, delta, { motivo, quiet: () => isThere() && isSeen(homeOf(host)) });
-  } catch (error) {
-    if (!isThere()) return;
-    editInPlace(host, expected(inventory.products.get(base.id)) ?? base, 'stock');
-    editing.input.value = input.value;
-    note(`${reasonOf(error)}.`, true);
-  }
+  closeEditor(refocus);
+  if (change?.delta) move(base, change.delta, { motivo });
+  if (!change?.values) return;
+  const answer = await update(base, change.values).catch(() => null); // a refusal has been told
+  if (!answer) return;
+  const undo = undoChange(base, answer, Object.keys(change.values));
+  const counted = `${name(base)}: recuento ${shown('stock', answer.data)} (había ${shown('stock', base)})`;
+  if (change.called) toast(counted, { kind: 'success', action: undo });
+  else succeeded(answer, undo);
 }

@@ -1,8 +1,8 @@
-import { bringBack, undoChange } from './changes.js';
+import { undoChange } from './changes.js';
 import { PARSERS, Problem, typedAs } from './fields.js';
 import { $, element, say, succeeded, tellRefusal, toast, working } from './notices.js';
 import { inventory, useKey } from './page.js';
-import { create, expected, queue, reasonOf, remove, restore, update, whenAway } from './unsent.js';
+import { create, expected, queue, reasonOf, update } from './unsent.js';
 import { showCreated } from './view.js';
 import { FIELDS, differing, shown, short, stateInWords } from './words.js';
 
@@ -93,24 +93,7 @@ queue.addEventListener('resultado', ({ detail: { change, error, quiet } }) => {
 
 // ---- dialogs
 
-// Notices are in the uppermost dialog: what is outside of it cannot be pressed.
-new MutationObserver(() => {
-  const front = [...document.querySelectorAll('dialog[open]')].at(-1) ?? document.body;
-  if ($('toasts').parentElement !== front) front.append($('toasts'));
-}).observe(document.body, { attributeFilter: ['open'], subtree: true });
-
-let editing = null; // {base: the row it began from, theirs: the one that somebody else has saved, gone: deleted meanwhile}
-let deleting = null; // the row as last seen in the dialog
-
-function open(dialog, opener) {
-  const card = opener.closest('[data-id]');
-  const neighbour = card.nextElementSibling ?? card.previousElementSibling;
-  dialog.addEventListener('close', () => {
-    const stays = card.isConnected && !card.classList.contains('leaving');
-    (stays ? opener : neighbour?.isConnected ? neighbour : $('listTitle')).focus();
-  }, { once: true });
-  dialog.showModal();
-}
+let editing = null; // {base: the row it began from, theirs: the one that somebody else has saved}
 
 /** Shows the values of a row in the fields that the person has not touched. */
 function fillEdit(base) {
@@ -123,17 +106,16 @@ function fillEdit(base) {
   }
 }
 
-export function openEdit(base, opener) {
+export function openEdit(base) {
   const form = $('editForm');
-  editing = { gone: false };
+  editing = {};
   form.reset();
   fillEdit(base);
   $('editTitle').textContent = `Editar «${short(base.nombre)}»`;
   $('editNotice').textContent = '';
-  $('saveEdit').textContent = 'Guardar cambios';
   $('saveEdit').disabled = $('overwrite').disabled = false; // one that was saved before may still wait for its answer
   showErrors(form, {});
-  open($('editDialog'), opener);
+  $('editDialog').showModal();
   form.elements.nombre.select();
 }
 
@@ -141,22 +123,21 @@ $('editForm').addEventListener('submit', async (event) => {
   event.preventDefault();
   const form = event.currentTarget;
   const mine = editing;
-  const { base, gone } = mine;
+  const { base } = mine;
   const latest = $('conflictDialog').open ? mine.theirs : base;
   const quiet = () => editing === mine && $('editDialog').open; // else the outcome is told by a notice
-  const touched = Object.keys(FIELDS).filter((field) => gone || form.elements[field].value !== form.elements[field].defaultValue);
+  const touched = Object.keys(FIELDS).filter((field) => form.elements[field].value !== form.elements[field].defaultValue);
   if (!touched.length) return $('editDialog').close();
   const values = readForm(form, touched);
   if (!values) return;
-  const save = async () => update(gone ? (await restore(base, { quiet })).data : latest, values, { quiet });
   try {
-    const answer = await working(latest === base ? $('saveEdit') : $('overwrite'), save);
+    const button = latest === base ? $('saveEdit') : $('overwrite');
+    const answer = await working(button, () => update(latest, values, { quiet }));
     if (quiet()) closeBoth();
-    succeeded(answer, gone ? null : undoChange(latest, answer, touched));
+    succeeded(answer, undoChange(latest, answer, touched));
   } catch (error) {
     if (!quiet()) return;
-    if (error.code === 'producto_no_encontrado' && !gone) tellDialogs(base.id, null);
-    else if (error.code === 'producto_cambiado') {
+    if (error.code === 'producto_cambiado') {
       tellDialogs(base.id, error.data);
       showConflict(values, error.data);
       $('conflictError').textContent = latest === base ? '' : 'Ha vuelto a cambiar: mira otra vez.';
@@ -185,58 +166,22 @@ function closeBoth() {
 
 $('keepTheirs').onclick = closeBoth;
 
-whenAway(() => {
-  if ($('saveEdit').disabled || $('overwrite').disabled) closeBoth();
-  if ($('confirmDelete').disabled) $('deleteDialog').close();
-});
+/** Closes the form that seems to hold back what waits for the line: the line at the top tells it. */
+function leave() {
+  if (inventory.state !== 'conectado' && ($('saveEdit').disabled || $('overwrite').disabled)) closeBoth();
+}
+
+inventory.addEventListener('estado', leave);
+queue.addEventListener('cola', leave);
 
 $('overwrite').onclick = () => $('editForm').requestSubmit();
 
-export function openDelete(row, opener) {
-  deleting = row;
-  $('deleteText').textContent = `«${short(row.nombre)}» (${shown('precio', row)}, stock ${shown('stock', row)}) desaparecerá de todas las pantallas.`;
-  $('deleteNotice').textContent = $('deleteError').textContent = '';
-  $('confirmDelete').textContent = 'Eliminar';
-  $('confirmDelete').disabled = false;
-  open($('deleteDialog'), opener);
-}
-
-$('confirmDelete').onclick = async () => {
-  const row = deleting;
-  const quiet = () => deleting === row && $('deleteDialog').open;
-  try {
-    const answer = await working($('confirmDelete'), () => remove(row, { quiet }));
-    if (quiet()) $('deleteDialog').close();
-    succeeded(answer, bringBack(answer.data, 'Deshacer'));
-  } catch (error) {
-    if (!quiet()) return;
-    if (error.code === 'producto_no_encontrado') tellDialogs(row.id, null);
-    else if (error.code !== 'producto_cambiado') $('deleteError').textContent = error.message;
-    else {
-      $('deleteNotice').textContent = `Alguien lo cambió antes: ahora ${stateInWords(row, error.data)}.`;
-      $('confirmDelete').textContent = 'Eliminar de todos modos';
-      deleting = error.data;
-    }
-  }
-};
-
-/** Says what somebody else has changed, or changed back; nothing of the moves of this page, which `before` contains. */
-function sayChanged(id, before, now) {
-  if ($(id).textContent || differing(before, now).length) $(id).textContent = `Alguien lo cambió: ahora ${stateInWords(before, now)}.`;
-}
-
-/** Shows in an open dialog that somebody else has changed its product; `row` is null if it was deleted. */
+/** Shows in the open form that somebody else has changed its product; `row` is null if it was deleted. */
 export function tellDialogs(id, row) {
-  if ($('editDialog').open && editing.base.id === id && !$('saveEdit').disabled && !$('overwrite').disabled) {
-    editing.gone = !row;
-    if (row) sayChanged('editNotice', editing.base, row);
-    else $('editNotice').textContent = 'Alguien lo eliminó. Vuelve, con lo que ves aquí, si lo recuperas.';
-    $('saveEdit').textContent = row ? 'Guardar cambios' : 'Recuperar';
-    if (!row) $('conflictDialog').close();
-  }
-  if ($('deleteDialog').open && deleting.id === id && !$('confirmDelete').disabled) {
-    if (row) sayChanged('deleteNotice', deleting, row);
-    else $('deleteDialog').close();
+  if (!$('editDialog').open || editing.base.id !== id || $('saveEdit').disabled || $('overwrite').disabled) return;
+  if (!row) say('editNotice', 'Alguien lo eliminó. Se puede guardar cuando esté otra vez.');
+  else if ($('editNotice').textContent || differing(editing.base, row).length) { // changed, or changed back
+    say('editNotice', `Alguien lo cambió: ahora ${stateInWords(editing.base, row)}.`);
   }
 }
 
@@ -258,14 +203,10 @@ $('askToWrite').addEventListener('click', () => (login ? $('login').click() : as
 
 function askKey(problem) {
   say('keyError', problem);
+  $('enterKey').disabled = false;
   $('keyDialog').returnValue = '';
   if (!$('keyDialog').open) $('keyDialog').showModal();
   $('accessKey').select();
-}
-
-function checkingKey(yes) {
-  $('enterKey').disabled = yes;
-  $('enterKey').textContent = yes ? 'Comprobando…' : 'Entrar';
 }
 
 /** Asks for the access key, and shows whether a connection with it succeeds. */
@@ -276,21 +217,19 @@ export function followKey({ state, unauthorized }) {
   } else if (unauthorized) {
     const problem = inventory.token ? 'Esa clave no es válida. Escríbela otra vez.' : '';
     useKey('');
-    checkingKey(false);
     askKey(problem);
   } else if (state !== 'conectando') $('keyDialog').close('tried');
 }
 
 $('keyForm').addEventListener('submit', (event) => {
   event.preventDefault();
-  checkingKey(true);
+  $('enterKey').disabled = true; // until it is known whether the key is right
   useKey($('accessKey').value.trim());
   inventory.connect();
 });
 
 $('keyDialog').addEventListener('close', () => {
   $('accessKey').value = '';
-  checkingKey(false);
   if ($('keyDialog').returnValue === 'tried') return;
   useKey('');
   if (reader === undefined) inventory.stop('falta la clave de acceso');

@@ -3,7 +3,7 @@ import { newKey } from './net.js';
 import { $, element, importing, say, tellRefusal, toast, working } from './notices.js';
 import { inventory, mayWrite } from './page.js';
 import { reasonOf } from './unsent.js';
-import { FIELDS, plural, short, shown, whole } from './words.js';
+import { FIELDS, plural, quoted, short, whole } from './words.js';
 
 // Import and export of files. The service reads a file: this shows what it would do with it, and people decide.
 
@@ -22,13 +22,13 @@ const STATES = { // of rows: name of their count, one, many, what a row says
 // ---- export
 
 const digits = new Intl.DateTimeFormat('sv', { dateStyle: 'short', timeStyle: 'short' }); // 2026-11-30 10:42
-const quoted = (cell) => (/[;"\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+const delimited = (cell) => (/[;"\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
 const guarded = (text) => (/^'*[=+\-@\t\r\n]/.test(text) ? `'${text}` : text); // a spreadsheet would run it as a formula
 
 /** Saves rows that were so at `time` as a file that opens in a spreadsheet with Spanish settings (semicolons, decimal commas). */
 export function exportRows(rows, time) {
   const cells = rows.map((row) => [String(row.id), guarded(row.nombre), guarded(row.descripcion ?? ''), typedAs('precio', row), String(row.stock), row.updated_at]);
-  const text = [Object.keys(COLUMNS), ...cells].map((line) => `${line.map(quoted).join(';')}\r\n`).join('');
+  const text = [Object.keys(COLUMNS), ...cells].map((line) => `${line.map(delimited).join(';')}\r\n`).join('');
   const url = URL.createObjectURL(new Blob(['\ufeff', text], { type: 'text/csv' }));
   const link = element('a', { href: url, download: `inventario-${digits.format(time).replace(' ', '-').replace(':', '')}.csv` });
   link.click();
@@ -63,7 +63,6 @@ $('import').onclick = () => {
   else forget(); // also what was wrong with another one
 };
 dialog.addEventListener('cancel', (event) => { if (importing.now) event.preventDefault(); });
-dialog.addEventListener('close', () => $('import').focus());
 $('importFile').onclick = ({ target }) => { target.value = ''; }; // else choosing the corrected file again would be no change
 $('importFile').onchange = ({ target }) => target.files[0] && read(target.files[0]);
 
@@ -206,9 +205,8 @@ function show(data) {
 }
 
 function line({ fila, estado, nombre, antes, despues, conflicto, errors = [], avisos = [] }) {
-  const value = (field, row) => (typeof row[field] === 'string' ? `«${short(row[field], 60)}»` : shown(field, row));
   const told = Object.keys(FIELDS).filter((field) => field in (despues ?? {}) && (antes || (field !== 'nombre' && despues[field] !== null)))
-    .map((field) => `${FIELDS[field].toLowerCase()} ${antes ? `${value(field, antes)} → ` : ''}${value(field, despues)}`).join(' · ');
+    .map((field) => `${FIELDS[field].toLowerCase()} ${antes ? `${quoted(field, antes)} → ` : ''}${quoted(field, despues)}`).join(' · ');
   const title = (field) => trial.columnas.find(({ campo }) => campo === field)?.titulo || COLUMNS[field];
   const faults = errors.map(({ field, message }) => element('p', { className: 'fault' }, [title(field), message].filter(Boolean).join(': ')));
   const what = element('td', { role: 'cell' }, ...(faults.length ? faults : [STATES[estado][3] + (told && `: ${told}`)]), ...avisos.map((text) => element('p', { className: 'doubt' }, text)));

@@ -15,16 +15,12 @@ export const past = () => rows;
 /** When the products were like this. */
 export const shownTime = () => (rows && time ? new Date(time) : new Date());
 
-for (const type of ['evento', 'lista']) inventory.addEventListener(type, () => $('history').hidden || limitSteps());
-
-/** Lets the slider reach the newest event, and tells whether it stands at an end. */
-function limitSteps() {
+/** Lets the slider reach the newest event. */
+function lengthen() {
   $('moment').max = Math.max($('moment').max, inventory.lastEventId);
-  const { value, min, max } = $('moment');
-  // Not `disabled`, because a disabled button loses the focus.
-  $('previousEvent').ariaDisabled = String(Number(value) <= Number(min));
-  $('nextEvent').ariaDisabled = String(Number(value) >= Number(max));
 }
+
+for (const type of ['evento', 'lista']) inventory.addEventListener(type, lengthen);
 
 async function open() {
   $('history').hidden = false;
@@ -55,10 +51,9 @@ function close() {
 
 /** Shows the list after the event. One request at a time: of the positions selected meanwhile, only the last is requested. */
 async function go(id) {
-  const at = Number(id);
+  $('moment').value = id; // which keeps it between the ends
+  const at = Number($('moment').value);
   wanted = at;
-  $('moment').value = at;
-  limitSteps();
   await loading;
   if (wanted === at) loading = load(at);
 }
@@ -70,13 +65,11 @@ async function load(at) {
     rows = byId(list);
     const event = events.data.findLast(({ id }) => id <= at);
     time = event?.timestamp ?? null;
-    const when = event && ` · ${moment.format(new Date(event.timestamp))}: ${eventInWords(event).log}`;
+    const when = event && ` · ${moment.format(new Date(event.timestamp))}: ${eventInWords(event)}`;
     const text = event ? `Tras el evento ${event.id}${when}` : `Tras el evento ${at}`;
-    if (event && wanted === at) $('moment').value = wanted = Math.max(event.id, $('moment').min);
     $('moment').setAttribute('aria-valuetext', text);
     say('momentText', text);
     say('historyError', '');
-    limitSteps();
     schedule();
   } catch (error) {
     say('historyError', wanted === null ? '' : `No se pudo ver el evento ${at}: ${error.message}`);
@@ -86,13 +79,8 @@ async function load(at) {
 $('historyToggle').onclick = () => ($('history').hidden ? open() : close());
 $('toPresent').onclick = close;
 $('moment').oninput = () => go($('moment').value);
-$('previousEvent').onclick = () => wanted > Number($('moment').min) && go(wanted - 1);
-$('nextEvent').onclick = async () => {
-  const from = wanted;
-  if (from === null || from >= Number($('moment').max)) return;
-  const { data } = await inventory.events(from, 1).catch(({ message }) => say('historyError', message)) ?? {};
-  if (data?.length && wanted === from) go(data[0].id);
-};
+$('previousEvent').onclick = () => wanted && go(wanted - 1);
+$('nextEvent').onclick = () => wanted && go(wanted + 1);
 addEventListener('keydown', ({ key, target }) => {
   if (key === 'Escape' && !$('history').hidden && target.id !== 'search' && !document.querySelector('dialog[open]')) close();
 });

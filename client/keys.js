@@ -1,5 +1,5 @@
 import { $, toast, undoLast } from './notices.js';
-import { isTable, keep, kept, useTable } from './view.js';
+import { keep, kept } from './view.js';
 
 // The keyboard. Shortcuts of one character can be switched off, for people who use voice control.
 
@@ -14,7 +14,7 @@ const ACTS = {
     $('nombre').focus();
   },
   l: () => (document.querySelector('#productTable tbody [tabindex="0"]') ?? document.querySelector('.product-card button') ?? $('listTitle')).focus(),
-  t: () => useTable(!isTable()),
+  t: () => $('asTable').click(),
   i: () => $('import').click(),
   e: () => $('export').click(),
   c: () => $('basketToggle').click(),

@@ -21,12 +21,6 @@ export function fold(head, tell, ...contents) {
   return [element('details', { ontoggle }, element('summary', {}, ...head), ...contents, text)];
 }
 
-/** Whether an element is on the screen, and nothing is in front of it. */
-export function isSeen(node) {
-  const { x, y, width, height } = node.getBoundingClientRect();
-  return node.contains(document.elementFromPoint(x + width / 2, y + height / 2));
-}
-
 /** Sets the text of a live region, unless it is the same, which would be announced again. */
 export function say(id, text) {
   if ($(id).textContent !== text) $(id).textContent = text;

@@ -1,7 +1,7 @@
 import { undoChange } from './changes.js';
 import { $, element, say, succeeded, working } from './notices.js';
 import { inventory } from './page.js';
-import { expected, move, restore, tooFew, update } from './unsent.js';
+import { expected, move, restore, update } from './unsent.js';
 import { FIELDS, differing, moment, pick, quoted, short, shown, signed } from './words.js';
 
 // The history of one product: its events, newest first.
@@ -15,15 +15,14 @@ inventory.addEventListener('evento', ({ detail: { message } }) => {
   draw();
 });
 
-/** Opens the history of a product; the focus returns to `opener`. */
-export async function openProduct(row, opener) {
+/** Opens the history of a product. */
+export async function openProduct(row) {
   id = row.id;
   events = [];
   $('productTitle').textContent = `Historia de «${short(row.nombre)}»`;
   $('productEvents').replaceChildren();
   $('olderEvents').hidden = true;
   say('productError', '');
-  $('productDialog').addEventListener('close', () => { id = null; (opener.isConnected ? opener : $('listTitle')).focus(); }, { once: true });
   $('productDialog').showModal();
   await more();
 }
@@ -44,6 +43,7 @@ async function more() {
 }
 
 $('olderEvents').onclick = more;
+$('productDialog').onclose = () => { id = null; };
 
 /** The former values of the product before an event, as far as known. */
 function before(n) {
@@ -72,8 +72,12 @@ function entry(event, n) {
   return element('li', {}, head, element('ul', {}, ...lines));
 }
 
-function line(text, label, ariaLabel, act) {
-  const onclick = ({ currentTarget }) => act(currentTarget);
+/** A line of an event; with a `label`, a button that makes a change, whose refusal is told by a notice. */
+function line(text, label, ariaLabel, change) {
+  const onclick = ({ currentTarget }) => {
+    working(currentTarget, change).catch(() => {});
+    $('productTitle').focus(); // the button goes with the list
+  };
   return element('li', {}, element('span', {}, text), ...(label ? [element('button', { type: 'button', ariaLabel, onclick }, label)] : []));
 }
 
@@ -82,17 +86,18 @@ function changed(field, was, data) {
   const text = `${FIELDS[field]}: ${quoted(field, was)} → ${quoted(field, data)}`;
   const now = inventory.products.get(id);
   if (!now || now[field] === was[field]) return line(text);
-  return line(text, 'Restaurar este valor', `Restaurar ${FIELDS[field].toLowerCase()} ${quoted(field, was)}`, (button) => {
+  const name = `Restaurar ${FIELDS[field].toLowerCase()} ${quoted(field, was)}`;
+  return line(text, 'Restaurar este valor', name, async () => {
     const base = inventory.products.get(id);
-    const undo = (answer) => undoChange(base, answer, [field]);
-    attempt(button, (options) => update(base, pick(was, [field]), options), undo);
+    const answer = await update(base, pick(was, [field]));
+    succeeded(answer, undoChange(base, answer, [field]));
   });
 }
 
 /** A deletion; the last one, and a button that brings the product back. */
 function deleted({ antes: was }, n) {
   if (n > 0 || !was || inventory.products.has(id)) return line('Eliminado');
-  const back = (button) => attempt(button, (options) => restore(was, options));
+  const back = async () => succeeded(await restore(was));
   return line('Eliminado', 'Recuperar el producto', `Recuperar ${short(was.nombre)}`, back);
 }
 
@@ -105,24 +110,6 @@ function moved(event, was) {
   const now = expected(inventory.products.get(id));
   if (!now || events.some((later) => later.motivo?.split(' · ')[0] === undoes)) return line(text);
   const label = `Deshacer este movimiento (${signed.format(-delta)})`;
-  return line(text, label, `${label} de las ${moment.format(new Date(event.timestamp))}`, () => {
-    say('productError', now.stock < delta ? `No se puede deshacer: ${tooFew(now.stock)}.` : '');
-    if (now.stock >= delta) move(now, -delta, { motivo: undoes });
-    $('productTitle').focus(); // the button goes with the list
-  });
-}
-
-/** Makes a change for a button, and says why it was refused while its product is shown; `undo(answer)`: the action of its notice. */
-async function attempt(button, change, undo = () => null) {
-  const asked = id;
-  const quiet = () => id === asked;
-  say('productError', '');
-  try {
-    const answer = await working(button, () => change({ quiet }));
-    succeeded(answer, undo(answer));
-  } catch (error) {
-    if (quiet()) say('productError', error.code === 'producto_cambiado' ? 'Alguien lo acaba de cambiar: mira otra vez.' : error.message);
-  } finally {
-    if (document.activeElement === document.body) $('productTitle').focus(); // the focused button was removed with the list
-  }
+  const back = () => move(now, -delta, { motivo: undoes });
+  return line(text, label, `${label} de las ${moment.format(new Date(event.timestamp))}`, back);
 }

@@ -2,9 +2,9 @@ import { $, say, toast } from './notices.js';
 import { schedule } from './page.js';
 import { remove, restore } from './unsent.js';
 import { isTable } from './view.js';
-import { plural, whole } from './words.js';
+import { short, shown, whole } from './words.js';
 
-// Rows of the table that are chosen, to export or delete them together.
+// Rows of the table that are chosen, to export or delete them together; and how products are deleted.
 
 const chosen = new Set(); // ids
 let rows = []; // those that are shown
@@ -21,6 +21,11 @@ function begin(yes) {
   chosen.clear();
   last = null;
   schedule();
+}
+
+function end() {
+  begin(false);
+  $('choosing').focus();
 }
 
 function mark(ids, yes) {
@@ -48,18 +53,31 @@ export function drawChoice(all) {
 $('choosing').onclick = () => begin(!isChoosing());
 $('chooseAll').onchange = ({ target }) => mark(rows.map(({ id }) => id), target.checked);
 $('productTable').addEventListener('keydown', ({ key, target }) => {
-  if (key !== 'Escape' || !isChoosing() || target.closest('.editor')) return;
-  begin(false);
-  $('choosing').focus();
+  if (key === 'Escape' && isChoosing() && !target.closest('.editor')) end();
 });
 
-$('deleteChosen').onclick = async () => {
-  const leaving = picked();
-  if (!confirm(`¿Eliminar ${plural(leaving.length, 'producto', 'productos')} de todas las pantallas?`)) return;
-  begin(false);
-  $('choosing').focus();
+$('deleteChosen').onclick = () => askDelete(picked());
+
+// ---- deleting
+
+let leaving = []; // the rows that the dialog asks about
+
+/** Asks whether the rows are to be deleted. */
+export function askDelete(rows) {
+  leaving = rows;
+  const [one] = rows;
+  const what = rows.length > 1 ? `${whole.format(rows.length)} productos desaparecerán`
+    : `«${short(one.nombre)}» (${shown('precio', one)}, stock ${shown('stock', one)}) desaparecerá`;
+  $('deleteText').textContent = `${what} de todas las pantallas.`;
+  $('deleteDialog').showModal();
+}
+
+$('confirmDelete').onclick = async () => {
+  $('deleteDialog').close();
+  if (leaving.length > 1) end();
   const gone = (await Promise.allSettled(leaving.map((row) => remove(row)))).flatMap(({ value }) => value?.data ?? []); // a refusal has been told
   if (!gone.length) return;
   const back = () => Promise.allSettled(gone.map((row) => restore(row)));
-  toast(plural(gone.length, 'producto eliminado', 'productos eliminados'), { kind: 'success', action: ['Deshacer', back] });
+  const names = gone.map(({ nombre }) => nombre).join(', ');
+  toast(`Eliminado: ${short(names)}`, { kind: 'success', action: ['Deshacer', back] });
 };

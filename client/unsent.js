@@ -42,20 +42,13 @@ async function send(change) {
   return inventory[kind](change);
 }
 
-/** Calls `leave` when a change waits for the line: the line at the top tells it, and a form that seems to hold it back is closed. */
-export function whenAway(leave) {
-  const check = () => inventory.state !== 'conectado' && leave();
-  inventory.addEventListener('estado', check);
-  queue.addEventListener('cola', check);
-}
-
 /** Changes fields of a product; `base` is the row that was edited. */
 export const update = (base, values, options) => add('update', base, { values, version: base.updated_at, base: pick(base, Object.keys(values)) }, options);
-export const create = (values, options) => add('create', { nombre: values.nombre }, { values }, options);
-export const remove = (row, options) => add('delete', row, { version: row.updated_at, base: pick(row, Object.keys(FIELDS)) }, options);
-export const restore = (row, options) => add('restore', row, {}, options);
+export const create = (values) => add('create', { nombre: values.nombre }, { values });
+export const remove = (row) => add('delete', row, { version: row.updated_at, base: pick(row, Object.keys(FIELDS)) });
+export const restore = (row) => add('restore', row, {});
 /** `motivo`: the reason, optional; `undoes`: it takes back another move. */
-export const move = (row, delta, { motivo, undoes, ...options } = {}) => add('move', row, { delta, undoes, motivo: withDevice(motivo) }, options);
+export const move = (row, delta, { motivo, undoes } = {}) => add('move', row, { delta, undoes, motivo: withDevice(motivo) });
 /** `lines` are {id, nombre, delta}; `undoes`: they take back another sale. */
 export const sell = (lines, { undoes } = {}) => add('sale', {}, { lines, undoes, motivo: withDevice(!undoes && 'venta') });
 const withDevice = (motivo) => [motivo, $('device').value.trim()].filter(Boolean).join(' · ') || undefined;

@@ -134,20 +134,18 @@ export function showAll() {
 // ---- cards or table, and its order
 
 function showView() {
-  $('asCards').ariaPressed = String(!chosen.table);
   $('asTable').ariaPressed = String(chosen.table);
   document.body.classList.toggle('as-table', isTable());
 }
 
-export function useTable(yes) {
+function useTable(yes) {
   chosen.table = yes;
   keep(names.view, chosen);
   showView();
   choose();
 }
 
-$('asCards').onclick = () => useTable(false);
-$('asTable').onclick = () => useTable(true);
+$('asTable').onclick = () => useTable(!chosen.table);
 narrow.addEventListener('change', () => { showView(); choose(); });
 showView();
 

@@ -52,12 +52,8 @@ export function eventInWords({ type, data, antes, actor = '', motivo = '' }, bef
   const was = antes ? { ...data, ...antes } : before;
   const name = short(was?.nombre ?? data.nombre ?? '');
   const why = [motivo && ` · ${short(motivo)}`, actor && ` · ${short(actor)}`].join('');
-  if (type === 'PRODUCT_CREATED') return { log: `Producto creado: ${name}${why}`, toast: `Nuevo producto: ${name}${why}` };
-  if (type === 'PRODUCT_DELETED') {
-    const text = name ? `Producto eliminado: ${name}` : 'Producto eliminado';
-    return { log: `${text} (ID: ${data.id})${why}`, toast: text + why };
-  }
+  if (type === 'PRODUCT_CREATED') return `Producto creado: ${name}${why}`;
+  if (type === 'PRODUCT_DELETED') return `Producto eliminado: ${name || `#${data.id}`}${why}`;
   const change = was ? changeInWords(was, data) : '';
-  const text = `${name}: ${change || 'actualizado'}${why}`;
-  return { log: text, toast: text };
+  return `${name}: ${change || 'actualizado'}${why}`;
 }

@@ -22,17 +22,18 @@ HELD = 4_000  # as in view.js
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 
 
-@pytest.mark.parametrize("view", ["Tarjetas", "Tabla"])
+@pytest.mark.parametrize("as_table", [False, True])
 async def test_new_rows_are_told_while_the_mouse_lies_on_the_list(
     visit: Visit,  # noqa: F811
     client: TestClient,
     psql: Callable,
-    view: str,
+    as_table: bool,
 ) -> None:
     psql("INSERT INTO productos (nombre, precio, stock) SELECT 'Cable ' || n, 1, 30 FROM generate_series(1, 40) AS n")
     page = await visit()
     await connected(page)
-    await page.get_by_role("button", name=view).click()
+    if as_table:
+        await page.get_by_role("button", name="Tabla").click()
     await page.clock.install()
     names = page.locator("main .name")
     await names.first.hover()
@@ -181,7 +182,7 @@ async def test_address_has_search_filters_and_view(visit: Visit, client: TestCli
     await expect(other.locator(".toast")).to_contain_text("No se ven todos: «tecl», agotados")
     await other.locator(".toast").get_by_role("button", name="Ver todos").click()
     await expect(other.locator(".product-row .name")).to_have_count(3)
-    await page.evaluate("showAll.click(); asCards.click()")
+    await page.evaluate("showAll.click(); asTable.click()")
     await page.wait_for_url(re.compile("/$"))
 
 

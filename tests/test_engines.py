@@ -24,7 +24,7 @@ CONNECTED = "document.querySelector('#connectionStatus').textContent === 'Conect
 SHADE = (
     "getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => +a + +b, 0)"
 )
-CARD = ".product-card:not(.leaving)"
+CARD = ".product-card"
 
 
 @pytest.fixture(params=BROWSERS)

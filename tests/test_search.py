@@ -88,7 +88,7 @@ async def test_page_and_http_find_the_same(visit: Visit, client: TestClient) -> 
     for q in FOUND:
         await page.locator("#search").fill(q)
         await page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        cards = page.locator(".product-card:not(.leaving)")
+        cards = page.locator(".product-card")
         shown[q] = sorted([int(await card.get_attribute("data-id")) for card in await cards.all()])
     assert shown == FOUND
 

@@ -174,7 +174,7 @@ async def test_stock_is_moved_and_counted_in_its_cell(visit: Visit, client: Test
     assert [event["data"]["stock"] for event in events] == [30, 18, 58, 37]
 
 
-async def test_price_is_changed_in_its_cell_and_a_conflict_is_shown_there(
+async def test_price_is_changed_in_its_cell_and_a_refusal_is_told(
     visit: Visit,  # noqa: F811
     client: TestClient,
     connect: Callable,
@@ -190,11 +190,18 @@ async def test_price_is_changed_in_its_cell_and_a_conflict_is_shown_there(
     await cell.locator("input").fill("20")
     await client.patch("/api/productos/1", json={"precio": 30})
     await page.keyboard.press("Enter")
-    await expect(cell.locator(".note")).to_contain_text("Alguien lo cambió: ahora precio $30,00")
-    assert (await product(client))["precio"] == 30
-    await page.keyboard.press("Enter")
-    await expect(cell.locator(".value")).to_have_text("$20,00")
+    refused = page.locator(".toast.error")
+    await expect(refused).to_contain_text(
+        "Teclado: precio $20,00 no se ha guardado: Alguien cambió este producto antes"
+    )
     await expect(cell.locator(".editor")).to_have_count(0)
+    await expect(cell.locator(".value")).to_have_text("$30,00")
+    assert (await product(client))["precio"] == 30
+    await cell.click()
+    await page.keyboard.type("20")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".toast.success")).to_contain_text("Teclado")
+    await expect(cell.locator(".value")).to_have_text("$20,00")
     assert (await product(client))["precio"] == 20
     stock = row(page, 1).locator(".units")
     await stock.click()
@@ -207,8 +214,7 @@ async def test_price_is_changed_in_its_cell_and_a_conflict_is_shown_there(
         await page.keyboard.press("Enter")
     await waits(psql, "Lock")
     other.commit()
-    await expect(stock.locator(".note")).to_contain_text("quedan 2")
-    await page.keyboard.press("Escape")
+    await expect(refused).to_contain_text("Teclado: -4 no se ha guardado: no alcanza, quedan 2")
     await expect(stock).to_have_text("2")
 
 
@@ -241,7 +247,6 @@ async def test_undo_is_a_new_change(visit: Visit, client: TestClient) -> None:  
     await page.get_by_role("button", name="Eliminar Teclado").click()
     await page.locator("#confirmDelete").click()
     await page.locator(".toast").filter(has_text="eliminado").get_by_role("button", name="Deshacer").click()
-    await expect(page.locator("#toasts")).to_contain_text("Teclado está otra vez")
     await expect(card(page, "#1")).to_contain_text("Mecánico")
     await settled(client, 7)
     events = (await (await client.get("/api/eventos?producto=1")).json())["data"]
@@ -284,7 +289,11 @@ async def test_product_deleted_long_ago_comes_back_from_the_history(visit: Visit
     await page.get_by_role("button", name="Editar Teclado").click()
     await page.locator("#editDialog").get_by_label("Precio").fill("20")
     await client.delete("/api/productos/1")
-    await page.get_by_role("button", name="Recuperar", exact=True).click()
+    await expect(page.locator("#editNotice")).to_contain_text("Alguien lo eliminó")
+    await page.locator("#editDialog .toast").get_by_role("button", name="Restaurar").click()
+    await expect(page.locator("#editNotice")).to_contain_text("está otra vez")
+    await page.get_by_role("button", name="Guardar cambios").click()
+    await expect(page.locator("dialog[open]")).to_have_count(0)
     await expect(card(page, "#1")).to_contain_text("$20,00")
 
 
@@ -637,14 +646,18 @@ async def test_chosen_rows_are_exported_and_deleted_together(
     lines = csv.DictReader(io.StringIO(file.read_text("utf-8-sig")), delimiter=";")
     assert [line["nombre"] for line in lines] == ["E", "C"]
     await page.locator("#search").fill("#5")  # what is not seen is not deleted
-    await page.get_by_role("button", name="Eliminar 1").click()  # a question that nobody answers with yes
+    await page.get_by_role("button", name="Eliminar 1").click()
+    await expect(page.locator("#deleteText")).to_contain_text("desaparecerá de todas las pantallas")
+    await page.locator("#deleteDialog").get_by_role("button", name="Cancelar").click()
     await page.locator("#search").fill("")
     await expect(page.get_by_role("button", name="Eliminar 2")).to_be_visible()
-    page.once("dialog", lambda question: question.accept())
     await page.get_by_role("button", name="Eliminar 2").click()
+    await expect(page.locator("#deleteText")).to_have_text("2 productos desaparecerán de todas las pantallas.")
+    await page.locator("#confirmDelete").click()
+    await expect(page.get_by_role("button", name="Elegir")).to_be_focused()
     await expect(page.locator(".product-row")).to_have_count(3)
     await expect(boxes).to_have_count(0)
-    notice = page.locator(".toast").filter(has_text="2 productos eliminados")
+    notice = page.locator(".toast").filter(has_text="Eliminado: E, C")
     await notice.get_by_role("button", name="Deshacer").click()
     await expect(page.locator(".product-row")).to_have_count(5)
     await page.get_by_role("button", name="Elegir").click()
@@ -698,7 +711,7 @@ async def test_movement_is_undone_without_those_after_it(visit: Visit, client: T
     await client.post("/api/productos/1/stock", json={"delta": -20})
     await expect(entries).to_have_count(7)
     await page.get_by_role("button", name="Deshacer este movimiento (-4)").click()
-    await expect(page.locator("#productError")).to_contain_text("no alcanza, quedan 2")
+    await expect(page.locator("#productDialog .toast.error")).to_contain_text("no alcanza, quedan 2")
     assert (await product(client))["stock"] == 2
 
 
