@@ -2,7 +2,7 @@
 # XlsxWriter 3.3.1, openpyxl 3.1.5, xlwt 1.3.0 and odfpy 1.4.1, read by python-calamine 0.9.1 and LibreOffice 7.4 (Debian 12):
 # none of the four computes a formula that it writes. Three write no value; XlsxWriter writes 0, as its documentation says, and
 # trusts in fullCalcOnLoad="1" in the workbook, which asks whoever opens it to compute all formulas. openpyxl's files have it,
-# too. Neither reader obeys it: calamine reads 0 and '', and LibreOffice computes the formulas without a value, and keeps XlsxWriter's
+# too. Neither reader obeys it: calamine reads 0 and '', LibreOffice computes the formulas without a value and keeps XlsxWriter's
 # 0, which after a conversion is a price like any other. So fullCalcOnLoad is what tells a reader that a 0 may be none.
 # Seen, for =2*3: "XlsxWriter: asks True, calamine 0.0, LibreOffice 0", "openpyxl: asks True, calamine '', LibreOffice 6", "xlwt:
 # asks False, calamine '', LibreOffice 6", "odfpy: asks False, calamine '', LibreOffice 6". Exit status 1 if that changes.
