@@ -1,8 +1,8 @@
 #!/bin/sh
 # aiohttp 3.14.5: a ClientSession sends PUT and DELETE once more, silently, if the connection ends before their answer, a new
 # connection too. HTTP calls them idempotent. With If-Match they are not: the first was executed, the second is told 412 because of
-# it, and the caller believes that somebody else has changed the resource. A DELETE without it is told 404 in the same way. There is
-# no public parameter against it. PATCH and POST raise. The client of aiohttp's test utilities repeats nothing: no test sees it.
+# it, and the caller believes that somebody else has changed the resource. No public parameter prevents it. PATCH raises. The client
+# of aiohttp's test utilities repeats nothing: a test with it never sees the 412.
 # Seen: "ClientSession: DELETE 412 after 2, PUT 412 after 2, PATCH ServerDisconnectedError after 1" and "TestClient: DELETE
 # ServerDisconnectedError after 1, PUT ServerDisconnectedError after 1, PATCH ServerDisconnectedError after 1". Exit status 1 if
 # that changes.
