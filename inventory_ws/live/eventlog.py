@@ -86,7 +86,6 @@ async def get_bounds(conn: Connection) -> Bounds:
 
 
 async def get_floor(db: Database) -> tuple[str, int]:
-    """Return the epoch and its floor."""
     ((epoch, floor),) = await db.fetch("SELECT epoca::text, desde FROM eventos_epoca", lane=Lane.QUICK)
     return epoch, floor
 
