@@ -39,15 +39,6 @@ class EventQuery(BaseModel):
     producto: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
 
 
-class Bounds(NamedTuple):
-    """The bounds of the log. `limit`: all events up to it are visible (None: unknown at the moment). `epoch`: ids are comparable
-    within one epoch only. `floor`: positions up to it are invalid (pruned, or of a former history)."""
-
-    limit: int | None
-    epoch: str
-    floor: int
-
-
 async def list_events(
     db: Database, *, after: int, head: int, limit: int, product_id: int | None = None, newest: bool = False
 ) -> list[LogEntry]:
@@ -63,26 +54,26 @@ async def list_events(
     return [LogEntry(*row) for row in rows]
 
 
-async def list_next_events(
-    conn: Connection, after: int, head: int | None, limit: int
-) -> tuple[str, int, list[LogEntry]]:
-    """Return the epoch, the floor, and at most `limit` events above `after` that are visible now, possibly with gaps.
-    `head`: none above it. The epoch is empty if there are no events."""
+async def list_next_events(conn: Connection, after: int, head: int, limit: int) -> tuple[str, int, list[LogEntry]]:
+    """Return the epoch, the floor, and at most `limit` events above `after` and up to `head` that are visible now, possibly with
+    gaps. The epoch is empty if there are no events."""
     sql = """
         SELECT (SELECT epoca::text FROM eventos_epoca), (SELECT desde FROM eventos_epoca),
             id, tipo, producto_id, mensaje::text
         FROM eventos WHERE id > %(after)s AND id <= %(head)s ORDER BY id LIMIT %(limit)s
         """
-    rows = await conn.fetch(sql, {"after": after, "head": 2**63 - 1 if head is None else head, "limit": limit})
+    rows = await conn.fetch(sql, {"after": after, "head": head, "limit": limit})
     epoch, floor = rows[0][:2] if rows else ("", 0)
     return epoch, floor, [LogEntry(*row[2:]) for row in rows]
 
 
-async def get_bounds(conn: Connection) -> Bounds:
-    """Return the bounds of the log. It blocks writers for a moment."""
+async def get_bounds(conn: Connection) -> tuple[int | None, str, int]:
+    """Return up to where all events are visible (None: unknown at the moment), the epoch, within which ids are comparable, and the
+    floor: positions up to it are invalid (pruned, or of a former history). It blocks writers for a moment."""
     # To ask for the usage of the queue of NOTIFY also cuts it. Once it was full, nothing else does.
     sql = "SELECT limite, epoca::text, desde FROM eventos_estado(), pg_notification_queue_usage()"
-    return Bounds(*(await conn.fetch(sql))[0])
+    ((limit, epoch, floor),) = await conn.fetch(sql)
+    return limit, epoch, floor
 
 
 async def get_floor(db: Database) -> tuple[str, int]:
