@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field
@@ -12,7 +11,7 @@ from ..pg.connection import Connection
 from ..pg.database import Database
 from ..pg.errors import Unavailable
 from ..pg.lanes import Lane
-from ..pg.schema import compare, find_faults
+from ..pg.schema import find_faults
 
 PRUNE_EVERY = 30.0  # seconds
 LOOK_EVERY = 1.5  # seconds
@@ -100,36 +99,25 @@ async def prune_events(db: Database, days: float | None, number: int | None) -> 
 
 
 async def prune(db: Database, days: float | None, number: int | None) -> None:
-    """Delete old events in small batches, as prune_events() does, until cancelled."""
-
-    async def prune_all() -> None:
-        while await prune_events(db, days, number):
-            await asyncio.sleep(0.05)
-
-    await _repeat(prune_all, PRUNE_EVERY, "the log could not be pruned")
+    """Delete old events as prune_events() does, until none is left to delete."""
+    while await prune_events(db, days, number):
+        await asyncio.sleep(0.05)
 
 
 async def look_for_faults(db: Database, faults: list[str]) -> None:
-    """Keep in `faults` what keeps changes from the log, until cancelled."""
-
-    async def look() -> None:
-        if (found := await find_faults(db)) != faults:
-            log.error("what keeps changes from the log: %s", "; ".join(found) or "nothing any more")
-            faults[:] = found
-
-    # The comparison writes, and so may wait: for locks, and for a synchronous standby.
-    async with asyncio.TaskGroup() as both:
-        both.create_task(_repeat(look, LOOK_EVERY, "the triggers could not be checked"))
-        compared = _repeat(partial(compare, db), LOOK_EVERY, "the products could not be compared with the log")
-        both.create_task(compared)
+    """Keep in `faults` what keeps changes from the log."""
+    if (found := await find_faults(db)) != faults:
+        log.error("what keeps changes from the log: %s", "; ".join(found) or "nothing any more")
+        faults[:] = found
 
 
-async def _repeat(work: Callable[[], Awaitable[None]], pause: float, failure: str) -> None:
+async def repeat(pause: float, work: Callable[..., Awaitable[None]], *args: object) -> None:
+    """Do the work after each pause, until cancelled. It may fail: the next attempt follows."""
     while True:
         await asyncio.sleep(pause)
         try:
-            await work()
+            await work(*args)
         except Unavailable:
-            pass  # the next attempt follows
+            pass
         except Exception:
-            log.exception(failure)
+            log.exception("%s() has failed", work.__name__)
