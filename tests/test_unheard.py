@@ -430,7 +430,7 @@ async def test_first_look_waits_for_its_turn_after_those_of_the_start(
         return []
 
     monkeypatch.setattr("inventory_ws.live.eventlog.LOOK_EVERY", 60)
-    for name in ("find_faults", "compare"):
-        monkeypatch.setattr(f"inventory_ws.live.eventlog.{name}", look)
+    for name in ("live.eventlog.find_faults", "app.compare"):
+        monkeypatch.setattr(f"inventory_ws.{name}", look)
     await aiohttp_client(create_app(dsn=dsn))
     assert looks == []

@@ -143,7 +143,6 @@ def _trial_sql(fields: Sequence[str]) -> str:
 
 
 def _import_sql(fields: Sequence[str]) -> str:
-    """Return the statement that does what a file says."""
     columns, values = (", ".join(form.format(name) for name in FIELDS) for form in ("{}", "(f).{}"))
     sets = ", ".join(
         f"{name} = CASE WHEN '{name}' = ANY(j.escribe) THEN (j.f).{name} ELSE p.{name} END" for name in fields

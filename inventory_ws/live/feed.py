@@ -182,7 +182,7 @@ class Feed:
             await asyncio.sleep(GAP_PAUSE)
         return False
 
-    async def _read_news(self, conn: Connection, limit: int | None = None) -> tuple[list[LogEntry] | None, bool]:
+    async def _read_news(self, conn: Connection, limit: int = 2**63 - 1) -> tuple[list[LogEntry] | None, bool]:
         """Read events after the head, up to `limit`. Return them, and whether more follow; None if the log is another one.
 
         To find out, the head itself is read again, as the first row. It has to be unchanged, unless it was pruned.
