@@ -245,6 +245,15 @@ def row(number: int, *cells: object) -> str:
     return f'<row r="{number}">{found}</row>'
 
 
+def replaced(workbook: bytes, old: str, new: str) -> bytes:
+    """The workbook with another text in its parts."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(workbook)) as parts, zipfile.ZipFile(file, "w") as written:
+        for name in parts.namelist():
+            written.writestr(name, parts.read(name).replace(old.encode(), new.encode()))
+    return file.getvalue()
+
+
 def test_workbook_is_read_from_its_first_visible_sheet_with_cells() -> None:
     sheet = row(3, None, "Artículo", "P.V.P.", "Uds.") + "".join(
         row(n, None, *cells)
@@ -299,19 +308,14 @@ def test_formula_without_a_value_is_told_of_its_own_sheet_alone() -> None:
 
 def test_formula_that_its_writer_has_not_computed_is_no_zero() -> None:
     """As XlsxWriter 3.3.1 writes them: 0 is the value of each, and the program that opens the file is asked to compute them."""
-    cells = row(1, "nombre", "precio", "stock") + row(2, "Cable", "=2*3", 0) + row(3, "Tubo", 1, "=2*3")
-    written = xlsx({"Hoja": cells.replace("<v></v>", "<v>0</v>")})
-    assert messages(read(written, FileQuery())) == []
-    asking = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(written)) as parts, zipfile.ZipFile(asking, "w") as copy:
-        for name in parts.namelist():
-            copy.writestr(
-                name, parts.read(name).replace(b"</workbook>", b'<calcPr calcId="1" fullCalcOnLoad="1"/></workbook>')
-            )
-    assert [fault[:28] for fault in messages(read(asking.getvalue(), FileQuery()))] == [
-        "2 precio: es una fórmula sin",
-        "3 stock: es una fórmula sin ",
-    ]
+    head, asking = row(1, "nombre", "precio", "stock"), '<calcPr calcId="1" fullCalcOnLoad="1"/></workbook>'
+    cells = head + row(2, "Cable", "=2*3", 0) + row(3, "Tubo", 1, "=2*3")
+    zeros = xlsx({"Hoja": cells.replace("<v></v>", "<v>0</v>")})
+    others = xlsx({"Hoja": cells.replace("<v></v>", "<v>6</v>", 1).replace("<v></v>", "<v>0</v>")})
+    refused = ["2 precio: es una fórmula sin", "3 stock: es una fórmula sin "]
+    assert messages(read(zeros, FileQuery())) == []
+    assert [fault[:28] for fault in messages(read(replaced(zeros, "</workbook>", asking), FileQuery()))] == refused
+    assert messages(read(replaced(others, "</workbook>", asking), FileQuery())) == []  # somebody has computed them
 
 
 def test_errors_of_old_programs_are_told_of_their_own_sheet_alone() -> None:
