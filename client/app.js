@@ -5,7 +5,7 @@ import { followKey, login, openEdit, tellDialogs } from './dialogs.js';
 import { exportRows } from './files.js';
 import { past, shownTime } from './history.js';
 import './keys.js';
-import { $, changeKey, isOwn, log, notifyOfOther, say, toast, whenKnown } from './notices.js';
+import { $, changeKey, isOwn, log, notifyOfOther, say, toast, toastOf, whenKnown } from './notices.js';
 import { drawWith, inventory, kept, mayWrite, schedule } from './page.js';
 import { attachPaper } from './paper.js';
 import { openProduct } from './product.js';
@@ -14,7 +14,7 @@ import { askDelete, choose, drawChoice, picked } from './selection.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { expected, queue, withPending } from './unsent.js';
 import { choicesInWords, follow, inPlace, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, order, select, settle, showAll } from './view.js';
-import { clock, eventInWords, plural, price, whole, worthOf } from './words.js';
+import { eventInWords, hour, plural, price, whole, worthOf } from './words.js';
 
 // ---- what can be done with a product of the list
 
@@ -93,7 +93,10 @@ attachPaper(() => (loaded ? shown : []));
 
 function drawCounts(total, rows) {
   say('productCount', loaded ? whole.format(total) : '…');
-  say('matchCount', isFiltered() ? ` · ${plural(rows.length, 'coincide', 'coinciden')}` : '');
+  // Products that are not subscribed may have changed: the page says so.
+  const catchingUp = loaded && inventory.state === 'conectado' && !inventory.isCovered();
+  const age = catchingUp ? ' · poniendo la lista al día…' : lostAt && ` · vistos a las ${lostAt}`;
+  say('matchCount', (isFiltered() ? ` · ${plural(rows.length, 'coincide', 'coinciden')}` : '') + age);
   say('worth', loaded && rows.length ? `· ${price(worthOf(rows))}` : '');
   const [title, text] = total ? ['Nada coincide', `Con ${choicesInWords().join(', ')}.`]
     : isOnlyFollowed() ? ['Todavía no sigues ningún producto', 'Pulsa la estrella de un producto para seguirlo: aquí verás solo los que elijas.']
@@ -105,11 +108,7 @@ function drawCounts(total, rows) {
   $('export').disabled = !loaded || !rows.length;
   $('loading').hidden = loaded || rows.length > 0 || inventory.state === 'detenido';
   $('productList').ariaBusy = String(!loaded);
-  // Products that are not subscribed may have changed: the page says so.
-  const catchingUp = loaded && inventory.state === 'conectado' && !inventory.isCovered();
-  say('followHint', catchingUp ? 'Poniendo la lista al día…'
-    : inventory.isLimited() ? 'Mientras este filtro esté puesto no llega nada de los demás productos, ni de los nuevos.'
-      : '');
+  say('followHint', inventory.isLimited() ? 'Mientras este filtro esté puesto no llega nada de los demás productos, ni de los nuevos.' : '');
 }
 
 // ---- events of the service
@@ -170,19 +169,19 @@ inventory.addEventListener('estado', ({ detail }) => {
   const words = { conectando: 'Conectando…', conectado: 'Conectado', reconectando: `Reconectando en ${seconds} s`, detenido: `Detenido: ${reason}` }[state];
   $('connectionStatus').textContent = words;
   $('connectionStatus').dataset.state = state;
-  if (state === 'conectado') lostAt = '';
-  else if (state !== 'conectando' && !lostAt) {
-    lostAt = clock.format();
+  if (state === 'conectado') {
+    lostAt = '';
+    toastOf('offline')?.remove();
+  } else if (state !== 'conectando' && !lostAt) {
+    lostAt = hour.format();
     log(unauthorized ? `Detenido: ${reason}` : 'Conexión perdida', 'error');
+    const left = `Puedes leer y buscar${mayWrite() ? '; lo que guardes se envía cuando vuelva' : ''}.`;
+    toast(`Sin conexión. ${loaded ? left : 'La lista no se ha podido cargar todavía.'}`, { key: 'offline' });
   }
   document.body.classList.toggle('stale', lostAt !== '');
-  $('offline').hidden = !lostAt;
-  $('offlineTitle').textContent = state === 'detenido' ? 'Conexión detenida.' : 'Sin conexión.';
-  $('offlineText').textContent = loaded
-    ? `Ves lo último que llegó, a las ${lostAt}. Puedes leer y buscar${mayWrite() ? '; lo que guardes se envía cuando vuelva' : ''}.`
-    : 'La lista no se ha podido cargar todavía.';
+  $('reconnect').hidden = !lostAt;
   const warning = lostAt ? 'Sin conexión: lo que guardes se envía cuando vuelva.' : '';
-  for (const id of ['createOffline', 'editOffline', 'conflictOffline', 'deleteOffline']) say(id, warning);
+  for (const id of ['editOffline', 'conflictOffline', 'deleteOffline']) say(id, warning);
   followKey(detail);
   schedule();
   // The countdown is only shown; screen readers announce the state when it changes.

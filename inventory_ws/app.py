@@ -14,12 +14,13 @@ from aiohttp import web
 from . import __version__
 from .files.importing import FILES
 from .live import eventlog
+from .live.eventlog import repeat
 from .live.hub import HUB, SOCKETS, Hub
 from .live.log import LOG
 from .live.watch import log_of
 from .pg.connection import STATEMENT_TIMEOUT
 from .pg.database import DATABASE, POOL_SIZE
-from .pg.schema import migrated_database
+from .pg.schema import compare, migrated_database
 from .products import listing
 from .products.batching import BatchingDatabase
 from .products.listing import LIST_CACHE
@@ -96,8 +97,11 @@ def create_app(
             app[PAGE_DATA]["login"] = login or ""
         hub.add_work(partial(check_logins, hub, authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
-        hub.add_work(partial(eventlog.prune, db, keep_days, keep_events))
-    hub.add_work(partial(eventlog.look_for_faults, db, hub.log.faults))
+        hub.add_work(partial(repeat, eventlog.PRUNE_EVERY, eventlog.prune, db, keep_days, keep_events))
+    hub.add_work(partial(repeat, eventlog.LOOK_EVERY, eventlog.look_for_faults, db, hub.log.faults))
+    hub.add_work(
+        partial(repeat, eventlog.LOOK_EVERY, compare, db)
+    )  # which writes, and so may wait for locks and standbys
     app.cleanup_ctx.append(partial(migrated_database, pruning=pruned))
     app.cleanup_ctx.append(lambda _: hub)
     app.on_shutdown.append(hub.shut_down)
@@ -111,7 +115,8 @@ def create_app(
             web.get("/api/productos", handlers.list_products),
             web.post("/api/productos", handlers.create_product),
             web.post("/api/stock", handlers.sell),
-            web.get("/api/productos.csv", handlers.export_products),
+            # For the "from the web" of a spreadsheet, which can send no header.
+            web.get("/api/productos.csv", handlers.list_products, name="export_products"),
             web.post("/api/importaciones/{clave}/deshacer", handlers.undo_import),
             web.get(PRODUCT, handlers.get_product),
             web.put(PRODUCT, handlers.update_product),

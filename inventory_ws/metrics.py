@@ -33,11 +33,9 @@ class Metrics(Collector):
     in the thread of the event loop."""
 
     def __init__(self, app: web.Application) -> None:
-        """Take what `create_app` returned."""
         self._app = app
 
     def collect(self) -> Iterator[Metric]:
-        """Yield each metric as it is now."""
         hub, db = self._app[HUB], self._app[DATABASE]
         log, feed = hub.log, hub.feed
         assert isinstance(db, BatchingDatabase)

@@ -194,7 +194,7 @@ async def filled_basket(page: Page, client: TestClient) -> None:
 async def offline(page: Page, client: TestClient) -> None:
     await populated(page, client)
     await client.server.close()
-    await expect(page.locator("#offline")).to_be_visible()
+    await expect(page.locator("#reconnect")).to_be_visible()
 
 
 STATES = [

@@ -350,7 +350,7 @@ async def test_change_that_waits_for_a_lock_holds_up_the_others_only_shortly(
 
 
 async def test_trigger_that_sleeps_delays_only_its_own_change(
-    client: TestClient, psql: Callable, left: list[float]
+    client: TestClient, psql: Callable, left: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(2):
         await create(client)
@@ -362,8 +362,10 @@ async def test_trigger_that_sleeps_delays_only_its_own_change(
     assert await statuses(others) == [200, 201]
     assert not slow.done()
     await waits(psql, "PgSleep")
+    assert caplog.messages == []  # the batch has ended as it should
     psql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
     assert (await slow).status == 503
+    assert "canceling statement due to user request" in caplog.text
     assert max(left) <= batching.STATEMENT_TIMEOUT - batching.BATCH_TIMEOUT
 
 

@@ -8,10 +8,11 @@ import psycopg2
 import pytest
 
 from .bench.__main__ import Bench
-from .bench.rows import FULL, GOALS, QUICK, ROWS, UNITS, Plan
+from .bench.rows import BESIDE, FULL, GOALS, QUICK, ROWS, UNITS, Plan
 from .bench.table import BEFORE, OURS, Goal, Row, line, met, ratio, tally
 from .tools.service import insert, inventory
 
+DELETE = "DELETE, 20 connections"
 SERVERS = (OURS, "node", "fastapi")
 FASTER = Row("GET", "/s", (Goal(1.4),))
 SLOWER = Row("event", "ms", (Goal(0.7), Goal(1.5, "floor"), Goal(50, None)))
@@ -66,15 +67,16 @@ def test_every_goal_belongs_to_a_measured_row():
 @pytest.mark.slow
 async def test_smallest_benchmark_runs(dsn, capsys):
     with closing(psycopg2.connect(dsn)) as conn, conn:
-        insert(conn, 10, "x")
+        insert(conn, 20_000, "x")  # of which each deletion takes one
     async with inventory(dsn) as service:
-        plan = Plan(1, 1, 20, [(10, 5, 1)], None, ["GET one", "POST, 1 connection", "POST, 20 connections"], 0)
+        plan = Plan(1, 1, 20, [(10, 5, 1)], None, ["GET one", "POST, 1 connection", "POST, 20 connections", DELETE], 0)
         bench = Bench(plan, {OURS: service}, dsn)
         await bench.in_turns(1, bench.idle)
         await bench.in_turns(1, bench.climb)
         await bench.http()
+        await bench.in_turns(1, bench.beside)
     printed = capsys.readouterr().out
     measured = {"memory of an idle socket", "event to 10: median", "GET one", "POST, 1 connection: p99"}
-    assert {*measured, "POST, 20 connections: CPU"} <= set(bench.found)
+    assert {*measured, DELETE, *BESIDE, "POST, 20 connections: CPU"} <= set(bench.found)
     assert bench.found["GET one"][OURS][0] > 10
     assert "GET one, /s" in printed

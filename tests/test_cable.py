@@ -166,7 +166,7 @@ async def test_ten_seconds_without_a_network_lose_nothing(page: Page, client: Te
     await button.click()
     await expect(button).to_have_attribute("aria-pressed", "true")
     await at_a_frame(page, "goOffline.textContent === 'Sin red 9 s'", 5)
-    await expect(page.locator("#offline")).to_be_visible()
+    await expect(page.locator("#reconnect")).to_be_visible()
     await expect(page.locator("#cableCount")).to_have_text("sin red")
     await client.patch("/api/productos/1", json={"precio": 7})
     await page.get_by_role("button", name="−1 unidad de Teclado").click()

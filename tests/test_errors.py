@@ -35,29 +35,6 @@ async def test_unknown_path_has_the_error_body(client: TestClient) -> None:
         assert body["message"] == "Ruta no encontrada", path
 
 
-@pytest.mark.parametrize("prefix", ["", "/tienda", "/a/b"])
-async def test_path_with_a_trailing_slash_gets_a_hint(dsn: str, aiohttp_client: Callable, prefix: str) -> None:
-    app = create_app(dsn=dsn)
-    if prefix:
-        app, inventory = web.Application(), app
-        app.add_subapp(prefix, inventory)
-    client = await aiohttp_client(app)
-    for path in (
-        "/api/productos",
-        "/api/productos/7",
-        "/api/productos/7/restaurar",
-        "/api/productos/7/stock",
-        "/api/salud",
-        "/api/eventos",
-        "/docs",
-        "/ws",
-    ):
-        for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-            resp = await client.request(method, f"{prefix}{path}/?q=<b>", json=PRODUCT)
-            body = await error(resp, 404)
-            assert body["message"] == f"Ruta no encontrada; sin la barra final: {prefix}{path}"
-
-
 async def test_unknown_method_lists_the_allowed_ones(client: TestClient) -> None:
     resp = await client.delete("/api/productos")
     await error(resp, 405)

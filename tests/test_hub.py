@@ -16,6 +16,8 @@ from inventory_ws.live.frames import close_frame
 from inventory_ws.live.hub import HUB, SOCKETS
 from inventory_ws.live.log import LOG
 from inventory_ws.pg.database import DATABASE
+from inventory_ws.products.models import NewProduct
+from inventory_ws.products.repository import Cause, create_product
 from inventory_ws.web.websocket import _check
 
 from .conftest import create, receive, settled, silence
@@ -190,7 +192,7 @@ async def test_change_whose_request_is_cancelled_is_heard_at_once(
     hub = client.app[HUB]
 
     async def committed_and_cancelled(db: Any) -> None:
-        await db.fetch("INSERT INTO productos (nombre, precio) VALUES ('a', 1)")
+        await create_product(db, NewProduct(nombre="a", precio=1), Cause())
         raise asyncio.CancelledError  # as by the time limit of a host
 
     with pytest.raises(asyncio.CancelledError):

@@ -41,7 +41,7 @@ def test_every_route_is_described_and_nothing_else() -> None:
         for method, operation in methods.items()
     }
     assert told == {
-        (route.resource.canonical, route.method.lower(), route.handler.__name__)
+        (route.resource.canonical, route.method.lower(), route.resource.name or route.handler.__name__)
         for route in create_app(dsn="").router.routes()
         if route.method != "HEAD" and route.resource.canonical and route.handler is not page.client_file
     }

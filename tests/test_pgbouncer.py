@@ -41,7 +41,6 @@ async def test_every_limit_holds_behind_a_pooler_of_sessions(
         {"names": [*SERVER_SETTINGS, "statement_timeout"]},
     )
     assert (settings["lock_timeout"], settings["statement_timeout"]) == ("2s", "3300ms")
-    assert settings["inventory_ws.bell"] == "local"
     locker: connection = connect()
     locker.autocommit = False
     locker.cursor().execute("UPDATE productos SET stock = 1")

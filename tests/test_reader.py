@@ -4,6 +4,7 @@ import gc
 import io
 import json
 import sys
+import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,24 @@ def test_other_threads_wait_less_while_a_file_is_read(monkeypatch: pytest.Monkey
     assert (seen, (sys.getswitchinterval(), gc.isenabled())) == ([(pytest.approx(0.0005), False)], usual)
 
 
+def test_two_files_at_once_leave_the_threads_as_they_were() -> None:
+    """A thread goes on after its request was cancelled: the next file begins before it ends."""
+    usual, second, ended = (sys.getswitchinterval(), gc.isenabled()), threading.Event(), threading.Event()
+
+    def read_second() -> None:
+        with csvfile.sharing():
+            second.set()
+            ended.wait()
+
+    with csvfile.sharing():
+        (thread := threading.Thread(target=read_second)).start()
+        second.wait(0.1)  # where it does not wait for the first one
+    second.wait()
+    ended.set()
+    thread.join()
+    assert (sys.getswitchinterval(), gc.isenabled()) == usual
+
+
 def test_encoding_is_found_in_a_part_of_a_long_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search in all of it would keep the event loop from running for as long as it takes."""
     sizes, likeliness = [], csvfile._likeliness
@@ -226,6 +245,15 @@ def row(number: int, *cells: object) -> str:
     return f'<row r="{number}">{found}</row>'
 
 
+def replaced(workbook: bytes, old: str, new: str) -> bytes:
+    """The workbook with another text in its parts."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(workbook)) as parts, zipfile.ZipFile(file, "w") as written:
+        for name in parts.namelist():
+            written.writestr(name, parts.read(name).replace(old.encode(), new.encode()))
+    return file.getvalue()
+
+
 def test_workbook_is_read_from_its_first_visible_sheet_with_cells() -> None:
     sheet = row(3, None, "Artículo", "P.V.P.", "Uds.") + "".join(
         row(n, None, *cells)
@@ -276,6 +304,18 @@ def test_formula_without_a_value_is_told_of_its_own_sheet_alone() -> None:
     refusal = "2 stock: es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo"
     found = {sheet: messages(read(xlsx(sheets), FileQuery(hoja=sheet))) for sheet in sheets}
     assert found == {"Bien": [], "Sin calcular": [refusal], "Error": [refusal]}
+
+
+def test_formula_that_its_writer_has_not_computed_is_no_zero() -> None:
+    """As XlsxWriter 3.3.1 writes them: 0 is the value of each, and the program that opens the file is asked to compute them."""
+    head, asking = row(1, "nombre", "precio", "stock"), '<calcPr calcId="1" fullCalcOnLoad="1"/></workbook>'
+    cells = head + row(2, "Cable", "=2*3", 0) + row(3, "Tubo", 1, "=2*3")
+    zeros = xlsx({"Hoja": cells.replace("<v></v>", "<v>0</v>")})
+    others = xlsx({"Hoja": cells.replace("<v></v>", "<v>6</v>", 1).replace("<v></v>", "<v>0</v>")})
+    refused = ["2 precio: es una fórmula sin", "3 stock: es una fórmula sin "]
+    assert messages(read(zeros, FileQuery())) == []
+    assert [fault[:28] for fault in messages(read(replaced(zeros, "</workbook>", asking), FileQuery()))] == refused
+    assert messages(read(replaced(others, "</workbook>", asking), FileQuery())) == []  # somebody has computed them
 
 
 def test_errors_of_old_programs_are_told_of_their_own_sheet_alone() -> None:
@@ -373,6 +413,15 @@ def test_error_and_tab_of_libreoffice_are_not_lost() -> None:
     assert messages(table) == [
         "3 stock: es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo"
     ]
+
+
+def test_formula_without_a_value_in_an_open_document_is_told() -> None:
+    """As odfpy 1.4.1 writes it, which computes nothing."""
+    one = '<table:table-cell office:value-type="float" office:value="1"/>'
+    formula = '<table:table-cell table:formula="of:=2*3"/>'
+    cells = [map(text_cell, ("nombre", "precio", "stock")), (text_cell("Cable"), one, formula)]
+    table = read(ods("".join(f"<table:table-row>{''.join(row)}</table:table-row>" for row in cells)), FileQuery())
+    assert [fault[:28] for fault in messages(table)] == ["2 stock: es una fórmula sin "]
 
 
 def test_formula_whose_value_is_an_empty_text_is_an_empty_cell() -> None:

@@ -66,7 +66,6 @@ class EmbeddedError(Exception):
 
 
 def default_data_dir() -> Path:
-    """Return the default data folder."""
     home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     if home.startswith("~") or (hasattr(os, "geteuid") and os.geteuid() == 0):  # an account without a home, or root
         home = "/var/lib"
@@ -92,8 +91,6 @@ def postgres(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> It
 
 
 class _Server:
-    """A cluster and its server."""
-
     def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
         self.data_dir = self.socket_dir = Path(os.path.realpath(data_dir))
         self.log, self.pid_file = self.data_dir / "postgres.log", self.data_dir / "cluster" / "postmaster.pid"

@@ -165,7 +165,6 @@ def _tune_gc() -> None:
 
 
 async def _tell_sockets(hub: Hub) -> None:
-    """Log how many sockets are open when the number has changed."""
     told = 0
     while True:
         await asyncio.sleep(TELL_EVERY)

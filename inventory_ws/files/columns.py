@@ -94,11 +94,11 @@ def _places(cells: Cells) -> dict[str, int]:
         ranked = [(ranks.index(name), bool(NET.search(cell)), n) for n, cell, name in titles if name in ranks]
         if ranked:
             places[field] = min(ranked)[2]
-    lower = [cell.lower() for cell in cells]
-    ours = [name for name in lower if name in COLUMNS]
-    # Our own id, and not that of another program: nothing else is in the file, or it was exported here.
-    if "id" in ours and ("updated_at" in ours or len(ours) == len([name for name in lower if name])):
-        places |= {name: lower.index(name) for name in ("id", "updated_at") if name in ours}
+    # Our own id, and not that of another program: nothing else is in the file, or it was exported here, with
+    # titles that nobody has to fold: an «Updated At» is another program's.
+    exact = {cell.lower(): n for n, cell in reversed([*enumerate(cells)]) if cell}
+    if "id" in exact and ("updated_at" in exact or exact.keys() <= {*COLUMNS}):
+        places |= {name: exact[name] for name in ("id", "updated_at") if name in exact}
     elif "nombre" not in places and "descripcion" in places and len(places) > 1:
         places["nombre"] = places.pop("descripcion")
     return places

@@ -6,6 +6,7 @@ import gc
 import io
 import re
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,9 @@ SMALL = "áéíóúüñç"
 FOREIGN = "àèìòùâêîôûãõï"  # letters of the languages beside Spanish
 # Characters of a wrong encoding stand where none of a language stands: within words, or in the wrong case.
 UNLIKELY = re.compile(f"[a-z{SMALL}][{SMALL.upper()}{FOREIGN.upper()}]|(?<![A-Za-z])[{SMALL}][A-Z]")
+
+# Of the process, as what `sharing` sets: a thread goes on after its request was cancelled, and a host may have two inventories.
+ONE_AT_A_TIME = threading.Lock()
 
 Fault = dict[str, str | int]
 
@@ -45,15 +49,16 @@ def fault(row: int, field: str, message: str) -> Fault:
 def sharing() -> Iterator[None]:
     """Let the event loop run after half a millisecond while a thread works. By default it waits for 5 ms, many times a request,
     and for 50 while the garbage collector looks at all cells."""
-    interval, collecting = sys.getswitchinterval(), gc.isenabled()
-    sys.setswitchinterval(0.0005)
-    gc.disable()
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-        if collecting:
-            gc.enable()
+    with ONE_AT_A_TIME:
+        interval, collecting = sys.getswitchinterval(), gc.isenabled()
+        sys.setswitchinterval(0.0005)
+        gc.disable()
+        try:
+            yield
+        finally:
+            sys.setswitchinterval(interval)
+            if collecting:
+                gc.enable()
 
 
 @sharing()

@@ -7,6 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
+from ..pg.connection import BELL
 from ..pg.database import Database
 from ..pg.lanes import Lane
 from ..products.exact_json import encode
@@ -26,7 +27,7 @@ FILES = web.AppKey("FILES", asyncio.Lock)
 DEFAULTS = encode({name: field.default for name, field in NewProduct.model_fields.items() if not field.is_required()})
 
 # Sets the cause of a change of many products, which has the result `json`.
-CAUSED = """set_config('inventory_ws.causa', jsonb_strip_nulls(
+CAUSED = f"""{BELL}, set_config('inventory_ws.causa', jsonb_strip_nulls(
     %(cause)s::jsonb || jsonb_build_object('huella', %(fingerprint)s::text || ' ' || json))::text, true)"""
 
 
@@ -142,7 +143,6 @@ def _trial_sql(fields: Sequence[str]) -> str:
 
 
 def _import_sql(fields: Sequence[str]) -> str:
-    """Return the statement that does what a file says."""
     columns, values = (", ".join(form.format(name) for name in FIELDS) for form in ("{}", "(f).{}"))
     sets = ", ".join(
         f"{name} = CASE WHEN '{name}' = ANY(j.escribe) THEN (j.f).{name} ELSE p.{name} END" for name in fields
@@ -192,14 +192,12 @@ async def change_once(db: Database, sql: str, params: dict[str, Any], cause: Cau
     """Run a statement that changes many products, once for the key of its cause. Its row is the result, why nothing was changed,
     and the number of changes. Raise NotImported, KeyReused, Rejected or Unavailable."""
     params |= {"cause": cause._replace(fingerprint="").text(), "fingerprint": cause.fingerprint or None}
-    unchanged = []
 
-    async def make() -> Result | None:
-        ((json, faults, changes, _),) = await fetch_with_new_ids(db, sql, params, Lane.LONG, IMPORT_TIMEOUT)
+    async def make() -> Result:
+        ((json, faults, changes, *_),) = await fetch_with_new_ids(db, sql, params, Lane.LONG, IMPORT_TIMEOUT)
         if faults:
             raise NotImported(faults)
-        unchanged.append(Result(json))
-        return Result(json) if changes else None
+        return Result(json, changed=changes > 0)
 
     find = partial(find_first, db, cause, lambda fingerprint, *_: Result(fingerprint.partition(" ")[2], replayed=True))
-    return await once(find, make) or unchanged[0]
+    return await once(find, make)

@@ -56,7 +56,6 @@ class FileQuery(BaseModel):
 
     @property
     def titles(self) -> dict[str, str]:
-        """Return the titles that were chosen for fields."""
         return {name: str(title) for name, title in (self.model_extra or {}).items() if name in READ}
 
     @property

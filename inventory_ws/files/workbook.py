@@ -22,9 +22,14 @@ NO_VALUE = "fórmula sin valor"  # the text of a cell whose formula nobody has c
 FORMULA = rb"<f\b[^>]*(?:/>|>[^<]*</f>)"
 ERROR = rb'[^>]* t="e"[^>]*>(?:' + FORMULA + rb")?<v>[^<]*</v>"
 UNCOMPUTED = rb'(?![^>]* t="str")[^>]*>' + FORMULA + rb"(?:<v ?/>|<v></v>)?(?=</c>)"  # with t="str" it is an empty text
+ZERO = re.compile(b"(" + FORMULA + b")<v>0</v>")  # beside fullCalcOnLoad and no other value: nobody has computed it
+COMPUTED = re.compile(FORMULA + b"<v>(?!0</v>)")
 # What calamine drops from an xlsx or an ods, and what it is to read instead: an empty cell would be a stock of 0.
 DROPPED = {
     re.compile(rb'(<c r="[A-Z]+\d+")(?:' + ERROR + b"|" + UNCOMPUTED + b")"): rf'\1 t="str"><v>{NO_VALUE}</v>',
+    re.compile(rb"<table:table-cell(?=[^<>]* table:formula=)(?![^<>]* office:value-type=)"): (
+        f'<table:table-cell office:value-type="string" office:string-value="{NO_VALUE}"'
+    ),
     re.compile(rb'office:string-value=""(?=[^<>]* calcext:value-type="error")'): f'office:string-value="{NO_VALUE}"',
     re.compile(rb"<text:tab ?/>"): "\t",
 }
@@ -78,8 +83,12 @@ def with_dropped(body: bytes) -> bytes:
         return body
     copy = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(body)) as parts, zipfile.ZipFile(copy, "w") as written:
+        book = "xl/workbook.xml"
+        asks = book in parts.namelist() and b'fullCalcOnLoad="1"' in parts.read(book)
         for name in parts.namelist():
             part = parts.read(name)
+            if asks and not COMPUTED.search(part):
+                part = ZERO.sub(rb"\1", part)
             if name == "content.xml" or name.startswith("xl/worksheets/"):
                 for dropped, meant in DROPPED.items():
                     part = dropped.sub(meant.encode(), part)

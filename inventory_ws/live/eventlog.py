@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, Field
@@ -12,7 +11,7 @@ from ..pg.connection import Connection
 from ..pg.database import Database
 from ..pg.errors import Unavailable
 from ..pg.lanes import Lane
-from ..pg.schema import compare, find_faults
+from ..pg.schema import find_faults
 
 PRUNE_EVERY = 30.0  # seconds
 LOOK_EVERY = 1.5  # seconds
@@ -39,15 +38,6 @@ class EventQuery(BaseModel):
     producto: Annotated[int, Field(ge=1, le=2**63 - 1)] | None = None
 
 
-class Bounds(NamedTuple):
-    """The bounds of the log. `limit`: all events up to it are visible (None: unknown at the moment). `epoch`: ids are comparable
-    within one epoch only. `floor`: positions up to it are invalid (pruned, or of a former history)."""
-
-    limit: int | None
-    epoch: str
-    floor: int
-
-
 async def list_events(
     db: Database, *, after: int, head: int, limit: int, product_id: int | None = None, newest: bool = False
 ) -> list[LogEntry]:
@@ -63,30 +53,29 @@ async def list_events(
     return [LogEntry(*row) for row in rows]
 
 
-async def list_next_events(
-    conn: Connection, after: int, head: int | None, limit: int
-) -> tuple[str, int, list[LogEntry]]:
-    """Return the epoch, the floor, and at most `limit` events above `after` that are visible now, possibly with gaps.
-    `head`: none above it. The epoch is empty if there are no events."""
+async def list_next_events(conn: Connection, after: int, head: int, limit: int) -> tuple[str, int, list[LogEntry]]:
+    """Return the epoch, the floor, and at most `limit` events above `after` and up to `head` that are visible now, possibly with
+    gaps. The epoch is empty if there are no events."""
     sql = """
         SELECT (SELECT epoca::text FROM eventos_epoca), (SELECT desde FROM eventos_epoca),
             id, tipo, producto_id, mensaje::text
         FROM eventos WHERE id > %(after)s AND id <= %(head)s ORDER BY id LIMIT %(limit)s
         """
-    rows = await conn.fetch(sql, {"after": after, "head": 2**63 - 1 if head is None else head, "limit": limit})
+    rows = await conn.fetch(sql, {"after": after, "head": head, "limit": limit})
     epoch, floor = rows[0][:2] if rows else ("", 0)
     return epoch, floor, [LogEntry(*row[2:]) for row in rows]
 
 
-async def get_bounds(conn: Connection) -> Bounds:
-    """Return the bounds of the log. It blocks writers for a moment."""
+async def get_bounds(conn: Connection) -> tuple[int | None, str, int]:
+    """Return up to where all events are visible (None: unknown at the moment), the epoch, within which ids are comparable, and the
+    floor: positions up to it are invalid (pruned, or of a former history). It blocks writers for a moment."""
     # To ask for the usage of the queue of NOTIFY also cuts it. Once it was full, nothing else does.
     sql = "SELECT limite, epoca::text, desde FROM eventos_estado(), pg_notification_queue_usage()"
-    return Bounds(*(await conn.fetch(sql))[0])
+    ((limit, epoch, floor),) = await conn.fetch(sql)
+    return limit, epoch, floor
 
 
 async def get_floor(db: Database) -> tuple[str, int]:
-    """Return the epoch and its floor."""
     ((epoch, floor),) = await db.fetch("SELECT epoca::text, desde FROM eventos_epoca", lane=Lane.QUICK)
     return epoch, floor
 
@@ -110,36 +99,25 @@ async def prune_events(db: Database, days: float | None, number: int | None) -> 
 
 
 async def prune(db: Database, days: float | None, number: int | None) -> None:
-    """Delete old events in small batches, as prune_events() does, until cancelled."""
-
-    async def prune_all() -> None:
-        while await prune_events(db, days, number):
-            await asyncio.sleep(0.05)
-
-    await _repeat(prune_all, PRUNE_EVERY, "the log could not be pruned")
+    """Delete old events as prune_events() does, until none is left to delete."""
+    while await prune_events(db, days, number):
+        await asyncio.sleep(0.05)
 
 
 async def look_for_faults(db: Database, faults: list[str]) -> None:
-    """Keep in `faults` what keeps changes from the log, until cancelled."""
-
-    async def look() -> None:
-        if (found := await find_faults(db)) != faults:
-            log.error("what keeps changes from the log: %s", "; ".join(found) or "nothing any more")
-            faults[:] = found
-
-    # The comparison writes, and so may wait: for locks, and for a synchronous standby.
-    async with asyncio.TaskGroup() as both:
-        both.create_task(_repeat(look, LOOK_EVERY, "the triggers could not be checked"))
-        compared = _repeat(partial(compare, db), LOOK_EVERY, "the products could not be compared with the log")
-        both.create_task(compared)
+    """Keep in `faults` what keeps changes from the log."""
+    if (found := await find_faults(db)) != faults:
+        log.error("what keeps changes from the log: %s", "; ".join(found) or "nothing any more")
+        faults[:] = found
 
 
-async def _repeat(work: Callable[[], Awaitable[None]], pause: float, failure: str) -> None:
+async def repeat(pause: float, work: Callable[..., Awaitable[None]], *args: object) -> None:
+    """Do the work after each pause, until cancelled. It may fail: the next attempt follows."""
     while True:
-        try:
-            await work()
-        except Unavailable:
-            pass  # the next attempt follows
-        except Exception:
-            log.exception(failure)
         await asyncio.sleep(pause)
+        try:
+            await work(*args)
+        except Unavailable:
+            pass
+        except Exception:
+            log.exception("%s() has failed", work.__name__)

@@ -4,19 +4,16 @@ import asyncio
 import logging
 import time
 from bisect import bisect_left
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from ..pg.connection import Connection
 from ..pg.database import Database
 from ..pg.errors import Rejected, Unavailable
 from . import eventlog
 from .eventlog import LogEntry
-from .frames import batches
+from .frames import EventBatch, batches
 from .log import Log
-
-if TYPE_CHECKING:
-    from .hub import Hub
 
 CHANNEL = "inventory_ws"
 POLL = 2.0  # seconds between reads of the log without a notification: the delay of an event if its notification is lost
@@ -33,16 +30,24 @@ logger = logging.getLogger(__name__)
 
 
 class Feed:
-    """Follows the end of the log and publishes every event.
+    """Follows the end of the log and publishes every event. After a change of the epoch, it renews the positions of the sockets, or
+    resets the sockets if theirs are not valid any more.
 
     `losses`: how often it has lost PostgreSQL. `delays`: how many readings after changes of this process took up to each of DELAYS,
     from PostgreSQL's answer to the first COMMIT to the last event's way into the sockets; `delay_sum`: all of them, in seconds.
     """
 
-    def __init__(self, db: Database, log: Log, hub: "Hub") -> None:
+    def __init__(
+        self,
+        db: Database,
+        log: Log,
+        publish: Callable[[EventBatch], Awaitable[None]],
+        renew: Callable[[], Awaitable[None]],
+        reset: Callable[[], None],
+    ) -> None:
         self._db = db
         self._log = log
-        self._hub = hub
+        self._publish, self._renew, self._reset = publish, renew, reset
         self._own_change = False
         # When the oldest change was made: since the reading under way began, and before it.
         self._changed_at = self._due = 0.0
@@ -177,7 +182,7 @@ class Feed:
             await asyncio.sleep(GAP_PAUSE)
         return False
 
-    async def _read_news(self, conn: Connection, limit: int | None = None) -> tuple[list[LogEntry] | None, bool]:
+    async def _read_news(self, conn: Connection, limit: int = 2**63 - 1) -> tuple[list[LogEntry] | None, bool]:
         """Read events after the head, up to `limit`. Return them, and whether more follow; None if the log is another one.
 
         To find out, the head itself is read again, as the first row. It has to be unchanged, unless it was pruned.
@@ -195,14 +200,14 @@ class Feed:
         """Adopt the epoch of the database. The feed continues from the head if that position is valid in the new epoch, and
         restarts at `limit` if not."""
         if self._log.adopt(epoch, former):
-            await self._hub.renew()
+            await self._renew()
         else:
             self._log.restart(limit)
-            self._hub.reset()
+            self._reset()
 
     async def _publish_all(self, rows: list[LogEntry]) -> None:
         for batch in batches(rows, self._log.head):
             self._log.append(batch.events)
             # A stream that opens meanwhile does not need these events: it starts at the new head.
-            await self._hub.publish(batch)
+            await self._publish(batch)
             await asyncio.sleep(0)

@@ -28,7 +28,6 @@ def frame(payload: bytes, first: int = FIN | TEXT) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """Return a close frame with a code and a reason."""
     return frame(struct.pack("!H", code) + reason.encode(), FIN | CLOSE)
 
 

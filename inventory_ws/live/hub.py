@@ -38,10 +38,9 @@ class Hub:
     """
 
     def __init__(self, db: Database, *, max_sockets: int, compress: bool) -> None:
-        """Set `max_sockets`, the number of sockets, and whether they may `compress` (permessage-deflate)."""
         self._db = db
         self.log = Log(db)
-        self.feed = Feed(db, self.log, self)
+        self.feed = Feed(db, self.log, self.publish, self.renew, self.reset)
         self.sockets = WeakSet[Stream]()
         self.max_sockets = max_sockets
         self.compress = compress
@@ -54,7 +53,6 @@ class Hub:
 
     @property
     def behind(self) -> int:
-        """How many of the sockets are being sent older events."""
         return sum(stream.behind for stream in self.sockets)
 
     def add_work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -158,7 +156,6 @@ class Hub:
         self._leaving[stream] = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._abort, stream)
 
     def _abort(self, stream: Stream) -> None:
-        """Abort a connection whose peer has not read everything."""
         self._leaving.pop(stream).cancel()
         with suppress(AttributeError):  # TLS, closed a second time by aiohttp: it has no buffer any more
             if stream.transport.get_write_buffer_size():  # else it may be closed already, and then must not be aborted

@@ -72,11 +72,9 @@ class Stream:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing can be sent any more."""
         return self._ended or self.transport.is_closing()
 
     def pong(self) -> bytes:
-        """Return the frame with the client's position."""
         return message_frame("PONG", last_event_id=self.cursor, epoch=self._log.epoch)
 
     def publish(self, batch: EventBatch) -> bool:

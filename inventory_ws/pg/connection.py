@@ -20,9 +20,10 @@ SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "5000",
     "client_connection_check_interval": "1000",
     "default_transaction_isolation": "read committed",
-    "inventory_ws.bell": "local",
     "jit": "off",  # compiling takes longer than it saves: every statement is short
 }
+# In the rows that a change returns: the service wakes its feed itself. What a trigger of the owner has done instead is notified.
+BELL = "set_config('inventory_ws.bell', 'local', true)"
 # Limits that would end a connection: one that listens or is not needed just now, and an import (from PostgreSQL 17 on).
 NO_TIMEOUTS = """(
     SELECT count(set_config(name, '0', false)) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout')

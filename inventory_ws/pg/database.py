@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import psycopg2
 from aiohttp import web
+from psycopg2.errors import QueryCanceled
 
 from .aiopg_fixes import Row
 from .connection import STATEMENT_TIMEOUT, Connection, Given
@@ -155,7 +156,8 @@ class Database:
                 with translated():
                     return await self._attempt(sql, params, lane, seconds, limit, deadline)
             except Unavailable as exc:
-                log.warning("PostgreSQL: %s", exc)
+                if not (limit and isinstance(exc.__cause__, QueryCanceled)):  # a part of its time, and not all of it
+                    log.warning("PostgreSQL: %s", exc)
                 attempts -= 1
                 if attempts < 1 or loop.time() > deadline:
                     raise

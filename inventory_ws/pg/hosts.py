@@ -17,7 +17,6 @@ class Hosts:
     """The hosts of a connection string. Names are looked up anew for each connection, and never by libpq: it would block."""
 
     def __init__(self, dsn: str) -> None:
-        """Take a connection string. Raise ValueError."""
         self._hosts = split_hosts(dsn)
         self._lookups: dict[int, asyncio.Task[list[str]]] = {}
         self._failures: dict[str, float] = {}  # when each address failed last
@@ -80,7 +79,6 @@ def split_hosts(dsn: str) -> list[dict[str, str]]:
 
 
 def _from_service(name: str) -> dict[str, str]:
-    """Return the words of a service in libpq's files of services."""
     user = os.environ.get("PGSERVICEFILE", "~/.pg_service.conf")
     system = os.path.join(os.environ.get("PGSYSCONFDIR", "/etc/postgresql-common"), "pg_service.conf")
     for file in (user, system) if name else ():

@@ -41,7 +41,6 @@ class Queue:
             raise
 
     def release(self) -> None:
-        """Give the slots back."""
         for slot in self._slots:
             slot.release()
 

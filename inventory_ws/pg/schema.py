@@ -23,7 +23,6 @@ def package_folder(name: str) -> Path:
 
 
 def sql_file(name: str) -> str:
-    """Return the text of a file in sql/."""
     return (package_folder("sql") / name).read_text("utf-8")
 
 

@@ -54,7 +54,6 @@ class BatchingDatabase(Database):
         self._batches = set[asyncio.Task[None]]()
 
     async def __aexit__(self, *_: object) -> None:
-        """Close every connection, which ends the batches under way."""
         await super().__aexit__()
         while self._batches:
             await asyncio.wait(self._batches)

@@ -29,5 +29,4 @@ ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.du
 
 
 def encode(value: object) -> str:
-    """Serialize to JSON without spaces."""
     return ENCODER.encode(value)

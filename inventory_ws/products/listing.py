@@ -120,7 +120,6 @@ def _order(query: ListQuery) -> tuple[str, str]:
 
 
 def _within(query: ListQuery) -> str:
-    """Return the SQL condition that the id is in the range of the query."""
     return "id > %(after)s::bigint" + (" AND id < %(before)s::bigint" if query.before else "")
 
 
@@ -132,5 +131,4 @@ def _searched(name: str, description: str) -> str:
 
 
 def _words(q: str) -> list[str]:
-    """Return the LIKE patterns of a search text."""
     return ["%" + re.sub(r"([\\%_])", r"\\\1", word) + "%" for word in q.split()]

@@ -11,6 +11,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from ..pg.aiopg_fixes import Params, Row
+from ..pg.connection import BELL
 from ..pg.database import Database
 from ..pg.errors import Rejected, translated
 from ..pg.lanes import Lane
@@ -18,11 +19,11 @@ from .batching import BatchingDatabase, Change
 from .exact_json import encode
 from .models import NewProduct, ProductChange
 
+AT_VERSIONS = "id = %(id)s::bigint AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY(%(versions)s))"
 REFUSAL_TIMEOUT = 0.4  # seconds to read why a change was refused: with a statement, four seconds together
 
 Made = TypeVar("Made")
-Versions = Sequence[datetime] | None
-"""The product versions that a change applies to; None: any version."""
+Versions = Sequence[datetime] | None  # that a product may have to be changed; None: any
 
 WIRE_NAMES = {"reason": "motivo", "key": "clave", "fingerprint": "huella"}  # of the fields of a Cause
 
@@ -50,10 +51,15 @@ class NotMade(Exception):
 
 
 class Result(NamedTuple):
-    """What a change of several products returns: its JSON, and whether this is the stored result of an earlier request."""
+    """What a change of several products returns: its JSON, and whether this is the stored result of an earlier request. It is
+    false if nothing was `changed`."""
 
     json: str
     replayed: bool = False
+    changed: bool = True
+
+    def __bool__(self) -> bool:
+        return self.changed
 
 
 class Product(NamedTuple):
@@ -90,20 +96,14 @@ async def update_product(
 ) -> Product | None:
     """Change the fields that are set. Return None if the product does not exist at one of `versions`."""
     fields = change.model_dump(exclude_unset=True)
-    sql = f"""
-        UPDATE productos SET {", ".join(f"{name} = %({name})s" for name in fields)}
-        WHERE id = %(id)s::bigint AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY(%(versions)s))
-        """
+    sql = f"UPDATE productos SET {', '.join(f'{name} = %({name})s' for name in fields)} WHERE {AT_VERSIONS}"
     effective = f" AND ({' OR '.join(f'{name} IS DISTINCT FROM %({name})s' for name in fields)})"
     return await _change(db, sql, {**fields, "id": product_id, "versions": versions}, cause, effective)
 
 
 async def delete_product(db: Database, product_id: int, versions: Versions, cause: Cause) -> Product | None:
     """Delete the product and return its last state, or None if it does not exist at one of `versions`."""
-    sql = """
-        DELETE FROM productos
-        WHERE id = %(id)s::bigint AND (%(versions)s::timestamptz[] IS NULL OR updated_at = ANY(%(versions)s))
-        """
+    sql = f"DELETE FROM productos WHERE {AT_VERSIONS}"
     return await _change(db, sql, {"id": product_id, "versions": versions}, cause)
 
 
@@ -157,8 +157,8 @@ async def _change_alone(
 async def once(find: Callable[[], Awaitable[Made | None]], make: Callable[[], Awaitable[Made]]) -> Made:
     """Return what `find` finds of the first request with the key, or else what `make` makes.
 
-    A concurrent request with the key may be first. It holds a row or the key: `make` waits for it, and then has no effect (None) or
-    is refused.
+    A concurrent request with the key may be first. It holds a row or the key: `make` waits for it, and then has no effect (None, or
+    a false result) or is refused.
     """
     # Before the change, because a failing INSERT would leave a gap in the ids.
     if first := await find():
@@ -181,8 +181,8 @@ async def _execute(
 
 
 def _statement(sql: str, params: Params, cause: Cause) -> tuple[str, Params]:
-    """Return the statement and its parameters with what every change returns: id, JSON and, not to be read, its cause."""
-    sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos.*) AS j)"
+    """Return the statement and its parameters with what every change returns: id, JSON and, not to be read, what it sets."""
+    sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos.*) AS j), {BELL}"
     if any(cause):
         sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # the trigger reads it at COMMIT
         params = {**params, "cause": cause.text()}

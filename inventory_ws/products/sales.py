@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from ..pg.connection import BELL
 from ..pg.database import Database
 from ..pg.errors import translated
 from ..pg.lanes import Lane
@@ -15,7 +16,7 @@ class NotMoved(NotMade):
     product (None: it does not exist)."""
 
 
-SALE = """
+SALE = f"""
     WITH unidades AS MATERIALIZED (
         SELECT id, sum(delta) AS delta, min(n) AS n
         FROM unnest(%(ids)s::integer[], %(deltas)s::integer[]) WITH ORDINALITY AS l (id, delta, n) GROUP BY id
@@ -33,7 +34,8 @@ SALE = """
         -- No negative number is in this domain: where a trigger of the owner has left a product out, the rest is undone.
         (CASE WHEN EXISTS (SELECT FROM faltas) THEN 0 ELSE (SELECT count(*) FROM hechos) - (SELECT count(*) FROM unidades) END)
             ::integer::information_schema.cardinal_number,
-        set_config('inventory_ws.causa', (%(cause)s::jsonb || '{"juntos":true}')::text, true)
+        set_config('inventory_ws.causa', (%(cause)s::jsonb || '{{"juntos":true}}')::text, true),
+        {BELL}
     FROM unidades AS u LEFT JOIN vistos AS v USING (id) LEFT JOIN hechos AS h USING (id) ORDER BY n
     """
 # The products of a sale as its events have them, from the one with the key on.

@@ -72,7 +72,6 @@ def result_response(done: Product | Result, message: str | None = None, *, statu
 
 
 def json_response(body: str | bytes, status: int = 200) -> web.Response:
-    """Return a body of JSON."""
     return web.Response(body=body.encode() if isinstance(body, str) else body, status=status, headers=JSON)
 
 
@@ -103,7 +102,6 @@ async def change_product(
 
 
 def has_version(versions: Versions) -> Callable[[Product], bool]:
-    """Return whether a product has one of the versions of If-Match."""
     return lambda product: versions is None or datetime.fromisoformat(product.version) in versions
 
 

@@ -120,9 +120,7 @@ def error_response(exc: Exception, request: web.Request) -> web.Response:
             headers = {name: exc.headers[name] for name in KEPT if name in exc.headers}
             code = BY_STATUS.get(exc.status, "peticion_mal_formada" if exc.status < 500 else "error_interno")
             message = FAILURES[code][1] if exc.status in BY_STATUS else exc.reason
-            if exc.status == 404:
-                message += _without_slash(request)
-            elif exc.status in (401, 403) and exc.text != f"{exc.status}: {exc.reason}":  # in the words of the host
+            if exc.status in (401, 403) and exc.text != f"{exc.status}: {exc.reason}":  # in the words of the host
                 message = exc.text or message
             failure = Failure(code, message, headers=headers)
             failure.response.set_status(exc.status)
@@ -155,11 +153,3 @@ def _not_moved(unfit: Sequence[tuple[int, str | None]]) -> Failure:
     products = dict.fromkeys(product for _, product in unfit if product)
     code = "lineas_imposibles" if all(product for _, product in unfit) else "producto_no_encontrado"
     return Failure(code, FAILURES["lineas_imposibles"][1], errors=errors, data=f"[{','.join(products)}]")
-
-
-def _without_slash(request: web.Request) -> str:
-    """Return a hint for a path that exists without its trailing slash."""
-    path, _, rest = request.rel_url.raw_path.rpartition("/")
-    known = [resource.get_info() for resource in request.app.router.resources() if not rest]
-    ours = any(path == each.get("path") or ("pattern" in each and each["pattern"].fullmatch(path)) for each in known)
-    return f"; sin la barra final: {path}" if ours else ""

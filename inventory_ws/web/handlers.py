@@ -49,11 +49,6 @@ async def list_products(request: web.Request) -> web.Response:
     return response
 
 
-async def export_products(request: web.Request) -> web.Response:
-    """GET /api/productos.csv: the list for a spreadsheet's "from the web", which can send no header."""
-    return await list_products(request)
-
-
 async def _list_past(request: web.Request, query: ListQuery, position: int) -> web.Response:
     log = request.app[LOG]
     try:

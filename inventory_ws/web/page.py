@@ -79,5 +79,4 @@ def _file(request: web.Request, name: str, title: str, data: dict[str, str]) -> 
 
 @lru_cache(maxsize=64)
 def _compressed(body: bytes) -> tuple[str, bytes]:
-    """Return a hash of the body, and the body compressed."""
     return hashlib.sha256(body).hexdigest(), gzip.compress(body, mtime=0)

@@ -128,5 +128,4 @@ def wants_csv(request: web.Request) -> bool:
 
 
 def wants_gzip(request: web.Request) -> bool:
-    """Return whether the client asks for gzip."""
     return GZIP.search(request.headers.get(hdrs.ACCEPT_ENCODING, "")) is not None

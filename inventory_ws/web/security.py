@@ -124,7 +124,6 @@ def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
 
     @lru_cache(maxsize=256)
     def is_ours(authority: str) -> bool:
-        """Return whether the `Host` header names this server."""
         if not (found := AUTHORITY.fullmatch(authority.lower())):
             return False
         name = found[1] or found[2]

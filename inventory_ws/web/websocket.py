@@ -102,7 +102,6 @@ def _check_handshake(request: web.Request) -> None:
 
 
 def _check_room(hub: Hub) -> None:
-    """Raise Failure if no further socket is accepted."""
     if hub.closing:
         raise Failure("cerrando", headers={hdrs.RETRY_AFTER: "1"})
     if len(hub.sockets) >= hub.max_sockets:

@@ -1,6 +1,7 @@
 """`python -m tests.bench [--quick]`: this service beside its peers, in turns on one PostgreSQL. Only ratios hold."""
 
 import asyncio
+import json
 import os
 import platform
 import resource
@@ -11,14 +12,17 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, closing
+from datetime import datetime
 
 from ..tools import checks
+from ..tools.client import dial
 from ..tools.crowd import crowd
-from ..tools.service import Service, database, insert, inventory, writer
+from ..tools.service import Service, database, insert, inventory, percentile, writer
 from . import drivers, servers, table
 from .drivers import fanout
 from .rows import (
     ALONE,
+    BESIDE,
     BROADCAST,
     COSTED,
     FAR,
@@ -33,7 +37,7 @@ from .rows import (
     ROWS,
     Plan,
 )
-from .table import OURS
+from .table import BEFORE, OURS
 
 LIMIT = 600.0  # seconds, for all of it
 SECONDS = 1  # of a turn of requests
@@ -93,6 +97,25 @@ class Bench:
 
             await self.in_turns(self.plan.turns, measure)
             self.show()
+
+    async def beside(self, name: str, service: Service) -> None:
+        """How late events are that 20 writers cause: of our builds alone, since the peers write the time when they send."""
+        if name not in (OURS, BEFORE):
+            return
+        late: list[float] = []
+
+        def heard(_: int, payload: bytes) -> None:
+            if b'"PRODUCT_CREATED"' in payload:
+                late.append((time.time() - datetime.fromisoformat(json.loads(payload)["timestamp"]).timestamp()) * 1000)
+
+        clients = [await dial(service.port, heard if n == 0 else lambda *_: None) for n in range(FEW)]
+        for client in clients:
+            client.upgrade(service.port, "/ws")
+        await drivers.load(service, REQUESTS["POST, 20 connections"], SECONDS)
+        for client in clients:
+            client.close()
+        for row, part in zip(BESIDE, (0.5, 0.99), strict=True):
+            self.note(row, name, percentile(late, part))
 
     async def climb(self, name: str, service: Service) -> None:
         """Ever more sockets on one server."""
@@ -187,6 +210,8 @@ async def main(plan: Plan, dsn: str) -> None:
             bench.show()
         if "wrk" not in lacks:
             await bench.http()
+            await bench.in_turns(plan.turns, bench.beside)
+            bench.show()
         if "cc" not in lacks:
             await bench.in_turns(plan.climbs, bench.climb)
             await bench.compressed(dsn)

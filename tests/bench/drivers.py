@@ -12,13 +12,14 @@ from ..tools.crowd import Crowd, Report, compiled
 from ..tools.service import TICKS, Service, ended, writer
 
 FANOUT = Path(__file__).with_name("fanout.c")
+PRODUCTS = 1_000  # that are there at the start
 LOAD = Path(__file__).with_name("load.lua")
 PIPE = asyncio.subprocess.PIPE
 
 
 class Request(NamedTuple):
-    """What `connections` ask for as fast as they are answered; %d as in load.lua. `known`: with the ETag of an answer
-    got before. `keyed`: each with a key of its own."""
+    """What `connections` ask for as fast as they are answered; %d as in load.lua, %n the products created after the first thousand.
+    `known`: with the ETag of an answer got before. `keyed`: each with a key of its own."""
 
     connections: int
     method: str
@@ -60,13 +61,16 @@ async def etag(service: Service, path: str) -> str | None:
 async def load(service: Service, request: Request, seconds: int) -> tuple[float, float, float] | None:
     """Requests a second, and the milliseconds of an answer, p50 and p99; None where the server has no such thing."""
     _, method, path, body, known, keyed = request
-    words = [method, path, body]
+    words = [method, path, body, "", "bench-" if keyed else ""]
     if known:
         if (tag := await etag(service, path)) is None:
             return None
-        words.append(tag)
-    if keyed:
-        words += ["", "bench-"]
+        words[3] = tag
+    if "%n" in path:
+        rows = (await service.get(f"/api/productos?after={PRODUCTS}&limit=1"))["data"]
+        if not rows or rows[0]["id"] <= PRODUCTS:
+            return None
+        words.append(str(rows[0]["id"]))
     command = ["wrk", "-t1", f"-c{request.connections}", f"-d{seconds}s", "-s", str(LOAD), service.url, "--", *words]
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE)
     async with ended(process), asyncio.timeout(seconds + 20):

@@ -43,6 +43,7 @@ REQUESTS = {
     "stock move of one product, 20 connections": Request(20, "POST", "/api/productos/7/stock", '{"delta":1}'),
     "stock move, 64 connections": Request(64, "POST", "/api/productos/%d/stock", '{"delta":1}'),
     "stock move with a key, 20 connections": Request(20, "POST", "/api/productos/%d/stock", '{"delta":1}', keyed=True),
+    "DELETE, 20 connections": Request(20, "DELETE", "/api/productos/%n"),
 }
 STEPS = ((FEW, 100, 3), (100, 20, 20), (1_000, 10, 50), (BROADCAST, 7, 100), (10_000, 5, 100))
 FULL = Plan(3, 2, 4_000, STEPS, 500, list(REQUESTS), 3)
@@ -52,6 +53,7 @@ ALONE = ("POST, 1 connection", "PATCH, 1 connection", "stock move, 1 connection"
 COSTED = ("POST, 20 connections",)  # and these: the CPU of server and PostgreSQL for each
 FLOOR = f"write() to each of {BROADCAST:,}"
 FLOODED = "events to 500 sockets, 20 writers"
+BESIDE = tuple(f"event to 10 beside 20 writers: {what}" for what in ("median", "p99"))  # from its timestamp on
 REPLAY = f"replay of {FAR:,} missed events"
 REPORTED = {"p50": "median", "p99": "p99", "last": "last client", "post": "the POST", "get": "a GET meanwhile"}
 GOALS = {
@@ -70,6 +72,8 @@ GOALS = {
     "stock move of one product, 20 connections": (Goal(1.8), Goal(2.2, BEFORE)),
     "POST with a key, 20 connections": (Goal(1.3), Goal(0.85, "POST, 20 connections")),
     "stock move with a key, 20 connections": (Goal(1.3), Goal(0.85, "stock move, 20 connections")),
+    "DELETE, 20 connections": (Goal(1.6, BEFORE),),
+    **dict.fromkeys(BESIDE, (Goal(1, BEFORE),)),
     **{f"{name}: {part}": (Goal(1.03, BEFORE),) for name in ALONE for part in ("median", "p99")},
     **{f"{name}: CPU": (Goal(0.6, BEFORE),) for name in COSTED},
     "event to 10: median": (Goal(1),),
@@ -90,6 +94,7 @@ UNITS = {
         for n, *_ in STEPS
         for what in list(REPORTED.values())[: 2 if n == FEW else None]
     },
+    **dict.fromkeys(BESIDE, "ms"),
     FLOODED: "/s",
     "bytes of an event": "B",
     "bytes of an event, compressed": "B",

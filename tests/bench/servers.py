@@ -12,11 +12,11 @@ from psycopg2.extensions import connection, parse_dsn
 
 from ..tools.databases import empty_database
 from ..tools.service import Service, free_port, insert, running, writer
+from .drivers import PRODUCTS
 from .table import BEFORE, OURS
 
 PEERS = Path(__file__).with_name("peers")
 BUILD = Path(__file__).parents[2] / "build" / "bench"
-PRODUCTS = 1_000
 TEXT = "Laptop potente"
 PATIENCE = 60  # seconds for a command of an installation
 ABOUT = """Medians of turns. The cores are shared by the server, PostgreSQL and the load, so only ratios hold. Each server has a
