@@ -16,7 +16,7 @@ export function writeAddress(choices) {
   }, 300);
 }
 
-// ---- «Atrás» closes the dialog
+// ---- dialogs: «Atrás» closes them, and what they do with notices and the focus
 
 HTMLDialogElement.prototype.requestClose ??= function () { // browsers before 2025
   if (this.dispatchEvent(new Event('cancel', { cancelable: true }))) this.close();
