@@ -6,14 +6,14 @@ import { exportRows } from './files.js';
 import { past, shownTime } from './history.js';
 import './keys.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, toast, toastOf, whenKnown } from './notices.js';
-import { drawWith, inventory, mayWrite, schedule } from './page.js';
+import { drawWith, inventory, kept, mayWrite, schedule } from './page.js';
 import { attachPaper } from './paper.js';
 import { openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
 import { askDelete, choose, drawChoice, picked } from './selection.js';
 import { blocks as rowBlocks, drawTable } from './table.js';
 import { expected, queue, withPending } from './unsent.js';
-import { choicesInWords, follow, inPlace, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, kept, order, select, settle, showAll, whyEmpty } from './view.js';
+import { choicesInWords, follow, inPlace, isFiltered, isFollowed, isOnlyFollowed, isShown, isTable, order, select, settle, showAll } from './view.js';
 import { eventInWords, hour, plural, price, whole, worthOf } from './words.js';
 
 // ---- what can be done with a product of the list
@@ -98,7 +98,7 @@ function drawCounts(total, rows) {
   const age = catchingUp ? ' · poniendo la lista al día…' : lostAt && ` · vistos a las ${lostAt}`;
   say('matchCount', (isFiltered() ? ` · ${plural(rows.length, 'coincide', 'coinciden')}` : '') + age);
   say('worth', loaded && rows.length ? `· ${price(worthOf(rows))}` : '');
-  const [title, text] = total ? ['Nada coincide', whyEmpty()]
+  const [title, text] = total ? ['Nada coincide', `Con ${choicesInWords().join(', ')}.`]
     : isOnlyFollowed() ? ['Todavía no sigues ningún producto', 'Pulsa la estrella de un producto para seguirlo: aquí verás solo los que elijas.']
       : past() ? ['Entonces no había productos', 'Es lo que cuenta el registro de ese momento.']
         : ['Todavía no hay productos', mayWrite() ? 'Crea el primero, o importa un archivo: aparecerá aquí y en todas las pantallas abiertas.' : 'El primero aparecerá aquí.'];

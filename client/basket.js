@@ -1,7 +1,7 @@
 import { $, element, say, tellRefusal, toast } from './notices.js';
-import { inventory } from './page.js';
+import { inventory, keep, kept } from './page.js';
 import { expected, queue, sell, tooFew } from './unsent.js';
-import { keep, kept, searchFor } from './view.js';
+import { searchFor } from './view.js';
 import { plural, price, short, whole, worthOf } from './words.js';
 
 // The basket. While it is open, a unit that is scanned or tapped is put into it, to be sold with the others.

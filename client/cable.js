@@ -1,6 +1,5 @@
 import { $, element, fold, say } from './notices.js';
-import { inventory } from './page.js';
-import { keep } from './view.js';
+import { inventory, keep } from './page.js';
 import { plural, whole } from './words.js';
 
 const LIMIT = 500; // rows

@@ -1,5 +1,5 @@
 import { $, toast, undoLast } from './notices.js';
-import { keep, kept } from './view.js';
+import { keep, kept } from './page.js';
 
 // The keyboard. Shortcuts of one character can be switched off, for people who use voice control.
 

@@ -1,14 +1,28 @@
 import { Inventario } from './inventario.js';
 
-// What the parts of the page share: the service, and the next drawing.
+// What the parts of the page share: the service, what the browser keeps, and the next drawing.
 
 export const inventory = new Inventario(document.baseURI);
 
+/** The JSON value that this browser keeps under the name, or `otherwise`. `where`: sessionStorage is that of the tab. */
+export function kept(name, otherwise, where = 'localStorage') {
+  try {
+    return JSON.parse(window[where].getItem(name)) ?? otherwise;
+  } catch {
+    return otherwise; // storage may be forbidden, or contain something else
+  }
+}
+
+/** Keeps a JSON value under the name, where the browser allows it. */
+export function keep(name, value, where = 'localStorage') {
+  try {
+    window[where].setItem(name, JSON.stringify(value));
+  } catch { /* as above */ }
+}
+
 const root = document.documentElement; // its `data-reader`: without a key, this page may only read
 const keyName = `inventario-clave ${inventory.api.pathname}`;
-try {
-  inventory.token = sessionStorage.getItem(keyName) ?? '';
-} catch { /* storage may be forbidden */ }
+inventory.token = String(kept(keyName, '', 'sessionStorage'));
 root.classList.toggle('writer', inventory.token !== '');
 
 /** Whether the service lets this page change something. */
@@ -18,10 +32,7 @@ export const mayWrite = () => !root.matches('[data-reader]:not(.writer)');
 export function useKey(key) {
   inventory.token = key;
   root.classList.toggle('writer', key !== '');
-  try {
-    if (key) sessionStorage.setItem(keyName, key);
-    else sessionStorage.removeItem(keyName);
-  } catch { /* as above */ }
+  keep(keyName, key, 'sessionStorage');
 }
 
 let draw; // draws the products

@@ -42,10 +42,10 @@ function stored(name) {
   };
 }
 
-/** What a change does to products, with a name for each: {id, delta} of a move, {id, values} of an update. */
+/** What a change does to products, with a name for each: {id, delta} of a move, {id, values} of an update or a deletion. */
 function effectsOf({ kind, key, id, delta, values, lines }) {
-  const own = ['move', 'update'].includes(kind) ? [{ id, delta, values }] : [];
-  return (lines ?? own).map((line) => ({ ...line, name: `${key} ${line.id}` }));
+  const own = { move: { id, delta }, update: { id, values }, delete: { id, values: { gone: true } } }[kind];
+  return (lines ?? (own ? [own] : [])).map((line) => ({ ...line, name: `${key} ${line.id}` }));
 }
 
 const isSame = (a, b) => (a ?? null) === (b ?? null);

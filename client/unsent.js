@@ -1,8 +1,7 @@
 import { ServiceError } from './net.js';
 import { $, addOwn, element, holdNotices, importing, log, say, toast, toastOf } from './notices.js';
-import { inventory, mayWrite } from './page.js';
+import { inventory, keep, kept, mayWrite } from './page.js';
 import { Queue, areAlike } from './queue.js';
-import { keep, kept } from './view.js';
 import { FIELDS, hour, pick, plural, short, shown, signed, whole } from './words.js';
 
 // What was changed here and has not been answered: how it is sent, and what is told of it.

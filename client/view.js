@@ -1,6 +1,6 @@
 import { readAddress, writeAddress } from './address.js';
 import { $, say } from './notices.js';
-import { inventory, schedule } from './page.js';
+import { inventory, keep, kept, schedule } from './page.js';
 import { alphabet, folded, plural, short } from './words.js';
 
 // The choices of the person: which products are shown, in which order, as cards or as a table.
@@ -8,22 +8,6 @@ import { alphabet, folded, plural, short } from './words.js';
 const here = inventory.api.pathname; // one origin may have several inventories
 const names = { followed: `inventario-siguiendo ${here}`, view: `inventario-vista ${here}` };
 const isId = (id) => Number.isInteger(id) && id > 0 && id < 2 ** 31;
-
-/** The JSON value that this browser keeps under the name, or `otherwise`. `where`: sessionStorage is that of the tab. */
-export function kept(name, otherwise, where = 'localStorage') {
-  try {
-    return JSON.parse(window[where].getItem(name)) ?? otherwise;
-  } catch {
-    return otherwise; // storage may be forbidden, or contain something else
-  }
-}
-
-/** Keeps a JSON value under the name, where the browser allows it. */
-export function keep(name, value, where = 'localStorage') {
-  try {
-    window[where].setItem(name, JSON.stringify(value));
-  } catch { /* as above */ }
-}
 
 const byText = (field) => (a, b) => alphabet.compare(a[field] ?? '', b[field] ?? '');
 const byValue = (field) => (a, b) => (a[field] < b[field] ? -1 : Number(a[field] > b[field]));
@@ -80,12 +64,6 @@ export function follow(id, yes) {
   keep(names.followed, [...followed]);
   changed();
 }
-
-addEventListener('storage', ({ key }) => {
-  if (key !== names.followed && key !== null) return;
-  followed = readFollowed();
-  changed();
-});
 
 // ---- filters
 
@@ -252,13 +230,6 @@ $('showNew').onclick = choose;
 /** Whether the search or a filter of stock is on; and whether only followed products are shown. */
 export const isFiltered = () => terms.length > 0 || isOn('soldOut') || isOn('low');
 export const isOnlyFollowed = () => isOn('onlyFollowed');
-
-/** Why the list may be empty. */
-export function whyEmpty() {
-  const typed = short($('search').value.trim());
-  if (terms.length) return `Ninguno de los ${isOn('onlyFollowed') ? 'que sigues' : 'productos'}${isOn('soldOut') || isOn('low') ? ' de este filtro' : ''} contiene «${typed}».`;
-  return isOn('soldOut') ? 'No hay ninguno agotado.' : `Ninguno tiene menos de ${chosen.minimum} unidades.`;
-}
 
 /** The search and the filters, each in words. */
 export function choicesInWords() {

@@ -314,7 +314,7 @@ async def test_stock_filters_and_value_of_the_list(visit: Visit, client: TestCli
     await page.get_by_label("Mínimo de unidades").fill("51")
     await expect(page.locator(".product-card")).to_have_count(3)
     await page.get_by_label("Mínimo de unidades").fill("0")
-    await expect(page.locator("#emptyText")).to_have_text("Ninguno tiene menos de 0 unidades.")
+    await expect(page.locator("#emptyText")).to_have_text("Con menos de 0 unidades.")
     await page.get_by_role("button", name="Ver todos").click()
     await expect(page.locator(".product-card")).to_have_count(3)
     await page.get_by_label("Mínimo de unidades").fill("4")

@@ -317,6 +317,7 @@ async def test_form_of_a_change_that_waits_for_the_line_closes(visit: Visit, cli
     await page.get_by_role("button", name="Eliminar Zumo").click()
     await page.locator("#confirmDelete").click()
     await expect(dialogs).to_have_count(0)
+    await expect(card(page, "Zumo")).to_have_class(re.compile("gone"))
     await page.get_by_role("button", name="Mover o contar el stock de Café").click()
     await page.keyboard.type("=4")
     await page.keyboard.press("Enter")
