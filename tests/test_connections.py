@@ -237,7 +237,9 @@ async def test_statement_that_is_given_up_occupies_its_connection_until_it_ends(
             await asyncio.sleep(0.1)
     monkeypatch.setattr(client.app[DATABASE], "timeout", 0.8)
 
-    async def read() -> None:  # again where the machine took longer than that: a read that finds no connection never ends
+    async def read() -> (
+        None
+    ):  # again where the machine took longer than that: a read that finds no connection never ends
         while (resp := await client.get("/api/productos/1")).status == 503:
             pass
         assert resp.status == 200
