@@ -98,7 +98,8 @@ class Stream:
                 past = None if in_memory else await self._log.past(self.cursor, REPLAY_BATCH)
             except Unavailable:
                 await asyncio.sleep(RETRY_PAUSE)  # the feed may not have noticed yet
-                await self._log.live.wait()
+                while not (self._log.live.is_set() or self.closed):
+                    await asyncio.sleep(RETRY_PAUSE)
                 continue
             async with self._log.replaying:
                 # Read from memory after the wait for the lock: events may have been published meanwhile.
