@@ -97,7 +97,7 @@ def create_app(
             app[PAGE_DATA]["login"] = login or ""
         hub.add_work(partial(check_logins, hub, authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
-        hub.add_work(partial(repeat, eventlog.PRUNE_EVERY, eventlog.prune, db, keep_days, keep_events))
+        hub.add_work(partial(repeat, eventlog.PRUNE_EVERY, eventlog.prune_events, db, keep_days, keep_events))
     hub.add_work(partial(repeat, eventlog.LOOK_EVERY, eventlog.look_for_faults, db, hub.log.faults))
     hub.add_work(
         partial(repeat, eventlog.LOOK_EVERY, compare, db)

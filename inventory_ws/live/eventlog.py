@@ -91,16 +91,10 @@ async def cut_log(conn: Connection, epoch: str, last: int) -> None:
     await conn.fetch("SELECT eventos_cortar(%(epoch)s, %(last)s)", {"epoch": epoch, "last": last})
 
 
-async def prune_events(db: Database, days: float | None, number: int | None) -> int:
-    """Delete a batch of the oldest events: those over `days` old, and those beyond the newest `number`. Returns how many were
-    deleted, 0 when no event is left to delete."""
-    rows = await db.fetch("SELECT eventos_podar(%(days)s, %(number)s)", {"days": days, "number": number})
-    return int(rows[0][0])
-
-
-async def prune(db: Database, days: float | None, number: int | None) -> None:
-    """Delete old events as prune_events() does, until none is left to delete."""
-    while await prune_events(db, days, number):
+async def prune_events(db: Database, days: float | None, number: int | None) -> None:
+    """Delete the events over `days` old, and those beyond the newest `number`, in small batches."""
+    sql = "SELECT eventos_podar(%(days)s, %(number)s)"
+    while (await db.fetch(sql, {"days": days, "number": number}))[0][0]:
         await asyncio.sleep(0.05)
 
 

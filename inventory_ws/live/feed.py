@@ -146,7 +146,11 @@ class Feed:
         if limit is None:
             return False
         if epoch != self._log.epoch:
-            await self._adopt(epoch, limit, await eventlog.list_former_epochs(conn))
+            if self._log.adopt(epoch, await eventlog.list_former_epochs(conn)):  # and go on from the head
+                await self._renew()
+            else:
+                self._log.restart(limit)
+                self._reset()
         more = True
         while more:
             news, more = await self._read_news(conn, limit)
@@ -195,15 +199,6 @@ class Feed:
         if log.head > log.floor and not log.begins_with_head(rows):
             return None, False
         return [row for row in rows if row.id > log.head], len(rows) > READ_BATCH
-
-    async def _adopt(self, epoch: str, limit: int, former: dict[str, int]) -> None:
-        """Adopt the epoch of the database. The feed continues from the head if that position is valid in the new epoch, and
-        restarts at `limit` if not."""
-        if self._log.adopt(epoch, former):
-            await self._renew()
-        else:
-            self._log.restart(limit)
-            self._reset()
 
     async def _publish_all(self, rows: list[LogEntry]) -> None:
         for batch in batches(rows, self._log.head):

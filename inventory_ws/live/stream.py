@@ -15,7 +15,7 @@ MAX_RATE = 20  # messages per second and client
 MAX_BUFFER = 64 * 1024  # bytes: the high-water mark of a client's write buffer
 REPLAY_BATCH = 200  # events per query of a replay
 STALL_TIMEOUT = 30.0  # seconds in which a client reads nothing
-RETRY_PAUSE = 1.0  # seconds between attempts of a replay while PostgreSQL is unavailable
+RETRY_PAUSE = 1.0  # seconds between attempts of a replay that PostgreSQL did not answer
 
 
 class Subscription(BaseModel):
@@ -97,7 +97,9 @@ class Stream:
                 in_memory = self._log.remembers(self.cursor)
                 past = None if in_memory else await self._log.past(self.cursor, REPLAY_BATCH)
             except Unavailable:
-                await self._until_available()
+                await asyncio.sleep(RETRY_PAUSE)  # the feed may not have noticed yet
+                while not (self._log.live.is_set() or self.closed):
+                    await asyncio.sleep(RETRY_PAUSE)
                 continue
             async with self._log.replaying:
                 # Read from memory after the wait for the lock: events may have been published meanwhile.
@@ -107,12 +109,6 @@ class Stream:
                     self.cursor = past.position
                 await asyncio.sleep(0)
         self.behind = False
-
-    async def _until_available(self) -> None:
-        """Wait until the feed reaches PostgreSQL again, or the client has gone."""
-        await asyncio.sleep(RETRY_PAUSE)
-        while not (self._log.live.is_set() or self.closed):
-            await asyncio.sleep(RETRY_PAUSE)
 
     def _write(self, events: list[FramedEvent]) -> bool:
         """Write the matching events above the cursor, up to the high-water mark, and advance the cursor. Return whether all

