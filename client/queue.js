@@ -118,21 +118,12 @@ export class Queue extends EventTarget {
     return joined(this.#waits());
   }
 
-  /** What will happen to a product that the page does not know of, in order. */
-  #effects(id) {
-    const unseen = this.#unseen.filter(({ version }) => this.versionOf(id) < version);
-    const waiting = this.#waits().flatMap(effectsOf).filter(({ name }) => !this.#landed.has(name));
-    return [...unseen, ...waiting].filter((effect) => effect.id === id);
-  }
-
-  /** The units by which moves will change the stock of a product from what the page knows. */
-  unitsOf(id) {
-    return this.#effects(id).reduce((sum, { delta = 0 }) => sum + delta, 0);
-  }
-
-  /** A product as it will be when all that waits is made. */
+  /** A product, as the page knows it, as it will be when all that waits is made. */
   expected(row) {
-    return this.#effects(row.id).reduce((now, { values, delta = 0 }) => {
+    const unseen = this.#unseen.filter(({ version }) => this.versionOf(row.id) < version);
+    const waiting = this.#waits().flatMap(effectsOf).filter(({ name }) => !this.#landed.has(name));
+    const effects = [...unseen, ...waiting].filter(({ id }) => id === row.id);
+    return effects.reduce((now, { values, delta = 0 }) => {
       const next = { ...now, ...values };
       return { ...next, stock: next.stock + delta };
     }, row);

@@ -62,7 +62,7 @@ function add(kind, { id, nombre }, more, options) {
 export function expected(row) {
   if (!row || !queue.moving.has(row.id)) return row;
   const made = queue.expected(row);
-  return { ...made, stock: Math.max(0, made.stock), pending: queue.unitsOf(row.id) };
+  return { ...made, stock: Math.max(0, made.stock), pending: made.stock - row.stock };
 }
 
 /** All products, as they will be. */
