@@ -42,7 +42,7 @@ function stored(name) {
   };
 }
 
-/** What a change does to products, with a name for each: {id, delta} of a move, {id, values} of an update or a deletion. */
+/** What a change does to products, each with a name: {id, delta} of a move, {id, values} of an edit or a deletion. */
 function effectsOf({ kind, key, id, delta, values, lines }) {
   const own = { move: { id, delta }, update: { id, values }, delete: { id, values: { gone: true } } }[kind];
   return (lines ?? (own ? [own] : [])).map((line) => ({ ...line, name: `${key} ${line.id}` }));
