@@ -95,11 +95,11 @@ def create_app(
         asks_for_token = getattr(authenticate, "__module__", None) == bearer.__module__
         if login is not None or not asks_for_token:
             app[PAGE_DATA]["login"] = login or ""
-        hub.add_work(partial(check_logins, hub, authenticate_every))
+        hub.work.append(partial(check_logins, hub, authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
-        hub.add_work(partial(repeat, eventlog.PRUNE_EVERY, eventlog.prune_events, db, keep_days, keep_events))
-    hub.add_work(partial(repeat, eventlog.LOOK_EVERY, eventlog.look_for_faults, db, hub.log.faults))
-    hub.add_work(
+        hub.work.append(partial(repeat, eventlog.PRUNE_EVERY, eventlog.prune_events, db, keep_days, keep_events))
+    hub.work.append(partial(repeat, eventlog.LOOK_EVERY, eventlog.look_for_faults, db, hub.log.faults))
+    hub.work.append(
         partial(repeat, eventlog.LOOK_EVERY, compare, db)
     )  # which writes, and so may wait for locks and standbys
     app.cleanup_ctx.append(partial(migrated_database, pruning=pruned))

@@ -68,7 +68,8 @@ async def test_changes_are_counted_by_kind_and_outcome(client: TestClient, liste
     assert value(found["publish_delay_seconds"], "_sum") > 0
 
 
-async def test_changes_that_share_a_commit_are_told(client: TestClient) -> None:
+async def test_changes_that_share_a_commit_are_told(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inventory_ws.products.batching.BATCH_TIMEOUT", 60)  # on a busy machine, too
     await create(client)
     await asyncio.gather(*(create(client) for _ in range(29)))
     found = (await scraped(client))["commit_changes"]

@@ -114,7 +114,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket, context: ssl
     if args.demo:
         app.cleanup_ctx.insert(1, _demo)  # after the database and before the feed
     if sys.stderr and sys.stderr.isatty():
-        app[HUB].add_work(partial(_tell_sockets, app[HUB]))
+        app[HUB].work.append(partial(_tell_sockets, app[HUB]))
     if context:
         tls.renew_on_sighup(app, context, args.tls_cert, args.tls_key)
     welcome = addresses.welcome(args.host, sock, args.token, args.hosts if context else None)

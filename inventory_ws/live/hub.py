@@ -34,7 +34,8 @@ class Hub:
 
     `sockets`: the open ones; a stream is in it until its connection closes. `closing`: further handshakes are refused.
     `handshakes`: acquired until the next loop iteration, so that thousands of reconnects do not block other clients.
-    `changes`: how many there were, by kind and outcome. `replays`: how many were begun.
+    `changes`: how many there were, by kind and outcome. `replays`: how many were begun. `work`: runs from the start to the end, each in
+    a task of its own; it must not raise.
     """
 
     def __init__(self, db: Database, *, max_sockets: int, compress: bool) -> None:
@@ -48,16 +49,12 @@ class Hub:
         self.changes = Counter[tuple[str, str]]()
         self.replays = 0
         self.handshakes = asyncio.Semaphore(HANDSHAKES)
-        self._work: list[Callable[[], Coroutine[Any, Any, None]]] = [self.feed.run]
+        self.work: list[Callable[[], Coroutine[Any, Any, None]]] = [self.feed.run]
         self._leaving: dict[Stream, asyncio.TimerHandle] = {}
 
     @property
     def behind(self) -> int:
         return sum(stream.behind for stream in self.sockets)
-
-    def add_work(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `work` in a task of its own from the start to the end. It must not raise."""
-        self._work.append(work)
 
     async def __aenter__(self) -> None:
         """Start, and wait until the feed is live. Raise Unavailable, also if a commit hides the end of the log for too long."""
@@ -84,7 +81,7 @@ class Hub:
         # A task of its own, because a TaskGroup has to be entered and left in one task; aiohttp may start and end in two.
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                for work in self._work:
+                for work in self.work:
                     self._tasks.create_task(work())
         except Exception:
             logger.exception("a task has failed: no change is sent any more, and no socket stays open")

@@ -113,17 +113,13 @@ class Log:
 
     async def check(self, position: int, epoch: str | None) -> None:
         """Raise Lost if a stream cannot resume after `position` of `epoch` (None: the current one), or Unavailable."""
-        last = await self._last_valid(position, epoch)
-        if not self.floor <= position <= last:
-            raise Lost(f"the log does not hold the events after {position}")
-
-    async def _last_valid(self, position: int, epoch: str | None) -> int:
-        """Return the last valid position of an epoch as far as `position` needs it; -1 if the epoch is unknown."""
         asked = self.epoch if epoch is None else epoch
         if asked not in self._former and (asked != self.epoch or position > self.head):
             await self.reached(self.ask())  # another instance may be ahead of this one
             asked = self.epoch if epoch is None else epoch
-        return self.head if asked == self.epoch else self._former.get(asked, -1)
+        last = self.head if asked == self.epoch else self._former.get(asked, -1)
+        if not self.floor <= position <= last:
+            raise Lost(f"the log does not hold the events after {position}")
 
     def ask(self) -> int:
         """Have the feed read the log to its present end. Return the number of this request for `reached`."""
