@@ -71,6 +71,7 @@ async def test_what_a_trigger_of_the_owner_does_instead_is_heard_at_once(
     unpolled: None, client: TestClient, listen: Callable, psql: Callable
 ) -> None:
     await create(client)
+    await settled(client, 1)
     psql("""
         CREATE FUNCTION retirar() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN UPDATE productos SET stock = 0 WHERE id = OLD.id; RETURN NULL; END $$;
