@@ -102,7 +102,7 @@ async def load(
             page = await browser.new_page(locale="es-ES")
             await page.add_init_script(WATCH)
             await page.goto(service.url)
-            await page.locator(".connection-status.connected").wait_for()
+            await page.locator("[data-state=conectado]").wait_for()
             await asyncio.sleep(2)
             before, done, began = service.memory(), asyncio.Event(), time.monotonic()
             watching = asyncio.create_task(watch(service, done))
