@@ -349,10 +349,7 @@ async def test_replay_of_pruned_events_closes_instead_of_leaving_a_gap(
     assert ws.close_code == 1012
 
 
-async def test_service_prunes_as_configured(
-    dsn: str, aiohttp_client: Callable, psql: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(eventlog, "PRUNE_EVERY", 0.05)
+async def test_service_prunes_as_configured(dsn: str, aiohttp_client: Callable, psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) SELECT 'p', n FROM generate_series(1, 50) n")
     await aiohttp_client(create_app(dsn=dsn, keep_events=10))
     async with asyncio.timeout(5):

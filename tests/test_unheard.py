@@ -418,19 +418,3 @@ async def test_timeouts_of_the_server_end_no_connection(dsn: str, psql: Callable
             )
             == []
         )
-
-
-async def test_first_look_waits_for_its_turn_after_those_of_the_start(
-    dsn: str, aiohttp_client: Callable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looks: list[Database] = []
-
-    async def look(db: Database) -> list[str]:
-        looks.append(db)
-        return []
-
-    monkeypatch.setattr("inventory_ws.live.eventlog.LOOK_EVERY", 60)
-    for name in ("live.eventlog.find_faults", "app.compare"):
-        monkeypatch.setattr(f"inventory_ws.{name}", look)
-    await aiohttp_client(create_app(dsn=dsn))
-    assert looks == []

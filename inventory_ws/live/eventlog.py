@@ -106,12 +106,12 @@ async def look_for_faults(db: Database, faults: list[str]) -> None:
 
 
 async def repeat(pause: float, work: Callable[..., Awaitable[None]], *args: object) -> None:
-    """Do the work after each pause, until cancelled. It may fail: the next attempt follows."""
+    """Do the work, and again after each pause, until cancelled. It may fail: the next attempt follows."""
     while True:
-        await asyncio.sleep(pause)
         try:
             await work(*args)
         except Unavailable:
             pass
         except Exception:
             log.exception("%s() has failed", work.__name__)
+        await asyncio.sleep(pause)
