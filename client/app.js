@@ -175,8 +175,8 @@ inventory.addEventListener('estado', ({ detail }) => {
   } else if (state !== 'conectando' && !lostAt) {
     lostAt = hour.format();
     log(unauthorized ? `Detenido: ${reason}` : 'Conexión perdida', 'error');
-    const left = `Puedes leer y buscar${mayWrite() ? '; lo que guardes se envía cuando vuelva' : ''}.`;
-    toast(`Sin conexión. ${loaded ? left : 'La lista no se ha podido cargar todavía.'}`, { key: 'offline' });
+    const hint = `Puedes leer y buscar${mayWrite() ? '; lo que guardes se envía cuando vuelva' : ''}.`;
+    toast(`Sin conexión. ${loaded ? hint : 'La lista no se ha podido cargar todavía.'}`, { key: 'offline' });
   }
   document.body.classList.toggle('stale', lostAt !== '');
   $('reconnect').hidden = !lostAt;

@@ -14,7 +14,6 @@ from aiohttp import web
 from . import __version__
 from .files.importing import FILES
 from .live import eventlog
-from .live.eventlog import repeat
 from .live.hub import HUB, SOCKETS, Hub
 from .live.log import LOG
 from .live.watch import log_of
@@ -97,11 +96,12 @@ def create_app(
             app[PAGE_DATA]["login"] = login or ""
         hub.work.append(partial(check_logins, hub, authenticate_every))
     if pruned := keep_days is not None or keep_events is not None:
-        hub.work.append(partial(repeat, eventlog.PRUNE_EVERY, eventlog.prune_events, db, keep_days, keep_events))
-    hub.work.append(partial(repeat, eventlog.LOOK_EVERY, eventlog.look_for_faults, db, hub.log.faults))
-    hub.work.append(
-        partial(repeat, eventlog.LOOK_EVERY, compare, db)
-    )  # which writes, and so may wait for locks and standbys
+        hub.work.append(
+            partial(eventlog.repeat, eventlog.PRUNE_EVERY, eventlog.prune_events, db, keep_days, keep_events)
+        )
+    hub.work.append(partial(eventlog.repeat, eventlog.LOOK_EVERY, eventlog.look_for_faults, db, hub.log.faults))
+    # A task of its own: it writes, and so may wait for locks and standbys.
+    hub.work.append(partial(eventlog.repeat, eventlog.LOOK_EVERY, compare, db))
     app.cleanup_ctx.append(partial(migrated_database, pruning=pruned))
     app.cleanup_ctx.append(lambda _: hub)
     app.on_shutdown.append(hub.shut_down)

@@ -94,8 +94,8 @@ def _places(cells: Cells) -> dict[str, int]:
         ranked = [(ranks.index(name), bool(NET.search(cell)), n) for n, cell, name in titles if name in ranks]
         if ranked:
             places[field] = min(ranked)[2]
-    # Our own id, and not that of another program: nothing else is in the file, or it was exported here, with
-    # titles that nobody has to fold: an «Updated At» is another program's.
+    # Our own id, and not that of another program: nothing else is in the file, or it was exported here. The titles are compared
+    # without folding: an «Updated At» is another program's.
     exact = {cell.lower(): n for n, cell in reversed([*enumerate(cells)]) if cell}
     if "id" in exact and ("updated_at" in exact or exact.keys() <= {*COLUMNS}):
         places |= {name: exact[name] for name in ("id", "updated_at") if name in exact}

@@ -13,9 +13,7 @@ from ..tools.service import PATIENCE, Figure, Service, percentile, steadily, wri
 
 ROWS = 5  # events in a transaction
 ASK = 0.02  # seconds between two requests
-P99 = (
-    100.0  # milliseconds for a GET, in 99 of 100 cases: asked of a machine that does nothing else, and not by the tests
-)
+P99 = 100.0  # milliseconds for a GET, in 99 of 100 cases; not asked by the tests, whose machine does other things too
 SETTLE = 20.0 * PATIENCE  # seconds for the socket to come to the end of the log
 
 
