@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from inventory_ws import create_app
+from inventory_ws.pg.connection import Connection
 from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database
 from inventory_ws.pg.errors import Unavailable, translated
 from inventory_ws.pg.hosts import split_hosts
@@ -190,6 +191,50 @@ async def test_locked_row_throws_no_connection_away(client: TestClient, psql: Ca
     assert {resp.status for resp in await asyncio.gather(*crowd)} == {503}
     psql("ROLLBACK")
     assert set(before) <= set(psql(f"SELECT pid {OURS}"))
+
+
+async def test_connection_that_comes_late_is_for_the_next_one(
+    dsn: str, psql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is too busy to give one in the time of a statement would never give any."""
+    open_at_once = Connection.open
+
+    async def open_late(conn: Connection) -> None:
+        await asyncio.sleep(0.7)
+        await open_at_once(conn)
+
+    monkeypatch.setattr(Connection, "open", open_late)
+    async with Database(dsn) as db:
+        for _ in range(2):
+            psql(KILL)
+            async with asyncio.timeout(10):
+                while True:
+                    with suppress(Unavailable):
+                        assert await db.fetch("SELECT 1", seconds=0.5) == [(1,)]
+                        break
+        psql(KILL)
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await db.fetch("SELECT 1", seconds=0.5)
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "a connection that nobody waits for is still being opened"
+
+
+async def test_statement_that_is_given_up_closes_no_connection_that_was_used_of_late(dsn: str, psql: Callable) -> None:
+    """The server answers: it is no network that is gone, behind which all of them would be lost."""
+    psql("""CREATE FUNCTION stubborn() RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_sleep(9); EXCEPTION WHEN query_canceled THEN PERFORM pg_sleep(9); END $$""")
+    async with Database(dsn) as db:
+        await asyncio.gather(*(db.fetch("SELECT pg_sleep(0.2)") for _ in range(POOL_SIZE)))
+        before = set(psql(f"SELECT pid {OURS}"))
+        given_up = asyncio.create_task(db.fetch("SELECT stubborn()", seconds=1))
+        await waits(psql, "PgSleep")
+        ((stubborn,),) = psql(f"SELECT pid {OURS} AND wait_event = 'PgSleep'")
+        with pytest.raises(Unavailable):
+            await given_up
+        async with asyncio.timeout(5):
+            while (left := set(psql(f"SELECT pid {OURS}"))) >= before:
+                await asyncio.sleep(0.1)
+        assert before - left == {(stubborn,)}
 
 
 @asynccontextmanager

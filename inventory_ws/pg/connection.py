@@ -47,12 +47,13 @@ class Connection(FixedConnection):
     """A connection that prepares each statement when it first runs it. `execute` runs SQL that is not prepared.
 
     `pid`: of its backend, which behind a pooler libpq does not know; 0 before `open`. `server`: when the server was started.
+    `heard`: when it has last given an answer, in the loop's time.
     """
 
     def __init__(self, dsn: str, time_limit: float) -> None:
         super().__init__(dsn)
         self.time_limit = time_limit
-        self.pid, self.server = 0, ""
+        self.pid, self.server, self.heard = 0, "", 0.0
         self._prepared: set[str] = set()
 
     async def open(self) -> None:
@@ -68,7 +69,7 @@ class Connection(FixedConnection):
         except BaseException:
             self.close()
             raise
-        self.pid, self.server = pid, server
+        self.pid, self.server, self.heard = pid, server, asyncio.get_running_loop().time()
 
     async def fetch(self, sql: str, params: Params | None = None) -> list[Row]:
         """Run one statement and return its rows. Raise Unavailable or Rejected."""
@@ -84,7 +85,10 @@ class Connection(FixedConnection):
         execute = await self._prepare(sql)
         if seconds:
             execute = f"SET LOCAL statement_timeout = {seconds * 1000:.0f}; {execute}"  # sent together: one transaction
-        return await self.execute(execute, await params(self) if callable(params) else params)
+        try:
+            return await self.execute(execute, await params(self) if callable(params) else params)
+        finally:
+            self.heard = asyncio.get_running_loop().time()
 
     async def text(self, sql: str, params: Params) -> str:
         """Return the SQL that executes a statement on this connection, with its parameters in it."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from operator import index
 from typing import Self
 from weakref import WeakSet
@@ -16,9 +17,10 @@ from .aiopg_fixes import Row
 from .connection import STATEMENT_TIMEOUT, Connection, Given
 from .errors import Unavailable, connection_ends, translated
 from .hosts import ATTEMPT_TIMEOUT, Hosts
-from .lanes import Lane, Queue, queues
+from .lanes import GivenUp, Lane, Queue, queues
 
 POOL_SIZE = 8  # connections that changes may take
+OPEN_TIMEOUT = 10.0  # seconds for a connection, for which nobody waits so long
 LEAST = 0.3  # seconds that have to be left when a statement begins
 FULL_PAUSE = 1.0  # seconds until another connection is asked for, after the server has refused one
 
@@ -39,9 +41,8 @@ class Database:
         self._hosts = Hosts(dsn)
         self.queues = queues(size)
         self._all = WeakSet[Connection]()
-        # The backends of statements that were given up and may still run, with the slots that these keep until they end.
-        self._given_up: dict[int, Queue] = {}
-        self._looking, self._looked = asyncio.Lock(), 0.0  # when a look began that has told which of them have ended
+        self._given_up = GivenUp()
+        self._openings = set[asyncio.Task[Connection]]()  # of the pool
         self._server = ""
         self._ended = False
 
@@ -68,6 +69,7 @@ class Database:
         self._hosts.close()
         for conn in list(self._all):
             conn.close()
+        await asyncio.gather(*self._openings, return_exceptions=True)
 
     async def _connect(self) -> Connection:
         # One address at a time: in non-blocking mode libpq ignores its time limit, and would wait for a dead host for ever. At
@@ -80,7 +82,7 @@ class Database:
             dsn = addresses.pop(0)
             try:
                 self._all.add(conn := Connection(dsn, self.timeout))
-                async with asyncio.timeout(ATTEMPT_TIMEOUT if addresses else None):
+                async with asyncio.timeout(ATTEMPT_TIMEOUT if addresses else OPEN_TIMEOUT):
                     await conn.open()
             except BaseException as exc:
                 self._hosts.failed(dsn)
@@ -94,7 +96,7 @@ class Database:
         """Close the connections to any other server: after a failover they may be to one whose changes nobody gets."""
         if server != self._server:
             self._server = server
-            self._release(*self._given_up)
+            self._given_up.release(*self._given_up)
             for conn in list(self._all):
                 if conn.server not in ("", server):
                     conn.close()
@@ -104,13 +106,19 @@ class Database:
         for a while, and the caller waits for one of these."""
         queue = self.queues[lane]
         if self._given_up and lane is not Lane.HEALTH:
-            await self._release_ended()
+            await self._given_up.release_ended(self.fetch)
         await queue.acquire()
         try:
             while queue.idle:
                 if not (conn := queue.idle.pop()).closed:
                     return conn
-            return await self._connect()
+            self._openings.add(opening := asyncio.create_task(self._connect()))
+            opening.add_done_callback(self._openings.discard)
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # It is for the next one who comes: else a server that is too slow for those who wait would never get one done.
+            opening.add_done_callback(partial(self._keep, queue))
+            raise
         except BaseException as exc:
             if not isinstance(exc, psycopg2.OperationalError) or not any(
                 conn.pid and not conn.closed for conn in self._all
@@ -120,22 +128,11 @@ class Database:
         asyncio.get_running_loop().call_later(FULL_PAUSE, queue.release)
         return None
 
-    async def _release_ended(self) -> None:
-        """Give back the slots of statements that were given up and have ended: a commit that waits for a synchronous standby
-        cannot be cancelled. One look is for all who came before it."""
-        came = asyncio.get_running_loop().time()
-        async with self._looking:
-            if self._looked > came:
-                return
-            began, asked = asyncio.get_running_loop().time(), set(self._given_up)
-            sql = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%(pids)s::integer[]) AND state = 'active'"
-            self._release(*asked.difference(*await self.fetch(sql, {"pids": [*asked]}, Lane.HEALTH)))
-            self._looked = began
-
-    def _release(self, *backends: int) -> None:
-        for pid in backends:
-            if queue := self._given_up.pop(pid, None):
-                queue.release()
+    @staticmethod
+    def _keep(queue: Queue, opening: asyncio.Task[Connection]) -> None:
+        if not opening.cancelled() and not opening.exception():
+            queue.idle.append(opening.result())
+        queue.release()
 
     async def fetch(
         self,
@@ -165,12 +162,12 @@ class Database:
     async def _attempt(
         self, sql: str, params: Given, lane: Lane, seconds: float | None, limit: float | None, deadline: float
     ) -> list[Row]:
-        queue = self.queues[lane]
+        queue, loop, lost = self.queues[lane], asyncio.get_running_loop(), False
         async with asyncio.timeout_at(deadline):
             while (conn := await self._enter(lane)) is None:
                 pass
             try:
-                left = deadline - asyncio.get_running_loop().time()
+                left = deadline - loop.time()
                 if left < LEAST:
                     raise TimeoutError
                 if seconds or left < self.timeout - 0.1:  # after a wait, too, the server has to end it first
@@ -179,18 +176,18 @@ class Database:
                     seconds = min(seconds or limit, limit)
                 return await conn.run(sql, params, seconds)
             except psycopg2.Error as exc:
-                if connection_ends(exc):
+                if lost := connection_ends(exc):
                     conn.close()
                 raise
             finally:
-                if conn.closed:  # the idle ones are probably lost too
-                    for each in self.queues.values():
-                        while each.idle:
-                            each.idle.pop().close()
-                else:
+                if not conn.closed:
                     queue.idle.append(conn)
+                else:  # those that are idle are probably lost too, unless they were used in the time of a statement
+                    for idle in [idle for each in self.queues.values() for idle in each.idle]:
+                        if lost or idle.heard < loop.time() - self.timeout:
+                            idle.close()
                 if conn.closed and lane is not Lane.HEALTH:
-                    self._release(conn.pid)  # of an earlier backend with the same number
+                    self._given_up.release(conn.pid)  # of an earlier backend with the same number
                     self._given_up[conn.pid] = queue
                 else:
                     queue.release()

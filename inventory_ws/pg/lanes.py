@@ -1,8 +1,10 @@
 """Who gets a connection of the pool: what may wait leaves some of them to what does not."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from enum import Enum
 
+from .aiopg_fixes import Row
 from .connection import Connection
 
 RESERVED = 2  # connections that the statements of a lane leave to the lanes before it
@@ -43,6 +45,30 @@ class Queue:
     def release(self) -> None:
         for slot in self._slots:
             slot.release()
+
+
+class GivenUp(dict[int, Queue]):
+    """The backends of statements that were given up and may still run, with the slots that these keep until they end."""
+
+    def __init__(self) -> None:
+        self._looking, self._looked = asyncio.Lock(), 0.0  # when a look began that has told which of them have ended
+
+    def release(self, *backends: int) -> None:
+        for pid in backends:
+            if queue := self.pop(pid, None):
+                queue.release()
+
+    async def release_ended(self, fetch: Callable[..., Awaitable[list[Row]]]) -> None:
+        """Give back the slots of those that have ended: a commit that waits for a synchronous standby cannot be cancelled. One look
+        is for all who came before it."""
+        came = asyncio.get_running_loop().time()
+        async with self._looking:
+            if self._looked > came:
+                return
+            began, asked = asyncio.get_running_loop().time(), set(self)
+            sql = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%(pids)s::integer[]) AND state = 'active'"
+            self.release(*asked.difference(*await fetch(sql, {"pids": [*asked]}, Lane.HEALTH)))
+            self._looked = began
 
 
 def queues(size: int) -> dict[Lane, Queue]:

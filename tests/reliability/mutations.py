@@ -154,6 +154,20 @@ MUTATIONS = [
         "tests/test_connections.py -k throws_no_connection_away",
     ),
     Mutation(
+        "what was used of late is no lost connection",
+        "inventory_ws/pg/database.py",
+        "if lost or idle.heard < loop.time() - self.timeout:",
+        "if True:",
+        "tests/test_connections.py -k used_of_late",
+    ),
+    Mutation(
+        "a connection that comes late is for the next one",
+        "inventory_ws/pg/database.py",
+        "await asyncio.shield(opening)",
+        "await opening",
+        "tests/test_connections.py -k comes_late",
+    ),
+    Mutation(
         "statements that were given up count",
         "inventory_ws/pg/database.py",
         "self._given_up[conn.pid] = queue",
@@ -367,7 +381,7 @@ MUTATIONS = [
     Mutation(
         "the limit for each host",
         "inventory_ws/pg/database.py",
-        "asyncio.timeout(ATTEMPT_TIMEOUT if addresses else None)",
+        "asyncio.timeout(ATTEMPT_TIMEOUT if addresses else OPEN_TIMEOUT)",
         "asyncio.timeout(None)",
         "tests/test_database.py -k 'host_that_is_dead'",
     ),
