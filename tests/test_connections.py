@@ -216,6 +216,9 @@ async def test_connection_that_comes_late_is_for_the_next_one(
         for _ in range(2):
             with pytest.raises(Unavailable):
                 await db.fetch("SELECT 1", seconds=0.5)
+        db.timeout = 0.5
+        async with db.listen("channel"):  # nobody waits for it
+            pass
     assert asyncio.all_tasks() == {asyncio.current_task()}, "a connection that nobody waits for is still being opened"
 
 

@@ -193,10 +193,10 @@ class Database:
                     queue.release()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self, seconds: float | None = None) -> AsyncIterator[Connection]:
         """Open a connection beside the pool, for a script or for `LISTEN`. Raise Unavailable, also from the block."""
         with translated():
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(seconds or self.timeout):
                 conn = await self._connect()
             try:
                 yield conn
@@ -206,7 +206,7 @@ class Database:
     @asynccontextmanager
     async def listen(self, channel: str) -> AsyncIterator[Connection]:
         """Open a connection that listens to a channel. Raise Unavailable."""
-        async with self.connection() as conn:
+        async with self.connection(OPEN_TIMEOUT) as conn:
             async with asyncio.timeout(self.timeout):
                 await conn.execute(f"LISTEN {channel}")
             yield conn
