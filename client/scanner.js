@@ -2,7 +2,7 @@ import { isCollecting } from './basket.js';
 import { closeEditor, step } from './changes.js';
 import { past } from './history.js';
 import { $, tellRefusal, toast, toastOf } from './notices.js';
-import { inventory, mayWrite } from './page.js';
+import { inventory, keep, kept, mayWrite } from './page.js';
 import { expected } from './unsent.js';
 import { containing, meantOf, searchFor, select, unfilter } from './view.js';
 import { plural, short, shown } from './words.js';
@@ -18,7 +18,8 @@ const CODE = /^\d{6,}$/; // what is no text of a field if it comes so fast
 
 let burst = null; // {text, at, took, stuttered, field, value, search}: what was typed, until when, in how many ms, where, what was there and in the search before
 let last = {}; // {code, id, at} of the last scan
-let waiting = []; // the scans before the list came; null: it is there
+const store = `inventario-leidos ${inventory.api.pathname}`;
+let waiting = kept(store, [], 'sessionStorage'); // the scans before the list came, also before a reload; null: it is there
 let show;
 
 /** `goTo(row)` shows a row, and gives its −1 the focus. */
@@ -89,8 +90,12 @@ function read(scan, takeFocus = true) {
   searchFor(code);
   if (!waiting) return look(scan);
   waiting.push(scan);
-  toast(`${plural(waiting.length, 'código leído espera', 'códigos leídos esperan')} a la lista.`, { key: 'waiting', stays: true });
+  keep(store, waiting, 'sessionStorage');
+  tellWaiting();
 }
+
+const tellWaiting = () => waiting.length && toast(`${plural(waiting.length, 'código leído espera', 'códigos leídos esperan')} a la lista.`, { key: 'waiting', stays: true });
+tellWaiting();
 
 /** Goes to the product that is searched for; the same code scanned again sells one. */
 function look(scan) {
@@ -115,6 +120,7 @@ function look(scan) {
 inventory.addEventListener('lista', () => {
   const scans = waiting ?? [];
   waiting = null;
+  keep(store, [], 'sessionStorage');
   toastOf('waiting')?.remove();
   for (const scan of scans) read(scan, false);
 });
