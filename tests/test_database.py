@@ -127,6 +127,7 @@ async def test_listen_without_an_answer_times_out(dsn: str, monkeypatch: pytest.
 
     async with Database(dsn, timeout=1) as db, asyncio.timeout(5):
         monkeypatch.setattr("inventory_ws.pg.database.Connection.execute", execute)
+        monkeypatch.setattr("inventory_ws.pg.database.OPEN_TIMEOUT", 0.2)
         with pytest.raises(Unavailable):
             async with db.listen("inventory_ws"):
                 pass
