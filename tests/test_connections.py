@@ -204,6 +204,8 @@ async def test_connection_that_comes_late_is_for_the_next_one(
         await open_at_once(conn)
 
     monkeypatch.setattr(Connection, "open", open_late)
+    reports = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, report: reports.append(report))
     async with Database(dsn) as db:
         for _ in range(2):
             psql(KILL)
@@ -212,14 +214,15 @@ async def test_connection_that_comes_late_is_for_the_next_one(
                     with suppress(Unavailable):
                         assert await db.fetch("SELECT 1", seconds=0.5) == [(1,)]
                         break
+        db.timeout = 0.5
+        async with db.listen("channel"):  # nobody waits for it
+            pass
         psql(KILL)
         for _ in range(2):
             with pytest.raises(Unavailable):
                 await db.fetch("SELECT 1", seconds=0.5)
-        db.timeout = 0.5
-        async with db.listen("channel"):  # nobody waits for it
-            pass
     assert asyncio.all_tasks() == {asyncio.current_task()}, "a connection that nobody waits for is still being opened"
+    assert not reports, "it is known who waits for none"
 
 
 async def test_statement_that_is_given_up_closes_no_connection_that_was_used_of_late(dsn: str, psql: Callable) -> None:

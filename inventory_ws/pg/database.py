@@ -114,7 +114,8 @@ class Database:
                     return conn
             self._openings.add(opening := asyncio.create_task(self._connect()))
             opening.add_done_callback(self._openings.discard)
-            return await asyncio.shield(opening)
+            await asyncio.wait({opening})  # from Python 3.14 on, shield() reports an error that comes too late
+            return opening.result()
         except asyncio.CancelledError:
             # It is for the next one who comes: else a server that is too slow for those who wait would never get one done.
             opening.add_done_callback(partial(self._keep, queue))

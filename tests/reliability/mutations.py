@@ -163,7 +163,7 @@ MUTATIONS = [
     Mutation(
         "a connection that comes late is for the next one",
         "inventory_ws/pg/database.py",
-        "await asyncio.shield(opening)",
+        "await asyncio.wait({opening})",
         "await opening",
         "tests/test_connections.py -k comes_late",
     ),
