@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,28 @@ async def test_attempt_that_hangs_is_made_again_where_there_is_one_address(
                 await asyncio.sleep(0.01)
         proxy.open = passing
         await (await opened).__aexit__()
+
+
+async def test_machine_that_is_gone_is_left_sooner_than_one_that_is_busy(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("ATTEMPT_TIMEOUT", 0.2), ("LAST_TIMEOUT", 0.2), ("OPEN_TIMEOUT", 60)):
+        monkeypatch.setattr(f"inventory_ws.pg.database.{name}", seconds)
+    async with Proxy(dsn) as busy, asyncio.timeout(20):
+        busy.open.clear()
+        asyncio.get_running_loop().call_later(1, busy.open.set)
+        async with Database(busy.dsn).listen("channel"):
+            pass
+    with ExitStack() as stack:
+        gone = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):  # its queue is full, and the kernel answers nobody else
+            other = stack.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(gone.getsockname())
+        async with asyncio.timeout(20):
+            with pytest.raises(Unavailable):
+                async with Database(make_dsn(dsn, host="127.0.0.1", port=gone.getsockname()[1])).listen("channel"):
+                    pass
 
 
 async def test_hosts_and_options_of_a_service_file_are_used(

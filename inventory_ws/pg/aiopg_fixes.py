@@ -1,14 +1,14 @@
 """Corrections of faults in aiopg 1.4.0, its last release. No other module uses aiopg's private names."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from weakref import ReferenceType
 
 import aiopg
 import psycopg2
-from psycopg2.extensions import POLL_OK, POLL_WRITE
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE
 
 Params = Mapping[str, object]
 Row = tuple[Any, ...]
@@ -25,6 +25,9 @@ class FixedConnection(aiopg.Connection):
     def __init__(self, dsn: str) -> None:
         # What aiopg enables by default would cost queries. `_poll` ignores the timeout.
         super().__init__(dsn, timeout=0, enable_json=False, enable_hstore=False, enable_uuid=False)
+        self.when_reached: Callable[[], object] = (
+            int  # called once or oftener when the server's machine has taken the connection
+        )
 
     @staticmethod
     def _ready(weak_self: ReferenceType[Any]) -> None:
@@ -51,6 +54,8 @@ class FixedConnection(aiopg.Connection):
             if self._fileno is None and not conn.closed:
                 self._fileno = conn.fileno()
                 self._loop.add_reader(self._fileno, self._ready, weak_self)
+            if state == POLL_READ and conn.status == CONNECTING:
+                self.when_reached()
             if state == POLL_WRITE:
                 self._loop.add_writer(self._fileno, self._ready, weak_self)
             elif self._writing:

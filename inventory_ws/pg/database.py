@@ -20,6 +20,7 @@ from .hosts import ATTEMPT_TIMEOUT, Hosts
 from .lanes import GivenUp, Lane, Queue, queues
 
 POOL_SIZE = 8  # connections that changes may take
+LAST_TIMEOUT = 2.7  # seconds for the last attempt, to a machine that does not answer
 OPEN_TIMEOUT = 10.0  # seconds for a connection, for which nobody waits so long
 LEAST = 0.3  # seconds that have to be left when a statement begins
 FULL_PAUSE = 1.0  # seconds until another connection is asked for, after the server has refused one
@@ -82,7 +83,9 @@ class Database:
             dsn = addresses.pop(0)
             try:
                 self._all.add(conn := Connection(dsn, self.timeout))
-                async with asyncio.timeout(ATTEMPT_TIMEOUT if addresses else OPEN_TIMEOUT):
+                async with asyncio.timeout(ATTEMPT_TIMEOUT if addresses else LAST_TIMEOUT) as limit:
+                    if not addresses:  # a machine that answers is busy, and one that does not is gone
+                        conn.when_reached = partial(limit.reschedule, asyncio.get_running_loop().time() + OPEN_TIMEOUT)
                     await conn.open()
             except BaseException as exc:
                 self._hosts.failed(dsn)

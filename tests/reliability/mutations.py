@@ -381,7 +381,7 @@ MUTATIONS = [
     Mutation(
         "the limit for each host",
         "inventory_ws/pg/database.py",
-        "asyncio.timeout(ATTEMPT_TIMEOUT if addresses else OPEN_TIMEOUT)",
+        "asyncio.timeout(ATTEMPT_TIMEOUT if addresses else LAST_TIMEOUT)",
         "asyncio.timeout(None)",
         "tests/test_database.py -k 'host_that_is_dead'",
     ),
