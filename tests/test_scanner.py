@@ -225,6 +225,10 @@ async def test_scan_under_a_dialog_is_told_and_changes_nothing(page: Page, clien
         await expect(notice).to_contain_text(f"Código {MONITOR}: no se ha buscado, porque hay un diálogo abierto")
         assert await values(page, "#editForm") == before
         await page.evaluate("toasts.replaceChildren()")
+    for n in range(6):
+        await scan(page, f"99999{n}")
+    await expect(notice).to_have_count(6)  # whoever scans does not look
+    await page.evaluate("toasts.replaceChildren()")
     await page.keyboard.press("Escape")
     await page.locator("#help").click()
     await page.locator("#device").fill("caja 1")
@@ -339,6 +343,22 @@ async def test_scans_before_the_list_wait_for_it(page: Page, client: TestClient)
     await expect(page.locator("#basketLines .what")).to_have_text(["Teclado", "Ratón", "Monitor"])
     await expect(page.locator("#basketLines b")).to_have_text(["1", "2", "1"])
     assert await stocks(client) == [49, 50, 50]
+
+
+async def test_scans_before_the_scripts_wait_for_them(page: Page, client: TestClient) -> None:
+    come = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await come.wait()
+        await route.continue_()
+
+    await page.route("**/scanner.js", hold)
+    await page.reload(wait_until="commit")
+    await expect(page.locator("#basketToggle")).to_be_visible()
+    for code in (TECLADO, RATON, RATON):
+        await scan(page, code)
+    come.set()
+    await sold(client, 50, 49, 50)
 
 
 async def test_scan_that_stutters_is_one_code(page: Page, client: TestClient) -> None:
