@@ -30,12 +30,8 @@ export function say(id, text) {
 
 const undos = new Map(); // action -> the button that Ctrl+Z presses, the last first
 
-/** Undoes the last change of this page that has not been undone. */
-export function undoLast() {
-  const button = [...undos.values()].at(-1);
-  if (button) button.click();
-  else toast('No queda nada que deshacer.', { key: 'undo' });
-}
+/** The button that undoes the last change of this page that has not been undone. */
+export const lastUndo = () => [...undos.values()].at(-1);
 
 export const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
 

@@ -166,6 +166,44 @@ async def test_back_closes_the_dialog_and_asks_for_what_is_typed(visit: Visit, c
     assert page.url == url
 
 
+async def test_reload_asks_for_what_it_would_lose(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=9)
+    page = await visit()
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept())[1])
+
+    async def reload(times: int) -> None:
+        await page.reload()
+        await connected(page)
+        assert asked == ["beforeunload"] * times
+        asked.clear()
+
+    await page.locator("[data-action=stock-field]").click()
+    await reload(0)
+    await page.locator("[data-action=stock-field]").click()
+    await page.keyboard.type("-7")
+    await reload(1)
+    await page.locator("[data-action=edit]").click()
+    await page.locator("#editNombre").fill("Teclado español")
+    await reload(1)
+    await page.locator("#basketToggle").click()
+    await page.locator("[data-action=take]").click()
+    await reload(0)
+    refusal = {"success": False, "code": "rechazado_por_la_base", "message": "No"}
+    await page.route("**/api/stock", lambda route: route.fulfill(status=409, json=refusal), times=1)
+    await page.locator("#basketSell").click()
+    await expect(page.get_by_role("button", name="A la cesta")).to_be_visible()
+    await reload(1)
+    forbidden = (
+        "Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('', 'SecurityError'); } })"
+    )
+    await page.add_init_script(forbidden)
+    await reload(0)
+    await page.locator("#basketToggle").click()
+    await page.locator("[data-action=take]").click()
+    await reload(1)
+
+
 async def test_address_has_search_filters_and_view(visit: Visit, client: TestClient) -> None:  # noqa: F811
     await create(client, nombre="Teclado", stock=0)
     await create(client, nombre="Ratón", stock=0)
@@ -238,6 +276,27 @@ async def test_undo_takes_back_what_its_notice_says(visit: Visit, client: TestCl
     await page.keyboard.press("Control+z")
     await expect(page.locator("#toasts")).to_contain_text("No queda nada que deshacer")
     assert (await product(client))["stock"] == 10
+
+
+async def test_undo_waits_for_the_last_sale(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    """Also on a device whose clock is put back."""
+    for name in ("Teclado", "Ratón"):
+        await create(client, nombre=name, stock=10)
+    page = await visit(slow.url)
+    await connected(page)
+    await page.evaluate("{ const { now } = Date; Date.now = () => now() - 3_600_000; }")
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await expect(page.locator(".toast.success p")).to_have_text("Teclado: stock 9")
+    slow.stalled = True
+    await page.get_by_role("button", name="−1 unidad de Ratón").click()
+    await page.keyboard.press("Control+z")
+    await expect(page.locator(".toast p").last).to_contain_text("Lo último no se ha enviado todavía")
+    await expect(page.locator("#unsentList li")).to_have_text(["Ratón: -1"])
+    slow.stalled = False
+    await expect(page.locator(".toast.success p").last).to_have_text("Ratón: stock 9")
+    await page.keyboard.press("Control+z")
+    await stock(client, 2, 10)
+    assert (await product(client))["stock"] == 9
 
 
 async def test_own_changes_are_none_that_were_missed(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
