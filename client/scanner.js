@@ -84,7 +84,7 @@ function entered(event, field) {
 /** Searches for what was scanned, when the list is there. */
 function read(scan, takeFocus = true) {
   const [{ code }, reason] = [scan, obstacle()];
-  if (reason) return tellRefusal(`Código ${short(code)}: no se ha buscado, porque ${reason}.`, { key: `scan ${code}` });
+  if (reason) return tellRefusal(`Código ${short(code)}: no se ha buscado, porque ${reason}.`, { key: 'scan' });
   closeEditor();
   if (takeFocus) $('search').focus();
   searchFor(code);
@@ -109,7 +109,7 @@ function look(scan) {
   if (free) $('search').select(); // what is typed next is another search
   if (!row) {
     const why = rows.length ? 'está en varios productos' : 'no es de ningún producto';
-    return scan && tellRefusal(scan.stuttered && !rows.length ? 'Código leído a medias: léelo otra vez.' : `Código ${short(code)}: ${why}.`, { key: `scan ${code}` });
+    return scan && tellRefusal(scan.stuttered && !rows.length ? 'Código leído a medias: léelo otra vez.' : `Código ${short(code)}: ${why}.`, { key: 'scan' });
   }
   const sells = again || isCollecting();
   if (sells && mayWrite()) step(row, -1);

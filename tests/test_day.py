@@ -340,8 +340,9 @@ async def test_pressed_buttons_are_seen_in_forced_colours(visit: Visit) -> None:
 
 async def test_phone_moves_stock_by_a_tap_with_its_reason(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
     psql("INSERT INTO productos (nombre, precio, stock) SELECT 'Cable ' || n, 1, 30 FROM generate_series(1, 40) AS n")
-    page = await visit(**PHONE)
+    page = await visit(**PHONE | {"viewport": {"width": 360, "height": 740}})
     await connected(page)
+    left_of = "node => node.getBoundingClientRect().left"
     await page.get_by_role("button", name="Atajos de teclado").click()
     await page.locator("#device").fill("caja 1")
     await page.locator("#helpDialog [data-close]").click()
@@ -356,13 +357,15 @@ async def test_phone_moves_stock_by_a_tap_with_its_reason(visit: Visit, client: 
         await stepper.click()
         assert await page.locator(".editor input").get_attribute("inputmode") == "numeric"
         await page.keyboard.type(typed)
+        lefts = [await page.locator(f".editor {part}").evaluate(left_of) for part in (".below", "[data-reason=venta]")]
+        assert lefts == sorted(lefts), "the buttons are in their box"
         await page.locator(".editor").get_by_role("button", name=reason).click()
         await stock(client, 40, left)
         await expect(page.locator(".editor")).to_have_count(0)
     events = (await (await client.get("/api/eventos?producto=40")).json())["data"]
     reasons = [event.get("motivo") for event in events[1:]]
     assert reasons == ["venta · caja 1", "entrega · caja 1", "rotura · caja 1", None, "caja 1"]
-    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
     await page.mouse.wheel(0, 3000)
     await expect(page.locator("#search")).to_be_in_viewport()
     first, second = [
