@@ -157,8 +157,7 @@ inventory.addEventListener('reanudado', () => whenKnown(() => {
 }));
 
 inventory.addEventListener('mensaje', ({ detail: { message } }) => {
-  const isError = message.type === 'ERROR';
-  log(isError ? message.message : 'Conexión establecida con el servidor', isError ? 'error' : 'info', message);
+  log(...(message.type === 'ERROR' ? [message.message, 'error'] : ['Conexión establecida con el servidor', 'info']), message);
 });
 
 let lostAt = '';
