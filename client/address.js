@@ -66,4 +66,5 @@ $('editDialog').addEventListener('cancel', (event) => {
   const asks = !$('saveEdit').disabled && isTouched($('editForm'));
   if (asks && !confirm('¿Descartar lo que has escrito?')) event.preventDefault();
 });
-addEventListener('beforeunload', (event) => isTouched($('createForm')) && event.preventDefault());
+const [FORMS, GIVES_BACK] = ['#createForm, .editor, dialog[open] form:not(:has([type=submit]:disabled))', '.toast.stays .act:not([hidden])'];
+addEventListener('beforeunload', (event) => ([...document.querySelectorAll(FORMS)].some(isTouched) || document.querySelector(GIVES_BACK)) && event.preventDefault());

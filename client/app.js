@@ -95,7 +95,7 @@ function drawCounts(total, rows) {
   say('productCount', loaded ? whole.format(total) : '…');
   // Products that are not subscribed may have changed: the page says so.
   const catchingUp = loaded && inventory.state === 'conectado' && !inventory.isCovered();
-  const age = catchingUp ? ' · poniendo la lista al día…' : lostAt && ` · vistos a las ${lostAt}`;
+  const age = catchingUp ? ' · poniendo la lista al día…' : lostAt && ` · a las ${lostAt}`;
   say('matchCount', (isFiltered() ? ` · ${plural(rows.length, 'coincide', 'coinciden')}` : '') + age);
   say('worth', loaded && rows.length ? `· ${price(worthOf(rows))}` : '');
   const [title, text] = total ? ['Nada coincide', `Con ${choicesInWords().join(', ')}.`]
@@ -157,8 +157,7 @@ inventory.addEventListener('reanudado', () => whenKnown(() => {
 }));
 
 inventory.addEventListener('mensaje', ({ detail: { message } }) => {
-  const isError = message.type === 'ERROR';
-  log(isError ? message.message : 'Conexión establecida con el servidor', isError ? 'error' : 'info', message);
+  log(...(message.type === 'ERROR' ? [message.message, 'error'] : ['Conexión establecida con el servidor', 'info']), message);
 });
 
 let lostAt = '';
@@ -180,8 +179,7 @@ inventory.addEventListener('estado', ({ detail }) => {
   }
   document.body.classList.toggle('stale', lostAt !== '');
   $('reconnect').hidden = !lostAt;
-  const warning = lostAt ? 'Sin conexión: lo que guardes se envía cuando vuelva.' : '';
-  for (const id of ['editOffline', 'conflictOffline', 'deleteOffline']) say(id, warning);
+  for (const id of ['editOffline', 'conflictOffline', 'deleteOffline']) say(id, lostAt && 'Sin conexión: lo que guardes se envía cuando vuelva.');
   followKey(detail);
   schedule();
   // The countdown is only shown; screen readers announce the state when it changes.

@@ -56,9 +56,8 @@ export function drawBasket() {
 function nodeOf(line) {
   const { id, nombre, delta } = line;
   const button = (by, sign, label) => element('button', { type: 'button', name: `${id} ${by}`, ariaLabel: `${label} de ${nombre}`, onclick: () => put(line, by) }, sign);
-  const stepper = [button(1, '−', 'Una menos'), element('b', {}, whole.format(-delta)), button(-1, '+', 'Una más')];
-  const what = element('span', { className: 'what' }, short(nombre), element('em', {}, obstacle(line) || ''));
-  return element('li', {}, what, element('span', { className: 'stepper' }, ...stepper), priceOf([line]));
+  const stepper = element('span', { className: 'stepper' }, button(1, '−', 'Una menos'), element('b', {}, whole.format(-delta)), button(-1, '+', 'Una más'));
+  return element('li', {}, element('span', { className: 'what' }, short(nombre), element('em', {}, obstacle(line) || '')), stepper, priceOf([line]));
 }
 
 function take() {

@@ -1,5 +1,6 @@
-import { $, toast, undoLast } from './notices.js';
+import { $, toast } from './notices.js';
 import { keep, kept } from './page.js';
+import { undo } from './unsent.js';
 
 // The keyboard. Shortcuts of one character can be switched off, for people who use voice control.
 
@@ -18,7 +19,7 @@ const ACTS = {
   i: () => $('import').click(),
   e: () => $('export').click(),
   c: () => $('basketToggle').click(),
-  u: undoLast,
+  u: undo,
 };
 
 $('useKeys').checked = kept(name, true);
@@ -32,7 +33,7 @@ addEventListener('keydown', (event) => {
   if (event.altKey || event.defaultPrevented || document.querySelector('dialog[open]')) return;
   if (target.closest?.('input:not([type=checkbox]), textarea, select')) return;
   if (control && key === 'f') return toast('Ctrl+F busca en lo que se ve; «Buscar productos» (/), en todos.', { key: 'find' });
-  if (control && key === 'z' && !event.shiftKey) undoLast();
+  if (control && key === 'z' && !event.shiftKey) undo();
   else if (control) return;
   else if (key === '?') $('help').click();
   else if ($('useKeys').checked && Object.hasOwn(ACTS, key)) ACTS[key]();

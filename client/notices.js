@@ -30,12 +30,8 @@ export function say(id, text) {
 
 const undos = new Map(); // action -> the button that Ctrl+Z presses, the last first
 
-/** Undoes the last change of this page that has not been undone. */
-export function undoLast() {
-  const button = [...undos.values()].at(-1);
-  if (button) button.click();
-  else toast('No queda nada que deshacer.', { key: 'undo' });
-}
+/** The button that undoes the last change of this page that has not been undone. */
+export const lastUndo = () => [...undos.values()].at(-1);
 
 export const toastOf = (key) => [...$('toasts').children].find((item) => key && item.dataset.key === key);
 
@@ -72,10 +68,11 @@ export function toast(text, { kind = 'info', key = '', action = null, stays = fa
   return item;
 }
 
-/** Tells a refusal, in a notice that stays and in the list of events. */
-export function tellRefusal(text, options = {}) {
+/** Tells a refusal, in the list of events and in a notice that stays; those with one `key` share it. */
+export function tellRefusal(text, { key, action } = {}) {
   log(text, 'error');
-  toast(text, { kind: 'error', stays: true, ...options });
+  const before = toastOf(key)?.firstElementChild.textContent.split('\n') ?? [];
+  toast([...before.filter((line) => line !== text), text].join('\n'), { kind: 'error', stays: true, key, action });
 }
 
 export const succeeded = ({ message, data }, action = null) => toast(`${message}: ${short(data.nombre)}`, { kind: 'success', action });

@@ -17,8 +17,13 @@ export function kept(name, otherwise, where = 'localStorage') {
 export function keep(name, value, where = 'localStorage') {
   try {
     window[where].setItem(name, JSON.stringify(value));
-  } catch { /* as above */ }
+  } catch {
+    if (where === 'sessionStorage') unkept.set(name, value);
+  }
 }
+
+const unkept = new Map(); // what a reload would lose: lists, the basket, the key
+addEventListener('beforeunload', (event) => [...unkept.values()].some(({ lines, length = lines.length }) => length) && event.preventDefault());
 
 const root = document.documentElement; // its `data-reader`: without a key, this page may only read
 const keyName = `inventario-clave ${inventory.api.pathname}`;

@@ -81,7 +81,7 @@ function joined(changes) {
  *   'resultado' {change, answer, error, mine, quiet}: an outcome; `mine`: the change was added since this page was loaded
  */
 export class Queue extends EventTarget {
-  /** Whose changes are sent and shown: those of another owner stay in the storage until that owner comes back. */
+  /** Whose changes are sent and shown: those of another owner stay in the storage until that owner comes back. null: everybody's. */
   owner = '';
   /** Whether changes outlive the page: some browsers forbid it. */
   lasting = true;
@@ -109,7 +109,7 @@ export class Queue extends EventTarget {
   }
 
   #emit = (name, detail) => this.dispatchEvent(new CustomEvent(name, { detail }));
-  #isOurs = ({ owner }) => owner === '' || owner === this.owner;
+  #isOurs = ({ owner }) => owner === '' || [null, owner].includes(this.owner);
 
   #waits = () => [...this.#changes, ...this.#adding].filter(this.#isOurs);
 
@@ -146,7 +146,7 @@ export class Queue extends EventTarget {
   async add(change, { quiet = () => false } = {}) {
     const key = newKey();
     const last = [...this.#changes, ...this.#adding].at(-1);
-    const at = Math.max(Date.now(), (last?.at ?? 0) + 1); // a clock may be put back
+    const at = Math.max(Date.now(), Math.ceil(performance.timeOrigin), (last?.at ?? 0) + 1); // a clock may be put back
     const added = { ...change, key, at, n: `${at} ${key}`, owner: this.owner };
     const outcome = new Promise((resolve, reject) => this.#waiting.set(key, { resolve, reject, quiet }));
     this.#adding.add(added);

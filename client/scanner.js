@@ -84,7 +84,7 @@ function entered(event, field) {
 /** Searches for what was scanned, when the list is there. */
 function read(scan, takeFocus = true) {
   const [{ code }, reason] = [scan, obstacle()];
-  if (reason) return toast(`Código ${short(code)}: no se ha buscado, porque ${reason}.`, { kind: 'error', key: `scan ${code}` });
+  if (reason) return tellRefusal(`Código ${short(code)}: no se ha buscado, porque ${reason}.`, { key: 'scan' });
   closeEditor();
   if (takeFocus) $('search').focus();
   searchFor(code);
@@ -109,7 +109,7 @@ function look(scan) {
   if (free) $('search').select(); // what is typed next is another search
   if (!row) {
     const why = rows.length ? 'está en varios productos' : 'no es de ningún producto';
-    return scan && tellRefusal(scan.stuttered && !rows.length ? 'Código leído a medias: léelo otra vez.' : `Código ${short(code)}: ${why}.`, { key: `scan ${code}` });
+    return scan && tellRefusal(scan.stuttered && !rows.length ? 'Código leído a medias: léelo otra vez.' : `Código ${short(code)}: ${why}.`, { key: 'scan' });
   }
   const sells = again || isCollecting();
   if (sells && mayWrite()) step(row, -1);
@@ -125,7 +125,7 @@ inventory.addEventListener('lista', () => {
   for (const scan of scans) read(scan, false);
 });
 
-addEventListener('keydown', (event) => {
+function keyed(event) {
   const { key, target, timeStamp } = event;
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || key === 'Shift') return;
   if (key !== 'Enter' && (key.length !== 1 || event.repeat)) {
@@ -137,4 +137,7 @@ addEventListener('keydown', (event) => {
   burst = burst && goesOn(gap, field) ? { ...burst, at: timeStamp, took: burst.took + Math.min(gap, PAUSE), stuttered: burst.stuttered || gap > PAUSE } : null;
   if (key === 'Enter') entered(event, field);
   else typed(event, field);
-}, { capture: true });
+}
+
+addEventListener('keydown', keyed, { capture: true });
+early = early.forEach(keyed); // and no more of them

@@ -1,5 +1,5 @@
 import { ServiceError } from './net.js';
-import { $, addOwn, element, holdNotices, importing, log, say, toast, toastOf } from './notices.js';
+import { $, addOwn, element, holdNotices, importing, lastUndo, log, say, toast, toastOf } from './notices.js';
 import { inventory, keep, kept, mayWrite } from './page.js';
 import { Queue, areAlike } from './queue.js';
 import { FIELDS, hour, pick, plural, short, shown, signed, whole } from './words.js';
@@ -9,13 +9,10 @@ import { FIELDS, hour, pick, plural, short, shown, signed, whole } from './words
 const QUIETLY = 2_000; // ms in which nothing is said of a change that waits
 const day = new Intl.DateTimeFormat('es', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' });
 
-/** Which of its owners an access key belongs to; it says too little of the key to find it. */
-const ownerOf = (token) => (token ? String([...token].reduce((sum, char) => (sum * 31 + char.codePointAt(0)) % 65_521, 7)) : '');
-
 /** The queue of this inventory. */
 export const queue = new Queue(`inventario ${inventory.api.pathname}`, send, { versionOf: (id) => inventory.products.get(id)?.updated_at ?? '' });
 const { user = '', login } = document.documentElement.dataset; // where a host application has users
-const owner = () => ownerOf(inventory.token) || user;
+const owner = () => (inventory.token ? null : user); // an access key is everybody's, and may be changed while something waits
 queue.owner = owner();
 inventory.user = user;
 queue.addEventListener('cola', drawLine);
@@ -131,9 +128,14 @@ function tellMove({ delta, motivo, undoes }, row) {
   const moves = joins ? before : { delta: 0, motivo, undoes, action: [undoes ? 'Rehacer' : 'Deshacer', back] };
   moves.delta += delta;
   const took = Math.abs(moves.delta) > 1 ? `movimiento ${signed.format(moves.delta)}, ` : '';
-  const { action } = moves;
-  const notice = toast(`${short(row.nombre)}: ${took}stock ${shown('stock', row)}`, { kind: 'success', key, action });
-  told.set(notice, moves);
+  told.set(toast(`${short(row.nombre)}: ${took}stock ${shown('stock', row)}`, { kind: 'success', key, action: moves.action }), moves);
+}
+
+/** Undoes the last change; while that is not sent, none before it. */
+export function undo() {
+  const [last, button] = [queue.changes.at(-1), lastUndo()];
+  if (button && (!last || last.undoes || last.kind === 'restore')) button.click();
+  else toast(last ? 'Lo último no se ha enviado todavía: se puede deshacer después.' : 'No queda nada que deshacer.', { key: 'undo' });
 }
 
 // ---- the line at the top
@@ -144,12 +146,11 @@ function drawLine() {
   clearTimeout(timer);
   const { changes } = queue;
   const since = changes[0]?.at;
-  const left = inventory.state === 'conectado' ? since + QUIETLY - Date.now() : 0;
+  const left = inventory.state === 'conectado' && since <= Date.now() ? since + QUIETLY - Date.now() : 0;
   const hidden = !changes.length || left > 0;
   if (left > 0) timer = setTimeout(drawLine, left + 1);
-  $('unsent').hidden = hidden;
-  if (hidden) return;
-  const today = new Date(since).toDateString() === new Date().toDateString();
-  say('unsentText', `${plural(changes.length, 'cambio', 'cambios')} sin enviar · desde ${(today ? hour : day).format(since)}`);
+  if (($('unsent').hidden = hidden)) return;
+  const form = new Date(since).toDateString() === new Date().toDateString() ? hour : day;
+  say('unsentText', `${plural(changes.length, 'cambio', 'cambios')} sin enviar · desde ${form.format(since)}`);
   $('unsentList').replaceChildren(...changes.map((change) => element('li', {}, inWords(change))));
 }

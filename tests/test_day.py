@@ -166,6 +166,44 @@ async def test_back_closes_the_dialog_and_asks_for_what_is_typed(visit: Visit, c
     assert page.url == url
 
 
+async def test_reload_asks_for_what_it_would_lose(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    await create(client, nombre="Teclado", stock=9)
+    page = await visit()
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept())[1])
+
+    async def reload(times: int) -> None:
+        await page.reload()
+        await connected(page)
+        assert asked == ["beforeunload"] * times
+        asked.clear()
+
+    await page.locator("[data-action=stock-field]").click()
+    await reload(0)
+    await page.locator("[data-action=stock-field]").click()
+    await page.keyboard.type("-7")
+    await reload(1)
+    await page.locator("[data-action=edit]").click()
+    await page.locator("#editNombre").fill("Teclado español")
+    await reload(1)
+    await page.locator("#basketToggle").click()
+    await page.locator("[data-action=take]").click()
+    await reload(0)
+    refusal = {"success": False, "code": "rechazado_por_la_base", "message": "No"}
+    await page.route("**/api/stock", lambda route: route.fulfill(status=409, json=refusal), times=1)
+    await page.locator("#basketSell").click()
+    await expect(page.get_by_role("button", name="A la cesta")).to_be_visible()
+    await reload(1)
+    forbidden = (
+        "Object.defineProperty(window, 'sessionStorage', { get() { throw new DOMException('', 'SecurityError'); } })"
+    )
+    await page.add_init_script(forbidden)
+    await reload(0)
+    await page.locator("#basketToggle").click()
+    await page.locator("[data-action=take]").click()
+    await reload(1)
+
+
 async def test_address_has_search_filters_and_view(visit: Visit, client: TestClient) -> None:  # noqa: F811
     await create(client, nombre="Teclado", stock=0)
     await create(client, nombre="Ratón", stock=0)
@@ -240,6 +278,27 @@ async def test_undo_takes_back_what_its_notice_says(visit: Visit, client: TestCl
     assert (await product(client))["stock"] == 10
 
 
+async def test_undo_waits_for_the_last_sale(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    """Also on a device whose clock is put back."""
+    for name in ("Teclado", "Ratón"):
+        await create(client, nombre=name, stock=10)
+    page = await visit(slow.url)
+    await connected(page)
+    await page.evaluate("{ const { now } = Date; Date.now = () => now() - 3_600_000; }")
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await expect(page.locator(".toast.success p")).to_have_text("Teclado: stock 9")
+    slow.stalled = True
+    await page.get_by_role("button", name="−1 unidad de Ratón").click()
+    await page.keyboard.press("Control+z")
+    await expect(page.locator(".toast p").last).to_contain_text("Lo último no se ha enviado todavía")
+    await expect(page.locator("#unsentList li")).to_have_text(["Ratón: -1"])
+    slow.stalled = False
+    await expect(page.locator(".toast.success p").last).to_have_text("Ratón: stock 9")
+    await page.keyboard.press("Control+z")
+    await stock(client, 2, 10)
+    assert (await product(client))["stock"] == 9
+
+
 async def test_own_changes_are_none_that_were_missed(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
     await create(client, nombre="Teclado", stock=10)
     page = await visit(slow.url)
@@ -281,8 +340,9 @@ async def test_pressed_buttons_are_seen_in_forced_colours(visit: Visit) -> None:
 
 async def test_phone_moves_stock_by_a_tap_with_its_reason(visit: Visit, client: TestClient, psql: Callable) -> None:  # noqa: F811
     psql("INSERT INTO productos (nombre, precio, stock) SELECT 'Cable ' || n, 1, 30 FROM generate_series(1, 40) AS n")
-    page = await visit(**PHONE)
+    page = await visit(**PHONE | {"viewport": {"width": 360, "height": 740}})
     await connected(page)
+    left_of = "node => node.getBoundingClientRect().left"
     await page.get_by_role("button", name="Atajos de teclado").click()
     await page.locator("#device").fill("caja 1")
     await page.locator("#helpDialog [data-close]").click()
@@ -297,13 +357,15 @@ async def test_phone_moves_stock_by_a_tap_with_its_reason(visit: Visit, client: 
         await stepper.click()
         assert await page.locator(".editor input").get_attribute("inputmode") == "numeric"
         await page.keyboard.type(typed)
+        lefts = [await page.locator(f".editor {part}").evaluate(left_of) for part in (".below", "[data-reason=venta]")]
+        assert lefts == sorted(lefts), "the buttons are in their box"
         await page.locator(".editor").get_by_role("button", name=reason).click()
         await stock(client, 40, left)
         await expect(page.locator(".editor")).to_have_count(0)
     events = (await (await client.get("/api/eventos?producto=40")).json())["data"]
     reasons = [event.get("motivo") for event in events[1:]]
     assert reasons == ["venta · caja 1", "entrega · caja 1", "rotura · caja 1", None, "caja 1"]
-    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
     await page.mouse.wheel(0, 3000)
     await expect(page.locator("#search")).to_be_in_viewport()
     first, second = [

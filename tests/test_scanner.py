@@ -225,6 +225,11 @@ async def test_scan_under_a_dialog_is_told_and_changes_nothing(page: Page, clien
         await expect(notice).to_contain_text(f"Código {MONITOR}: no se ha buscado, porque hay un diálogo abierto")
         assert await values(page, "#editForm") == before
         await page.evaluate("toasts.replaceChildren()")
+    for n in range(6):
+        await scan(page, f"99999{n}")
+    told_of = (f"Código 99999{n}: no se ha buscado, porque hay un diálogo abierto." for n in range(6))
+    await expect(notice).to_have_text(" ".join(told_of))
+    await page.evaluate("toasts.replaceChildren()")
     await page.keyboard.press("Escape")
     await page.locator("#help").click()
     await page.locator("#device").fill("caja 1")
@@ -328,7 +333,7 @@ async def test_scans_before_the_list_wait_for_it(page: Page, client: TestClient)
         await page.locator("#nombre").focus()
     await sold(client, 49, 50, 50)
     await expect(page.locator(".toast.error p")).to_have_text(
-        ["Código 99999999: no es de ningún producto.", "Código 841: está en varios productos."]
+        "Código 99999999: no es de ningún producto. Código 841: está en varios productos."
     )
     await told(page, "Ratón: stock 50.")
     await expect(page.locator("#nombre")).to_be_focused()
@@ -339,6 +344,22 @@ async def test_scans_before_the_list_wait_for_it(page: Page, client: TestClient)
     await expect(page.locator("#basketLines .what")).to_have_text(["Teclado", "Ratón", "Monitor"])
     await expect(page.locator("#basketLines b")).to_have_text(["1", "2", "1"])
     assert await stocks(client) == [49, 50, 50]
+
+
+async def test_scans_before_the_scripts_wait_for_them(page: Page, client: TestClient) -> None:
+    come = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await come.wait()
+        await route.continue_()
+
+    await page.route("**/scanner.js", hold)
+    await page.reload(wait_until="commit")
+    await expect(page.locator("#basketToggle")).to_be_visible()
+    for code in (TECLADO, RATON, RATON):
+        await scan(page, code)
+    come.set()
+    await sold(client, 50, 49, 50)
 
 
 async def test_scan_that_stutters_is_one_code(page: Page, client: TestClient) -> None:

@@ -636,8 +636,8 @@ async def test_what_waits_belongs_to_who_has_the_key(
     server: TestServer = await aiohttp_server(create_app(dsn=dsn, authenticate=bearer("sésamo")))
     page = await visit(str(server.make_url("/")))
 
-    async def enter() -> None:
-        await page.locator("#accessKey").fill("sésamo")
+    async def enter(key: str = "sésamo") -> None:
+        await page.locator("#accessKey").fill(key)
         await page.locator("#enterKey").click()
 
     await enter()
@@ -658,3 +658,11 @@ async def test_what_waits_belongs_to_who_has_the_key(
     await expect(card(page, "Teclado")).to_contain_text("9 unidades")
     await expect(page.locator(".toast.success")).to_contain_text("1 cambio de antes, enviado")
     assert psql("SELECT stock FROM productos") == [(9,)]
+    port = server.port  # which a closed one forgets
+    await server.close()
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await aiohttp_server(create_app(dsn=dsn, authenticate=bearer("ábrete")), port=port)
+    await expect(page.locator("#keyDialog")).to_be_visible(timeout=20_000)
+    await enter("ábrete")  # the key was changed: what waits is still of this shop
+    await expect(page.locator(".toast.success").last).to_contain_text("Teclado: stock 8", timeout=20_000)
+    assert psql("SELECT stock FROM productos") == [(8,)]
