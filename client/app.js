@@ -157,7 +157,8 @@ inventory.addEventListener('reanudado', () => whenKnown(() => {
 }));
 
 inventory.addEventListener('mensaje', ({ detail: { message } }) => {
-  log(...(message.type === 'ERROR' ? [message.message, 'error'] : ['Conexión establecida con el servidor', 'info']), message);
+  const isError = message.type === 'ERROR';
+  log(isError ? message.message : 'Conexión establecida con el servidor', isError ? 'error' : 'info', message);
 });
 
 let lostAt = '';

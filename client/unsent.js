@@ -149,7 +149,8 @@ function drawLine() {
   const left = inventory.state === 'conectado' && since <= Date.now() ? since + QUIETLY - Date.now() : 0;
   const hidden = !changes.length || left > 0;
   if (left > 0) timer = setTimeout(drawLine, left + 1);
-  if (($('unsent').hidden = hidden)) return;
+  $('unsent').hidden = hidden;
+  if (hidden) return;
   const form = new Date(since).toDateString() === new Date().toDateString() ? hour : day;
   say('unsentText', `${plural(changes.length, 'cambio', 'cambios')} sin enviar · desde ${form.format(since)}`);
   $('unsentList').replaceChildren(...changes.map((change) => element('li', {}, inWords(change))));
