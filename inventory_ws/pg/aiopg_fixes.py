@@ -25,9 +25,8 @@ class FixedConnection(aiopg.Connection):
     def __init__(self, dsn: str) -> None:
         # What aiopg enables by default would cost queries. `_poll` ignores the timeout.
         super().__init__(dsn, timeout=0, enable_json=False, enable_hstore=False, enable_uuid=False)
-        self.when_reached: Callable[[], object] = (
-            int  # called once or oftener when the server's machine has taken the connection
-        )
+        # Called, maybe several times, when the server's machine has taken the connection.
+        self.when_reached: Callable[[], None] = lambda: None
 
     @staticmethod
     def _ready(weak_self: ReferenceType[Any]) -> None:
