@@ -66,5 +66,6 @@ $('editDialog').addEventListener('cancel', (event) => {
   const asks = !$('saveEdit').disabled && isTouched($('editForm'));
   if (asks && !confirm('¿Descartar lo que has escrito?')) event.preventDefault();
 });
-const [FORMS, GIVES_BACK] = ['#createForm, .editor, dialog[open] form:not(:has([type=submit]:disabled))', '.toast.stays .act:not([hidden])'];
+const FORMS = '#createForm, .editor, dialog[open] form:not(:has([type=submit]:disabled))';
+const GIVES_BACK = '.toast.stays .act:not([hidden])'; // the buttons of notices that give back what was refused
 addEventListener('beforeunload', (event) => ([...document.querySelectorAll(FORMS)].some(isTouched) || document.querySelector(GIVES_BACK)) && event.preventDefault());

@@ -18,12 +18,12 @@ export function keep(name, value, where = 'localStorage') {
   try {
     window[where].setItem(name, JSON.stringify(value));
   } catch {
-    if (where === 'sessionStorage') unkept.set(name, value);
+    if (where === 'sessionStorage') unkept.set(name, value.lines ?? value);
   }
 }
 
-const unkept = new Map(); // what a reload would lose: lists, the basket, the key
-addEventListener('beforeunload', (event) => [...unkept.values()].some(({ lines, length = lines.length }) => length) && event.preventDefault());
+const unkept = new Map(); // name -> what a reload would lose: codes, the lines of the basket, the access key
+addEventListener('beforeunload', (event) => [...unkept.values()].some(({ length }) => length) && event.preventDefault());
 
 const root = document.documentElement; // its `data-reader`: without a key, this page may only read
 const keyName = `inventario-clave ${inventory.api.pathname}`;

@@ -140,4 +140,5 @@ function keyed(event) {
 }
 
 addEventListener('keydown', keyed, { capture: true });
-early = early.forEach(keyed); // and no more of them
+early.forEach(keyed);
+early = null; // theme.js collects no more

@@ -20,8 +20,8 @@ from .hosts import ATTEMPT_TIMEOUT, Hosts
 from .lanes import GivenUp, Lane, Queue, queues
 
 POOL_SIZE = 8  # connections that changes may take
-LAST_TIMEOUT = 2.7  # seconds for the last attempt, to a machine that does not answer
-OPEN_TIMEOUT = 10.0  # seconds for a connection, for which nobody waits so long
+LAST_TIMEOUT = 2.7  # seconds for the last attempt, if no machine answers at the address
+OPEN_TIMEOUT = 10.0  # seconds if one answers, more than a request waits for
 LEAST = 0.3  # seconds that have to be left when a statement begins
 FULL_PAUSE = 1.0  # seconds until another connection is asked for, after the server has refused one
 
@@ -184,12 +184,14 @@ class Database:
                     conn.close()
                 raise
             finally:
-                if not conn.closed:
-                    queue.idle.append(conn)
-                else:  # those that are idle are probably lost too, unless they were used in the time of a statement
+                if (
+                    conn.closed
+                ):  # the idle ones are probably lost too, unless they answered within the time of a statement
                     for idle in [idle for each in self.queues.values() for idle in each.idle]:
                         if lost or idle.heard < loop.time() - self.timeout:
                             idle.close()
+                else:
+                    queue.idle.append(conn)
                 if conn.closed and lane is not Lane.HEALTH:
                     self._given_up.release(conn.pid)  # of an earlier backend with the same number
                     self._given_up[conn.pid] = queue
@@ -198,7 +200,8 @@ class Database:
 
     @asynccontextmanager
     async def connection(self, seconds: float | None = None) -> AsyncIterator[Connection]:
-        """Open a connection beside the pool, for a script or for `LISTEN`. Raise Unavailable, also from the block."""
+        """Open a connection beside the pool, for a script or for `LISTEN`. Raise Unavailable, also from the block.
+        `seconds`: for opening it; by default those of a statement."""
         with translated():
             async with asyncio.timeout(seconds or self.timeout):
                 conn = await self._connect()
