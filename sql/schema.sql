@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS productos (
 
 -- The log: every change of a product, in order. `mensaje` is the text that the sockets are sent, byte for byte. `clave` is the
 -- Idempotency-Key of the request. `huella` is a hash of its method, path, user and body: a repeated request has the same. An
--- import appends a space and its result to the hash.
+-- import appends a space and its result to the hash. (Columns that came later are below, under «Additions».)
 CREATE SEQUENCE IF NOT EXISTS eventos_id_seq CACHE 1; -- with a larger cache, each session has its own block of ids
 CREATE TABLE IF NOT EXISTS eventos (
     id bigint PRIMARY KEY,
@@ -190,10 +190,10 @@ BEGIN
     RETURN NEW;
 END $$;
 
--- What a product adds to `base`. The sum tells how many products there are, and which.
+-- What a product adds to `base`. The sum tells how many products there are, and all but surely which.
 CREATE OR REPLACE FUNCTION producto_peso(id integer) RETURNS numeric LANGUAGE sql IMMUTABLE AS 'SELECT id + 1e12';
 
--- Begins an epoch that invalidates all earlier positions. Does nothing if `cual` is no longer the current epoch, or if the
+-- Begins an epoch that invalidates all earlier positions. Changes nothing if `cual` is no longer the current epoch, or if the
 -- event `ultimo` was pruned.
 CREATE OR REPLACE FUNCTION eventos_cortar(cual uuid, ultimo bigint DEFAULT NULL) RETURNS void LANGUAGE sql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -228,8 +228,8 @@ BEGIN
     END IF;
 END $$;
 
--- Writes the event of one changed row. It is deferred to the COMMIT, so that an open transaction blocks nobody. The
--- transaction may set its cause in `inventory_ws.causa`: {"actor", "motivo", "clave", "huella"}; `juntos`: nobody else's event
+-- Writes the event of one changed row. It is deferred to the COMMIT (in productos_cambiar() to the end of each change), so that an
+-- open transaction blocks nobody. The transaction may set its cause in `inventory_ws.causa`: {"actor", "motivo", "clave", "huella"}; `juntos`: nobody else's event
 -- comes between its own.
 CREATE OR REPLACE FUNCTION eventos_registrar() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -262,12 +262,11 @@ BEGIN
     IF causa ? 'clave' THEN -- `clave` is unique: only the first event of a transaction has it
         PERFORM set_config('inventory_ws.causa', (causa - '{clave,huella}'::text[])::text, true);
     END IF;
-    -- A sale passes the turnstile alone, after the commits under way: its events are next to one another.
-    IF causa ? 'juntos' THEN
-        PERFORM pg_advisory_xact_lock(2024013002);
-    END IF;
     -- The turnstile. An id is drawn before its commit makes it visible. Every writer shares this lock from before it draws
     -- an id until its commit. A reader that gets the lock exclusively knows that no drawn id is still invisible.
+    IF causa ? 'juntos' THEN -- a sale passes alone, after the commits under way: its events are next to one another
+        PERFORM pg_advisory_xact_lock(2024013002);
+    END IF;
     PERFORM pg_advisory_xact_lock_shared(2024013002);
     numero := nextval('eventos_id_seq');
     INSERT INTO eventos (id, tipo, producto_id, clave, huella, mensaje)
@@ -355,8 +354,8 @@ CREATE OR REPLACE FUNCTION eventos_productos() RETURNS SETOF integer LANGUAGE sq
 $$;
 
 -- Compares the products with the log: in a new epoch, if triggers or table were touched since the last time, or if `siempre`. A
--- product has to be as its last event says. The products that are older than the log have to be as many as at its last cut
--- (`base`; NULL: unknown). If not, somebody changed the table behind the triggers' back, and an epoch begins.
+-- product has to be as its last event says. The products that are older than the log (`sumados`, whether or not they still exist)
+-- have to be those of its last cut (`base`; NULL: unknown). If not, somebody changed the table behind the triggers' back, and an epoch begins.
 CREATE OR REPLACE FUNCTION eventos_revisar(siempre boolean) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE

@@ -59,14 +59,14 @@ def left(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 async def together(client: TestClient, *requests: Request) -> list[asyncio.Task[ClientResponse]]:
     """Sends the requests one by one while a change is under way, so that they are one batch."""
     db: Any = client.app[DATABASE]
-    turn = db._begin()
+    turn = db._begin_turn()
     asking: list[asyncio.Task[ClientResponse]] = []
     for method, path, body, headers in requests:
         asking.append(asyncio.ensure_future(client.request(method, path, json=body, headers=headers)))
         async with asyncio.timeout(10):
             while len(db._waiting) < len(asking):
                 await asyncio.sleep(0)
-    db._end(turn, company=False)
+    db._end_turn(turn, company=False)
     return asking
 
 
@@ -398,11 +398,11 @@ async def test_request_that_is_cancelled_takes_no_other_with_it(
     def sell() -> asyncio.Task[Any]:
         return asyncio.ensure_future(repository.move_stock(db, 1, -1, Cause()))
 
-    turn = db._begin()
+    turn = db._begin_turn()
     asking = [sell() for _ in range(4)]
     await asyncio.sleep(0)
     asking[0].cancel()  # before its batch begins: it is not made
-    db._end(turn, company=False)
+    db._end_turn(turn, company=False)
     await asyncio.sleep(0)
     asking[1].cancel()  # while it is made
     gone = await asyncio.gather(*asking, return_exceptions=True)
@@ -464,10 +464,10 @@ async def test_end_of_the_service_ends_a_batch(dsn: str, psql: Callable, aiohttp
         "CREATE FUNCTION dormir() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$"
     )
     psql("CREATE TRIGGER dormir BEFORE UPDATE ON productos FOR EACH ROW EXECUTE FUNCTION dormir()")
-    turn = db._begin()
+    turn = db._begin_turn()
     change = asyncio.ensure_future(repository.move_stock(db, 1, -1, Cause()))
     await asyncio.sleep(0)
-    db._end(turn, company=False)
+    db._end_turn(turn, company=False)
     await waits(psql, "PgSleep")
     await client.close()
     assert not db._batches

@@ -362,7 +362,7 @@ async def test_compressed_socket_receives_the_same_events(dsn: str, aiohttp_clie
     squeezed, plain = await client.ws_connect("/ws", compress=15), await client.ws_connect("/ws")
     assert squeezed.compress
     assert not plain.compress
-    sizes = {one._frame for one in client.app[SOCKETS]}
+    sizes = {one._form for one in client.app[SOCKETS]}
     assert sizes == {"plain", "deflated"}
     for number in range(20):
         await create(client, nombre=f"ñandú {number}", descripcion="x" * number * 40)

@@ -58,7 +58,7 @@ exec 3<&-; wait $server; status=$?
 trap '' TERM; kill 0; wait  # whatever is left of the group
 exit $status"""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class EmbeddedError(Exception):
@@ -114,7 +114,7 @@ class _Server:
                 self.watch()
         except BaseException as error:
             if self.ready.done():
-                log.exception("embedded PostgreSQL")
+                logger.exception("embedded PostgreSQL")
             else:
                 self.ready.set_exception(self.trouble(str(error)) if isinstance(error, OSError) else error)
 
@@ -200,12 +200,12 @@ class _Server:
         while not self.closing.wait(1) and threading.main_thread().is_alive():
             try:
                 if self.child and self.child.poll() is not None:
-                    log.warning("PostgreSQL has died: starting it again")
+                    logger.warning("PostgreSQL has died: starting it again")
                     self.child.communicate()
                     self.start()
             except Exception as error:  # for example a full disk; the next attempt follows
                 unknown = not isinstance(error, EmbeddedError)
-                log.error("PostgreSQL does not start again: %s", error, exc_info=unknown)
+                logger.error("PostgreSQL does not start again: %s", error, exc_info=unknown)
 
     def stop(self) -> None:
         """Close the pipe and wait for the fast shutdown; after 30 seconds, force an immediate one."""

@@ -1,4 +1,4 @@
-"""The flags of the command line. Each has an environment variable."""
+"""The flags of the command line. Each but `--demo` has an environment variable."""
 
 import argparse
 import os
@@ -18,7 +18,7 @@ ORIGIN = re.compile(r"null|https?://[^/\s]+")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser. A flag wins over its variable; `--demo` has none."""
+    """Return the parser. A flag wins over its variable."""
 
     def flag(name: str, text: str, default: object = None, variable: str = "", **options: Any) -> None:
         variable = variable or f"INVENTORY_WS_{name.upper().replace('-', '_')}"

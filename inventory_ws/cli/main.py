@@ -31,7 +31,7 @@ KEEPALIVE = 20.0  # seconds for an idle connection, and for the headers of a req
 TELL_EVERY = 3.0  # seconds
 RESERVED_FILES = 256  # open files that are not client sockets
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,7 +91,7 @@ def _socket_limit(sockets: int) -> int:
             soft = more
     if soft < files:
         sockets = min(sockets, soft - min(RESERVED_FILES, soft // 2))
-        log.info("the limit of open files (ulimit -n) is %d: room for %d sockets", soft, sockets)
+        logger.info("the limit of open files (ulimit -n) is %d: room for %d sockets", soft, sockets)
     return sockets
 
 
@@ -169,7 +169,7 @@ async def _tell_sockets(hub: Hub) -> None:
     while True:
         await asyncio.sleep(TELL_EVERY)
         if (now := len(hub.sockets)) != told:
-            log.info("open sockets: %d", told := now)
+            logger.info("open sockets: %d", told := now)
 
 
 async def _demo(app: web.Application) -> AsyncIterator[None]:

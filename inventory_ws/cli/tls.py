@@ -8,7 +8,7 @@ import sys
 
 from aiohttp import web
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def context(cert: str, key: str | None) -> ssl.SSLContext:
@@ -33,9 +33,9 @@ def renew_on_sighup(app: web.Application, current: ssl.SSLContext, cert: str, ke
             context(cert, key)  # files that do not fit together must not get into the current context
             current.load_cert_chain(cert, key)
         except ValueError as exc:
-            log.error("the certificate stays as it was: %s", exc)
+            logger.error("the certificate stays as it was: %s", exc)
         else:
-            log.info("the certificate was read again")
+            logger.info("the certificate was read again")
 
     async def listen(_: web.Application) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, renew)

@@ -21,7 +21,7 @@ IMPORT_TIMEOUT = 60.0  # seconds for a whole file
 MAX_FAULTS = 100  # that an error tells
 
 FILES = web.AppKey("FILES", asyncio.Lock)
-"""Held by the thread that reads or writes a file: beside several of them, the event loop would run too rarely."""
+"""Held while a thread reads or writes a file: beside several of them, the event loop would run too rarely."""
 
 # What a new product is that says nothing of itself.
 DEFAULTS = encode({name: field.default for name, field in NewProduct.model_fields.items() if not field.is_required()})
@@ -32,11 +32,16 @@ CAUSED = f"""{BELL}, set_config('inventory_ws.causa', jsonb_strip_nulls(
 
 
 class NotImported(NotMade):
-    """Nothing was imported. The argument is the list of the faults."""
+    """Nothing was imported. The argument is the list of the faults; of an undo that was not possible, True."""
 
 
-# What becomes of each row of a file, as CTEs; the last one is `juicios`. `values`: the fields as (name, in the file, as exported,
-# now). CSV cannot distinguish '' from NULL, and spreadsheets write CRLF in a cell as LF. A stored name may have blanks around it:
+# What becomes of each row of a file, as CTEs. `{values}`: the fields as (name, in the file, as exported, now).
+# - filas: the rows; f is the product that a row gives. tocayos: the names that exist. pedidas: the product that each row is for.
+# - vistos: those products now (p). casadas: the same as they were exported (b); sabido is 'ahora' if they have not changed since,
+#   'antes' if the log has what was exported, else ''.
+# - juntas: the fields to write (escribe), and those that both sides have changed (choques). juzgadas: all faults. juicios: the
+#   verdict on the row (estado), and its warnings (notas).
+# CSV cannot distinguish '' from NULL, and spreadsheets write CRLF in a cell as LF. A stored name may have blanks around it:
 # it is also compared with the cell as it was.
 JUDGED = """
 filas AS MATERIALIZED (

@@ -103,11 +103,11 @@ def read(body: bytes, query: FileQuery) -> Table:
     if columns.faults or not rows:
         return Table(fields, "[]", faults, bool(faults), about)
     reader = Reader(rows[first:], columns.places, rounds=query.redondear, updates=updates)
-    read = _read_products(rows, first, columns.titles, columns.places, reader)
-    row_faults = [error for row in read for error in row.get("errors", ())]
+    products = _read_products(rows, first, columns.titles, columns.places, reader)
+    row_faults = [error for row in products for error in row.get("errors", ())]
     # Row by row: all of them at once, or by map(), would keep the event loop from running for as long as it takes.
     return Table(
-        fields, f"[{b','.join([to_json(row) for row in read]).decode()}]", row_faults + faults, bool(faults), about
+        fields, f"[{b','.join([to_json(row) for row in products]).decode()}]", row_faults + faults, bool(faults), about
     )
 
 
@@ -151,7 +151,7 @@ def _read_products(
     rows: Sequence[Sequence[str]], first: int, titles: Sequence[str], places: dict[str, int], reader: Reader
 ) -> list[dict[str, Any]]:
     """Return the rows after that of the titles that hold something, without repeated titles."""
-    read: list[dict[str, Any]] = []
+    products: list[dict[str, Any]] = []
     ids: set[str] = set()
     head, width = [folded(title) for title in titles], len(titles)
     for number, row in enumerate(rows[first:], first + 1):
@@ -170,8 +170,8 @@ def _read_products(
             if known in ids:
                 found["errors"] = [fault(number, "id", "está dos veces"), *found.get("errors", ())]
             ids.add(known)
-        read.append(found)
-    return read
+        products.append(found)
+    return products
 
 
 def _samples(rows: Sequence[Sequence[str]], place: int) -> list[str]:

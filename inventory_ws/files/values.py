@@ -48,7 +48,7 @@ RETYPED = (
 
 
 class Doubtful(ValueError):
-    """A cell that may mean one thing or another. The argument says how to write it."""
+    """A cell that cannot be taken as it is, or may mean one thing or another. The argument says what to do."""
 
 
 def bare(cell: str) -> str:
@@ -114,7 +114,7 @@ class Reader:
     def read(self, row: int, cells: dict[str, str]) -> dict[str, Any]:
         """Return the row as importing.py takes it, with its `errors` and `avisos`."""
         given = cells.get("id", "").strip()
-        read: dict[str, Any] = {"fila": row}
+        found: dict[str, Any] = {"fila": row}
         errors, notes = [], []
         values: dict[str, Any] = {}
         for name, cell in cells.items():
@@ -130,7 +130,7 @@ class Reader:
         if GARBLED.search(called):
             notes.append("el nombre parece guardado con otra codificación")
         if not given and TOTAL.fullmatch(called.strip()):
-            return read | {"omitida": True, "campos": {"nombre": called}, "avisos": ["parece una fila de totales"]}
+            return found | {"omitida": True, "campos": {"nombre": called}, "avisos": ["parece una fila de totales"]}
         unread = [error["field"] for error in errors]
         try:
             model = ProductChange if given or (self.updates and called) else NewProduct
@@ -141,18 +141,18 @@ class Reader:
             ]
             fields = {"nombre": called.replace("\x00", "")}
         if known := ID.fullmatch(given):
-            read["id"] = known[1]
+            found["id"] = known[1]
         elif given:
             errors.append(fault(row, "id", "no existe"))
         if called != fields.get("nombre", called):
-            read["crudo"] = called
+            found["crudo"] = called
         if version := cells.get("updated_at", "").strip():
-            read["version"] = version if _is_version(version) else "?"
+            found["version"] = version if _is_version(version) else "?"
         if errors:
-            read["errors"] = errors
+            found["errors"] = errors
         if notes:
-            read["avisos"] = notes
-        return read | {"campos": fields}
+            found["avisos"] = notes
+        return found | {"campos": fields}
 
     def _mark_for(self, field: str, cell: str) -> str | None:
         """Return the decimal mark of a column for one of its cells. The points of an exported file are its own: beside a price with
@@ -160,7 +160,7 @@ class Reader:
         mark = self.column_mark(field)
         return None if self.exported and field == "precio" and "," in cell and mark == "." else mark
 
-    def _value(self, name: str, cell: str, foreign: bool) -> Any:
+    def _value(self, name: str, cell: str, without_id: bool) -> Any:
         if cell == NO_VALUE:
             raise Doubtful("es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo")
         if name in NUMBERS:
@@ -170,6 +170,6 @@ class Reader:
             return found
         if name in NULLABLE and not cell:
             return None
-        if foreign and name == "descripcion" and (BLOCK.search(cell) or INLINE.search(cell)):
+        if without_id and name == "descripcion" and (BLOCK.search(cell) or INLINE.search(cell)):
             return html.unescape(re.sub("\n+", "\n", INLINE.sub("", BLOCK.sub("\n", cell)))).strip()
         return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell

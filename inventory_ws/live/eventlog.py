@@ -16,7 +16,7 @@ from ..pg.schema import find_faults
 PRUNE_EVERY = 30.0  # seconds
 LOOK_EVERY = 1.5  # seconds
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class LogEntry(NamedTuple):
@@ -101,7 +101,7 @@ async def prune_events(db: Database, days: float | None, number: int | None) -> 
 async def look_for_faults(db: Database, faults: list[str]) -> None:
     """Keep in `faults` what keeps changes from the log."""
     if (found := await find_faults(db)) != faults:
-        log.error("what keeps changes from the log: %s", "; ".join(found) or "nothing any more")
+        logger.error("what keeps changes from the log: %s", "; ".join(found) or "nothing any more")
         faults[:] = found
 
 
@@ -113,5 +113,5 @@ async def repeat(pause: float, work: Callable[..., Awaitable[None]], *args: obje
         except Unavailable:
             pass
         except Exception:
-            log.exception("%s() has failed", work.__name__)
+            logger.exception("%s() has failed", work.__name__)
         await asyncio.sleep(pause)

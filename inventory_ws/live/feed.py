@@ -49,8 +49,8 @@ class Feed:
         self._log = log
         self._publish, self._renew, self._reset = publish, renew, reset
         self._own_change = False
-        # When the oldest change was made: since the reading under way began, and before it.
-        self._changed_at = self._due = 0.0
+        self._changed_at = 0.0  # when the oldest change since the reading under way began was made
+        self._due = 0.0  # when the oldest change that this reading answers was made
         self._asked = 0  # requests that the reading under way answers if it comes to the end
         self.reason = ""  # why the log is not live
         self.losses = 0
@@ -154,7 +154,7 @@ class Feed:
         more = True
         while more:
             news, more = await self._read_news(conn, limit)
-            if news is None:
+            if news is None:  # the head is gone, or is another event: this is another history
                 await eventlog.cut_log(conn, epoch, self._log.head)
                 return False
             await self._publish_all(news)
@@ -196,7 +196,7 @@ class Feed:
         if rows and epoch != log.epoch:
             return None, False
         log.floor = max(floor, log.floor)
-        if log.head > log.floor and not log.begins_with_head(rows):
+        if log.head > log.floor and not log.verify_head(rows):
             return None, False
         return [row for row in rows if row.id > log.head], len(rows) > READ_BATCH
 

@@ -23,7 +23,7 @@ CLOSE_GRACE = 1.0  # seconds for a client to answer the close frame
 CLOSE_TIMEOUT = 2.0  # seconds after that for it to read what was sent
 LOG_BEGAN_ANEW = 1012  # close code: reconnect and load the list
 
-Given = ParamSpec("Given")
+P = ParamSpec("P")
 Made = TypeVar("Made")
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class Hub:
                     await asyncio.sleep(0.01)
 
     async def change(
-        self, change: Callable[Concatenate[Any, Given], Awaitable[Made]], *args: Given.args, **kwargs: Given.kwargs
+        self, change: Callable[Concatenate[Any, P], Awaitable[Made]], *args: P.args, **kwargs: P.kwargs
     ) -> Made:
         """Run a change of the database, and wake the feed unless the change was refused (None, or an exception). A change
         that is cancelled or gets no answer in time may have been committed: it wakes the feed too."""
@@ -122,7 +122,7 @@ class Hub:
                 outcome = "repeated" if getattr(made, "replayed", False) else "made"
             return made
         finally:
-            self.changes[change.__name__, outcome] += 1
+            self.changes[change.__name__, outcome] += 1  # the names are labels of a metric
 
     def join(self, stream: Stream) -> None:
         """Add an open socket, which is sent all events above its cursor from now on."""
@@ -136,15 +136,15 @@ class Hub:
         """Remove a socket that has ended: its client has closed it, or has answered the close frame, or is gone."""
         self.sockets.discard(stream)
         stream.close(WSCloseCode.OK)
-        self._close(stream)
+        self._hang_up(stream)
 
     def disconnect(self, stream: Stream, code: int, reason: str = "") -> None:
         """Send a close frame. The connection ends when it is answered, or has not been in time: a reset would overtake it."""
         stream.close(code, reason)
         if stream not in self._leaving:
-            self._leaving[stream] = asyncio.get_running_loop().call_later(CLOSE_GRACE, self._close, stream)
+            self._leaving[stream] = asyncio.get_running_loop().call_later(CLOSE_GRACE, self._hang_up, stream)
 
-    def _close(self, stream: Stream) -> None:
+    def _hang_up(self, stream: Stream) -> None:
         """Close the connection; abort it if its client does not read everything in time, or has vanished."""
         if not stream.transport.is_closing():  # asyncio's TLS transport breaks at a second close()
             stream.transport.close()  # waits for the buffer
@@ -162,12 +162,12 @@ class Hub:
         """Send the events to every open socket, without waiting for any of them."""
         for number, stream in enumerate(list(self.sockets), 1):
             try:
-                live = stream.publish(batch)
+                fell_behind = stream.publish(batch)
             except Exception:  # of one transport: the others are sent the events all the same
                 stream.transport.abort()
                 logger.exception("an event could not be sent")
             else:
-                if not live:
+                if fell_behind:
                     self._replay(stream)
             if number % FANOUT_BATCH == 0:
                 await asyncio.sleep(0)

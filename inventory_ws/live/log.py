@@ -100,7 +100,7 @@ class Log:
         self.ended = True
         self._move(self.head)
 
-    def begins_with_head(self, rows: list[eventlog.LogEntry]) -> bool:
+    def verify_head(self, rows: list[eventlog.LogEntry]) -> bool:
         """Return whether the rows begin with the head, in the words in which it was published. After a start or a reset, which
         publish nothing, the first row becomes these words."""
         if not rows or rows[0].id != self.head:

@@ -49,7 +49,7 @@ class Stream:
     _log: Log
     subscription: Subscription
     cursor: int = field(init=False)
-    _frame: str = field(init=False)
+    _form: str = field(init=False)
     behind: bool = False
     _ended: bool = False
     _second: float = 0.0
@@ -58,7 +58,7 @@ class Stream:
     def __post_init__(self) -> None:
         self.cursor = self._log.head
         # Frames are deflated with a window of 15 bits, which a client may have refused; plain frames are always allowed.
-        self._frame = "deflated" if self.ws.compress == 15 else "plain"
+        self._form = "deflated" if self.ws.compress == 15 else "plain"
 
     def send(self, data: bytes) -> None:
         """Write whole frames without waiting."""
@@ -78,16 +78,16 @@ class Stream:
         return message_frame("PONG", last_event_id=self.cursor, epoch=self._log.epoch)
 
     def publish(self, batch: EventBatch) -> bool:
-        """Send the events if the stream is live. Return False if it is live no more: then it needs a replay."""
+        """Send the events if the stream is live. Return whether it is live no more, so that a replay has to begin."""
         if self.behind or self.closed:
-            return True
-        if self.cursor < batch.after or self.transport.get_write_buffer_size() > MAX_BUFFER:
             return False
-        if self.subscription is EVERYTHING and self.cursor == batch.after:
-            self.send(getattr(batch, self._frame))
-            self.cursor = batch.events[-1].id
+        if self.cursor < batch.after or self.transport.get_write_buffer_size() > MAX_BUFFER:
             return True
-        return self._write(batch.events)
+        if self.subscription is EVERYTHING and self.cursor == batch.after:
+            self.send(getattr(batch, self._form))
+            self.cursor = batch.events[-1].id
+            return False
+        return not self._write(batch.events)
 
     async def replay(self) -> None:
         """Send the events between the cursor and the head, at the speed of the client; then the stream is live. Raise Lost."""
@@ -119,7 +119,7 @@ class Stream:
                 break
             if event.id > self.cursor:
                 if self.subscription.wants(event):
-                    frames.append(getattr(event, self._frame))
+                    frames.append(getattr(event, self._form))
                     size += len(frames[-1])
                 self.cursor = event.id
         self.send(b"".join(frames))

@@ -25,7 +25,7 @@ OPEN_TIMEOUT = 10.0  # seconds if one answers, more than a request waits for
 LEAST = 0.3  # seconds that have to be left when a statement begins
 FULL_PAUSE = 1.0  # seconds until another connection is asked for, after the server has refused one
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Database:
@@ -158,7 +158,7 @@ class Database:
                     return await self._attempt(sql, params, lane, seconds, limit, deadline)
             except Unavailable as exc:
                 if not (limit and isinstance(exc.__cause__, QueryCanceled)):  # a part of its time, and not all of it
-                    log.warning("PostgreSQL: %s", exc)
+                    logger.warning("PostgreSQL: %s", exc)
                 attempts -= 1
                 if attempts < 1 or loop.time() > deadline:
                     raise

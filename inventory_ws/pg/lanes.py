@@ -21,7 +21,7 @@ class Lane(Enum):
 
 class Queue:
     """The statements of one lane that wait for a connection. `limit`: how many connections they get. `idle`: those to take.
-    `waits`: how often one has had to wait."""
+    `waits`: how many have had to wait."""
 
     def __init__(self, limit: int, idle: list[Connection], before: "Queue | None" = None) -> None:
         self.limit = max(1, limit)
@@ -33,8 +33,8 @@ class Queue:
         """Wait for a slot of this lane, and of each lane before it."""
         held = []
         try:
+            self.waits += any(slot.locked() for slot in self._slots)
             for slot in self._slots:
-                self.waits += slot.locked()
                 await slot.acquire()
                 held.append(slot)
         except BaseException:

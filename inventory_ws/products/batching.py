@@ -1,8 +1,8 @@
 """Changes that arrive together are committed together.
 
 A commit waits for the disk once, however many changes it contains. While one change or batch is under way, those that arrive
-wait for it; the next statement makes all of them in one transaction. A change that arrives while nothing is under way is made
-at once, alone.
+wait for it, at most PATIENCE; the next statement makes all of them in one transaction. A change that arrives while nothing is
+under way is made at once, alone; right after a batch, together with those of the same moment.
 
 Nobody can tell whether a change was made alone or in a batch: what has no effect in a batch, fails there, or would wait for a
 lock is left to be made alone afterwards, which gives its answer.
@@ -27,7 +27,7 @@ LIMIT = 100  # changes of one batch
 BATCH_TIMEOUT = 0.5  # seconds for the changes of a batch, without its commit: a trigger of the owner may sleep
 PATIENCE = 0.05  # seconds that changes wait for the one under way, which may wait for a lock or for a slow commit
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Change(NamedTuple):
@@ -66,27 +66,27 @@ class BatchingDatabase(Database):
         if self._under_way:
             self._waiting.append((change, made))
         else:
-            turn = self._begin()
+            turn = self._begin_turn()
             try:
                 if self._company:
                     await asyncio.sleep(0)  # for those that have arrived in the same moment
                 if not self._waiting:
                     return await self._make_alone(alone, None)
                 self._waiting.insert(0, (change, made))
-            finally:
-                self._end(turn, company=False)
+            finally:  # makes those that wait, and with them this one if it does
+                self._end_turn(turn, company=False)
         return await made or await self._make_alone(alone, deadline - loop.time())
 
     async def _make_alone(self, alone: Alone, seconds: float | None) -> Row | None:
         row = await alone(seconds)
-        self.commits[1] += row is not None
+        self.commits[1] += row is not None and not getattr(row, "replayed", False)
         return row
 
-    def _begin(self) -> asyncio.TimerHandle:
+    def _begin_turn(self) -> asyncio.TimerHandle:
         self._under_way = asyncio.get_running_loop().call_later(PATIENCE, self._make_waiting)
         return self._under_way
 
-    def _end(self, turn: asyncio.TimerHandle, company: bool) -> None:
+    def _end_turn(self, turn: asyncio.TimerHandle, company: bool) -> None:
         self._company = company
         if self._under_way is turn:
             turn.cancel()
@@ -96,7 +96,7 @@ class BatchingDatabase(Database):
         waiting = [each for each in self._waiting if not each[1].done()]  # without those whose request was cancelled
         batch, self._waiting, self._under_way = waiting[:LIMIT], waiting[LIMIT:], None
         if batch:  # in a task of its own, so that a request that is cancelled takes no other with it
-            task = asyncio.create_task(self._make_batch(batch, self._begin()))
+            task = asyncio.create_task(self._make_batch(batch, self._begin_turn()))
             self._batches.add(task)
             task.add_done_callback(self._batches.discard)
 
@@ -116,10 +116,10 @@ class BatchingDatabase(Database):
             lost = None if undone else exc
         except Exception as exc:  # noqa: BLE001 - made alone, each change tells what it was, without values in the log
             lost = None
-            log.warning("a batch has failed (%s); its changes are made alone", type(exc).__name__)
+            logger.warning("a batch has failed (%s); its changes are made alone", type(exc).__name__)
         finally:
             # First: PostgreSQL makes the next batch while these requests are answered.
-            self._end(turn, company=len(batch) > 1)
+            self._end_turn(turn, company=len(batch) > 1)
             for number, (_, made) in enumerate(batch, 1):
                 if made.done():
                     continue

@@ -75,7 +75,8 @@ async def list_products(
     if cached and cached.etag == etag:
         return cached
     products = Products(etag, json.encode(), length, last_id)
-    if etag not in known and query.before is None:  # a first screen, which each page asks for before the list
+    # Not with `before`: that is a first screen, which each page asks for ahead of the list.
+    if etag not in known and query.before is None:
         cache.clear()
         cache[query] = products
     return products

@@ -132,11 +132,12 @@ async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) ->
 
 
 async def _change(db: Database, sql: str, params: Params, cause: Cause, effective: str = "") -> Product | None:
-    """Execute the change; with a key, only once. `effective`: an SQL condition that is false if the change has no effect."""
+    """Execute the change; with a key, only once. `effective`: an SQL condition that is false if the change has no effect. In a batch
+    and the first time with a key it has to hold; otherwise a change without effect returns the product as well."""
     assert isinstance(db, BatchingDatabase)
     alone = partial(_change_alone, db, sql, params, cause, effective)
     row = await db.make(Change(*_statement(f"{sql}{effective}", params, cause), cause.key), alone)
-    return Product(*row) if row else None
+    return Product(*row) if row else None  # (id, JSON) of a batch, or the Product of _change_alone
 
 
 async def _change_alone(
@@ -184,7 +185,7 @@ def _statement(sql: str, params: Params, cause: Cause) -> tuple[str, Params]:
     """Return the statement and its parameters with what every change returns: id, JSON and, not to be read, what it sets."""
     sql = f"{sql} RETURNING id, (SELECT j::text FROM producto_json(productos.*) AS j), {BELL}"
     if any(cause):
-        sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # the trigger reads it at COMMIT
+        sql += ", set_config('inventory_ws.causa', %(cause)s, true)"  # the trigger of the log reads it
         params = {**params, "cause": cause.text()}
     return sql, params
 

@@ -31,7 +31,7 @@ SALE = f"""
     )
     SELECT u.id, coalesce(h.j, (SELECT j::text FROM producto_json(v.fila) AS j WHERE v.id IS NOT NULL)),
         u.id NOT IN (SELECT id FROM faltas),
-        -- No negative number is in this domain: where a trigger of the owner has left a product out, the rest is undone.
+        -- Fails on purpose if a trigger of the owner has left a product out: no negative number is in this domain.
         (CASE WHEN EXISTS (SELECT FROM faltas) THEN 0 ELSE (SELECT count(*) FROM hechos) - (SELECT count(*) FROM unidades) END)
             ::integer::information_schema.cardinal_number,
         set_config('inventory_ws.causa', (%(cause)s::jsonb || '{{"juntos":true}}')::text, true),

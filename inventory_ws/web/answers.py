@@ -1,5 +1,5 @@
-"""What is answered: products and lists of them, as JSON or CSV, in gzip where it is asked for; why a change had no effect; and the
-headers of CORS."""
+"""What is answered: products and lists of them, as JSON or CSV, in gzip where it is asked for; a change of one product, and why it had
+no effect; and the headers of CORS."""
 
 import asyncio
 import gzip
@@ -23,7 +23,7 @@ CSV = {
     hdrs.CONTENT_TYPE: "text/csv; charset=utf-8; header=present",
     hdrs.CONTENT_DISPOSITION: 'attachment; filename="productos.csv"',
 }
-GZIP = {hdrs.CONTENT_ENCODING: "gzip"}
+IN_GZIP = {hdrs.CONTENT_ENCODING: "gzip"}
 EXPOSED = "ETag, Idempotency-Replayed, Link, Location, Retry-After"
 START = b'{"success":true,"data":'
 ATTEMPTS = 3  # to make a change that others make possible and impossible meanwhile
@@ -47,11 +47,11 @@ async def list_response(
             body = await asyncio.to_thread(csvfile.render, products.json)
         response = web.Response(body=body, headers=CSV)
         if compress:
-            response = Gzipped(body=await asyncio.to_thread(gzip.compress, body, 6), headers=CSV | GZIP)
+            response = Gzipped(body=await asyncio.to_thread(gzip.compress, body, 6), headers=CSV | IN_GZIP)
     else:
         end = f',"last_event_id":{position},"epoch":"{epoch}"}}'.encode()
         if compress:
-            response = Gzipped(body=await products.gzipped(START, end), headers=JSON | GZIP)
+            response = Gzipped(body=await products.gzipped(START, end), headers=JSON | IN_GZIP)
         else:
             response = json_response(START + products.json + end)
     if products.length == query.limit:

@@ -79,7 +79,7 @@ PREVENTED = [{"field": "", "message": REFUSALS["42501"]}]  # by a trigger or a p
 
 KEPT = (hdrs.ALLOW, hdrs.RETRY_AFTER, hdrs.WWW_AUTHENTICATE)  # headers of aiohttp's own errors
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Faults = Sequence[Mapping[str, str | int]]
 
@@ -128,7 +128,7 @@ def error_response(exc: Exception, request: web.Request) -> web.Response:
             code = "valor_repetido" if exc.code in ("23505", "23P01") else "rechazado_por_la_base"
             failure = Failure(code, errors=faults)
         case _:
-            log.error("%s %s failed", request.method, request.rel_url.raw_path, exc_info=exc)
+            logger.error("%s %s failed", request.method, request.rel_url.raw_path, exc_info=exc)
             failure = Failure("error_interno")
     return failure.response
 

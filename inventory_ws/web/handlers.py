@@ -76,7 +76,7 @@ async def create_product(request: web.Request) -> web.Response:
     """POST /api/productos"""
     query = FileQuery.model_validate(dict(request.query))
     if is_file(request):
-        # A body that a middleware of the host application has read cannot be cloned.
+        # Only a clone can have a larger limit. Of a body that a middleware of the host has read there is none.
         return await _import(request.clone(client_max_size=MAX_FILE) if request.can_read_body else request, query)
     new = await read_model(request, NewProduct)
     product = await request.app[HUB].change(repository.create_product, new, await read_cause(request))

@@ -9,7 +9,7 @@ from html import escape
 from aiohttp import hdrs, web
 
 from ..pg.schema import package_folder
-from .answers import GZIP, Gzipped
+from .answers import IN_GZIP, Gzipped
 from .reading import read_tags, wants_gzip
 from .security import ACTOR, REFUSED, Authenticate, user_of
 from .websocket import websocket
@@ -73,7 +73,7 @@ def _file(request: web.Request, name: str, title: str, data: dict[str, str]) -> 
     if etag in read_tags(request.if_none_match):
         return web.Response(status=304, headers=headers)
     if wants_gzip(request):
-        return Gzipped(body=compressed, headers=headers | GZIP)
+        return Gzipped(body=compressed, headers=headers | IN_GZIP)
     return web.Response(body=body, headers=headers)
 
 

@@ -87,10 +87,10 @@ async def read_cause(request: web.Request, reason: str = "") -> Cause:
     key = " ".join(request.headers.getall("Idempotency-Key"))
     if quoted := re.fullmatch(r'"(.*)"', key):  # a string, as RFC 9651 writes it
         key = re.sub(r"\\(.)", r"\1", quoted[1])
-    asked = f"?{request.query_string}" if request.query_string else ""
     if not re.fullmatch(r"[!-~]{1,255}", key):
         raise Failure("idempotency_key_invalida")
     body = await read_body(request)  # aiohttp keeps it
+    asked = f"?{request.query_string}" if request.query_string else ""
     same = f"{request.method} {request.path}{asked}\n{actor}\n".encode() + body
     return Cause(actor, reason, key, hashlib.sha256(same).hexdigest())
 

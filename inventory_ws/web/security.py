@@ -22,7 +22,8 @@ REFUSED = web.RequestKey("REFUSED", int)
 """401 or 403, of a request that a handler of `open_to_all` is given although it is not allowed."""
 
 AGAIN = web.RequestKey("AGAIN", bool)
-"""In a copy of the request of an open socket: whether it is allowed is all that is asked. The answer has the status ALLOWED or REFUSED."""
+"""In a copy of the request of an open socket: whether it is allowed is all that is asked. The answer has the status ALLOWED, or
+that of REFUSED."""
 ALLOWED = 204
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -22,12 +22,12 @@ PING_EVERY = web.AppKey("PING_EVERY", float)
 """Seconds between pings; a peer has half of them to answer."""
 MAX_FRAME = 4096  # bytes of a client's message
 RESUME_TIMEOUT = 3.0  # seconds for PostgreSQL to come back, if only it knows a client's position
-REFUSALS = {401: (4401, "hace falta una clave de acceso"), 403: (4403, "no está permitido")}  # close codes, by status
+CLOSES = {401: (4401, "hace falta una clave de acceso"), 403: (4403, "no está permitido")}  # close codes, by status
 CHECKS = 10  # open sockets whose authentication is checked at the same time
 CHECK_TIMEOUT = 10.0  # seconds for one of these checks
 FLOOD_PAUSE = 0.01  # seconds between messages that are read after a close frame: a flood delays nobody else
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 async def websocket(request: web.Request) -> web.StreamResponse:
@@ -46,7 +46,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         autoping=False,  # _listen() answers pings: aiohttp would answer a flood of them before it does anything else
     )
     subscription, position = EVERYTHING, None
-    farewell: tuple[int, str] | None = REFUSALS.get(request.get(REFUSED, 0))
+    farewell: tuple[int, str] | None = CLOSES.get(request.get(REFUSED, 0))
     if request.query and not farewell:
         subscription = _parse_subscription({key: text.split(",") for key, text in request.query.items()}, strict=False)
         try:
@@ -207,10 +207,10 @@ async def _check(streams: Iterator[Stream], hub: Hub) -> None:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
                 if refused := await ask_again(stream.request):
-                    hub.disconnect(stream, *REFUSALS[refused])
+                    hub.disconnect(stream, *CLOSES[refused])
         except (Exception, asyncio.CancelledError) as exc:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
             # A driver may raise CancelledError for a statement that the server has cancelled.
-            log.error("authenticate raised an exception; the socket stays open", exc_info=exc)
+            logger.error("authenticate raised an exception; the socket stays open", exc_info=exc)
         await asyncio.sleep(0)

@@ -283,7 +283,7 @@ MUTATIONS = [
     Mutation(
         "the events of an import, and no others",
         "inventory_ws/files/undoing.py",
-        "producto_id = id AND todos, ",
+        "producto_id = id AND completa, ",
         "producto_id = id, ",
         "tests/test_files.py -k not_taken_back",
     ),
