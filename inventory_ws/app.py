@@ -16,6 +16,7 @@ from .files.importing import FILES
 from .live import eventlog
 from .live.hub import HUB, SOCKETS, Hub
 from .live.log import LOG
+from .live.stream import BEATS
 from .live.watch import log_of
 from .pg.connection import STATEMENT_TIMEOUT
 from .pg.database import DATABASE, POOL_SIZE
@@ -29,7 +30,7 @@ from .web.handlers import VERSION
 from .web.page import AUTHENTICATE, PAGE_DATA, TITLE
 from .web.reading import MAX_BODY
 from .web.security import Authenticate, bearer, security
-from .web.websocket import PING_EVERY, check_logins, complete_extension, websocket
+from .web.websocket import check_logins, complete_extension, websocket
 
 PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
 
@@ -85,7 +86,6 @@ def create_app(
     app[SOCKETS] = hub.sockets
     app[LIST_CACHE] = {}
     app[FILES] = asyncio.Lock()
-    app[PING_EVERY] = ping_every
     app[VERSION] = __version__
     app[TITLE] = title or ""
     app[PAGE_DATA] = {"currency": currency} if currency else {}
@@ -95,6 +95,7 @@ def create_app(
         if login is not None or not asks_for_token:
             app[PAGE_DATA]["login"] = login or ""
         hub.work.append(partial(check_logins, hub, authenticate_every))
+    hub.work.append(partial(eventlog.repeat, ping_every / BEATS, hub.beat))
     if pruned := keep_days is not None or keep_events is not None:
         hub.work.append(
             partial(eventlog.repeat, eventlog.PRUNE_EVERY, eventlog.prune_events, db, keep_days, keep_events)

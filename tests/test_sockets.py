@@ -16,6 +16,7 @@ from inventory_ws.live.stream import MAX_BUFFER, Stream
 from inventory_ws.web.security import bearer
 
 from .conftest import create, receive, settled
+from .tools.service import PATIENCE
 
 
 async def test_welcome_is_that_of_the_guide_with_a_position(client: TestClient) -> None:
@@ -328,3 +329,40 @@ async def test_closed_socket_is_freed_without_the_garbage_collector(
                 await asyncio.sleep(0.2)
     finally:
         gc.enable()
+
+
+async def test_client_that_stops_reading_after_a_malformed_frame_gives_its_place_back(
+    dsn: str, aiohttp_client: Callable, psql: Callable
+) -> None:
+    """aiohttp ends its heartbeat then, and waits without a limit for the client to read."""
+    client = await aiohttp_client(create_app(dsn=dsn, ping_every=0.4))
+    _, writer = await asyncio.open_connection("127.0.0.1", client.port, limit=1024)
+    writer.write(HANDSHAKE)
+    await joined(client, 1)
+    (stream,) = client.app[SOCKETS]
+    stream.send(frame(b"x" * 20_000_000))  # more than all buffers on the way hold
+    writer.write(b"\xff" * 6)
+    async with asyncio.timeout(PATIENCE):
+        while client.app[SOCKETS]:
+            await asyncio.sleep(0.05)
+    writer.close()
+
+
+async def test_client_that_reads_slowly_is_not_cut_while_its_pong_waits(dsn: str, aiohttp_client: Callable) -> None:
+    client = await aiohttp_client(create_app(dsn=dsn, ping_every=0.4))
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # as on a slow line, on which little is under way
+        sock.connect(("127.0.0.1", client.port))
+        reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
+        writer.write(HANDSHAKE)
+        await joined(client, 1)
+        (stream,) = client.app[SOCKETS]
+        stream.send(frame(b"x" * 4_000_000))
+        read = b""
+        while not read.endswith(b"\x89\0"):  # the ping that it answers when it comes to it
+            part = await reader.read(1 << 17)
+            assert part, "it was cut"
+            read = read[-10:] + part
+            await asyncio.sleep(0.05)
+        assert client.app[SOCKETS]
+        writer.close()

@@ -93,10 +93,12 @@ async def test_slow_client_misses_nothing(session: aiohttp.ClientSession, app: w
 async def test_vanished_client_is_removed(session: aiohttp.ClientSession, app: web.Application) -> None:
     ws = await session.ws_connect("/ws", autoping=False)
     await receive(ws, 1)
-    ws._response.connection.transport.pause_reading()  # as one whose network is gone, it answers no ping
+    transport = ws._response.connection.transport
+    transport.pause_reading()  # as one whose network is gone, it answers no ping
     async with asyncio.timeout(5):
         while app[SOCKETS]:
             await asyncio.sleep(0.01)
+    transport.abort()  # it does not hear that it was given up
 
 
 async def test_connection_that_is_closed_twice_keeps_no_event_from_others(

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from .eventlog import LogEntry
 
-TEXT, CLOSE, PONG = 0x1, 0x8, 0xA
+TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 FIN, RSV1 = 0x80, 0x40
 BATCH_BYTES = 16 * 1024  # bytes that are published together, before the event loop runs other tasks
 COMPRESS_FROM = 100  # bytes; compression saves less than eight of shorter messages

@@ -158,6 +158,13 @@ class Hub:
             if stream.transport.get_write_buffer_size():  # else it may be closed already, and then must not be aborted
                 stream.transport.abort()
 
+    async def beat(self) -> None:
+        """Ping the sockets that have been quiet, and give up those that have not answered."""
+        for number, stream in enumerate(list(self.sockets), 1):
+            stream.beat()
+            if number % FANOUT_BATCH == 0:
+                await asyncio.sleep(0)
+
     async def publish(self, batch: EventBatch) -> None:
         """Send the events to every open socket, without waiting for any of them."""
         for number, stream in enumerate(list(self.sockets), 1):

@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field
 
 from ..pg.errors import Unavailable
-from .frames import EventBatch, FramedEvent, close_frame, message_frame
+from .frames import FIN, PING, EventBatch, FramedEvent, close_frame, frame, message_frame
 from .log import Log
 
 MAX_RATE = 20  # messages per second and client
@@ -16,6 +16,7 @@ MAX_BUFFER = 64 * 1024  # bytes: the high-water mark of a client's write buffer
 REPLAY_BATCH = 200  # events per query of a replay
 STALL_TIMEOUT = 30.0  # seconds in which a client reads nothing
 RETRY_PAUSE = 1.0  # seconds between attempts of a replay that PostgreSQL did not answer
+BEATS = 4  # from the last sign of life to a ping; half as many more until the connection is given up
 
 
 class Subscription(BaseModel):
@@ -51,6 +52,8 @@ class Stream:
     cursor: int = field(init=False)
     _form: str = field(init=False)
     behind: bool = False
+    silent: int = 0  # beats since the client has sent or read something
+    _unread: int = 0
     _ended: bool = False
     _second: float = 0.0
     _messages: int = 0
@@ -138,6 +141,17 @@ class Stream:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
         return not self.closed
+
+    def beat(self) -> None:
+        """Ping a client that has been silent for long, and give up one that has not answered. They are counted and not timed:
+        nobody is given up because the service has stood still."""
+        unread = self.transport.get_write_buffer_size()
+        self.silent = 0 if unread < self._unread else self.silent + 1
+        self._unread = unread
+        if self.silent == BEATS:
+            self.send(frame(b"", FIN | PING))
+        elif self.silent >= BEATS * 3 / 2 and not self.closed:
+            self.transport.abort()
 
     def flooding(self, now: float) -> bool:
         """Count a message of the client and return whether the rate limit is exceeded. `now`: seconds."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
@@ -18,8 +19,6 @@ from .errors import FAILURES, Failure
 from .security import ACTOR, AGAIN, ALLOWED, REFUSED, ask_again
 
 PROTOCOL = "inventario.v1"
-PING_EVERY = web.AppKey("PING_EVERY", float)
-"""Seconds between pings; a peer has half of them to answer."""
 MAX_FRAME = 4096  # bytes of a client's message
 RESUME_TIMEOUT = 3.0  # seconds for PostgreSQL to come back, if only it knows a client's position
 CLOSES = {401: (4401, "hace falta una clave de acceso"), 403: (4403, "no está permitido")}  # close codes, by status
@@ -37,13 +36,14 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     _check_handshake(request)
     hub = request.app[HUB]
     ws = web.WebSocketResponse(
-        heartbeat=request.app[PING_EVERY],
         max_msg_size=MAX_FRAME + 1,
         compress=hub.compress,
         timeout=2.0,
         protocols=(PROTOCOL,),
         autoclose=False,  # the hub answers a close frame, and answers it once
-        autoping=False,  # _listen() answers pings: aiohttp would answer a flood of them before it does anything else
+        # _listen() answers pings: aiohttp would answer a flood of them before it does anything else. The hub sends them: aiohttp would
+        # cut a client that reads slowly, while its pong waits behind what was sent, and send none after a malformed frame.
+        autoping=False,
     )
     subscription, position = EVERYTHING, None
     farewell: tuple[int, str] | None = CLOSES.get(request.get(REFUSED, 0))
@@ -62,6 +62,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         raise Failure("peticion_mal_formada") from None
     if request.transport is None:
         return ws
+    _bound_kernel(request.transport)
     stream = Stream(request, ws, request.transport, hub.log, subscription)
     try:
         if farewell:  # after the handshake: a page cannot see why one was refused
@@ -73,7 +74,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     finally:
         hub.leave(stream)
         await ws.close(drain=False)  # sends nothing more
-        _release(request, ws)
+        _release(ws)
     return ws
 
 
@@ -83,10 +84,15 @@ async def complete_extension(_: web.Request, response: web.StreamResponse) -> No
         response.headers[hdrs.SEC_WEBSOCKET_EXTENSIONS] = f"{agreed}; client_no_context_takeover"
 
 
-def _release(request: web.Request, ws: web.WebSocketResponse) -> None:
+def _bound_kernel(transport: asyncio.Transport) -> None:
+    """Let the kernel keep little that is not on its way: it would take megabytes for a client that reads slowly, a ping behind them."""
+    with suppress(AttributeError, OSError):  # Linux and macOS; a Unix socket has no such limit
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * MAX_BUFFER)
+
+
+def _release(ws: web.WebSocketResponse) -> None:
     """Break aiohttp's reference cycles of a closed socket: its 16 KiB would stay until a full garbage collection."""
-    with suppress(AttributeError):  # a private name of aiohttp 3.14
-        request.protocol._data_received_cb = None  # refers to `ws`, which refers to `request`
     if exc := ws.exception():
         exc.__traceback__ = exc.__context__ = None  # their frames refer to `ws`, which keeps the exception
 
@@ -149,6 +155,7 @@ async def _listen(stream: Stream, hub: Hub) -> None:
     """Handle the client's messages until it disconnects. Disconnect it if it breaks the rules."""
     loop = asyncio.get_running_loop()
     async for received in stream.ws:
+        stream.silent = 0
         if received.type is WSMsgType.ERROR or stream.transport.is_closing():  # aiohttp does not end the iteration
             break
         if stream.closed:  # only the client's close frame counts
