@@ -44,9 +44,9 @@ export class Inventario extends EventTarget {
   #current = null; // the last epoch that the service has sent
   #resuming = false;
   #early = null; // events that arrive before the list or, when resuming, before the welcome
-  #catchUp = 0; // until when missed events may arrive, while they do
+  #catchUp = 0; // the last event that was missed, until it has arrived
   socket = null; // the current WebSocket
-  #timers = {}; // retry, ping (an interval), deadline, calm, quiet
+  #timers = {}; // retry, ping (an interval), deadline, calm
   #ceiling = this.times.firstDelay;
   #keyless = false;
   #deaths = 0; // connections that gave no PONG in time, since the last that did
@@ -157,15 +157,17 @@ export class Inventario extends EventTarget {
     else this.#apply(message);
   }
 
-  #begin({ recovered, epoch = null, last_event_id: position = 0 }) {
+  #begin({ recovered, epoch = null, last_event_id: position = 0, newest_event_id: newest = 0 }) {
     this.#current = epoch;
+    this.#catchUp = 0;
     // The list is loaded after the position is known: an older list could lack the events in between.
     if (!recovered || !this.#resuming) return this.#load(position);
     this.epoch = epoch; // a newer epoch, perhaps, in which the position is valid too
     this.#heard = this.#asked; // from now on, the position advances with events of these products only
-    this.#catchUp = performance.now() + 5_000;
-    this.#awaitQuiet();
+    this.#catchUp = Math.max(newest, this.lastEventId);
     this.#goOn();
+    if (this.#asked) this.#ping(); // where the subscription excludes the last one, the position tells
+    this.#caughtUp(this.lastEventId);
   }
 
   /** Loads the list, while the socket receives all events after `position`. */
@@ -240,8 +242,8 @@ export class Inventario extends EventTarget {
       if (type === 'PRODUCT_DELETED') applied = this.products.delete(data.id);
       else if ((applied = !before || data.updated_at > before.updated_at)) this.products.set(data.id, data);
     }
-    if (this.#catchUp) this.#awaitQuiet();
     this.#emit('evento', { message, before, applied, missed: this.#catchUp > 0 });
+    this.#caughtUp(id);
   }
 
   /** Advances to the position of the socket, which also counts the events that the subscription excludes. */
@@ -250,17 +252,12 @@ export class Inventario extends EventTarget {
     this.#current = epoch;
     if (this.#early) return; // the list will contain its position
     this.epoch = epoch;
+    this.#caughtUp(position);
     if (!this.#catchUp && position > this.lastEventId) this.lastEventId = position;
   }
 
-  // No message marks the last missed event: the catch-up ends after 300 ms without events, or after five seconds.
-  #awaitQuiet() {
-    clearTimeout(this.#timers.quiet);
-    this.#timers.quiet = setTimeout(() => this.#caughtUp(), Math.min(300, this.#catchUp - performance.now()));
-  }
-
-  #caughtUp() {
-    if (!this.#catchUp) return;
+  #caughtUp(position) {
+    if (!this.#catchUp || position < this.#catchUp) return;
     this.#catchUp = 0;
     this.#emit('reanudado', {});
   }

@@ -16,6 +16,7 @@ from playwright.async_api import Browser, Page, Route, expect
 from inventory_ws import create_app
 from inventory_ws.live import eventlog
 from inventory_ws.live.hub import SOCKETS
+from inventory_ws.live.stream import Stream
 from inventory_ws.pg.database import DATABASE
 from inventory_ws.web.security import bearer
 
@@ -242,8 +243,15 @@ async def test_invalid_field_shows_its_error_and_keeps_its_value(visit: Visit, c
 
 
 async def test_page_shows_that_it_reconnects_and_what_it_missed(
-    browser: Browser, visit: Visit, dsn: str, psql: Callable, aiohttp_server: Callable
+    visit: Visit, dsn: str, psql: Callable, aiohttp_server: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    drained = Stream._drained
+
+    async def slowly(self: Stream) -> bool:
+        await asyncio.sleep(0.6)
+        return await drained(self)
+
+    monkeypatch.setattr(Stream, "_drained", slowly)
     psql("INSERT INTO productos (nombre, precio) VALUES ('Teclado', 1), ('Mouse', 1)")
     server: TestServer = await aiohttp_server(create_app(dsn=dsn))
     page = await visit(str(server.make_url("/")))

@@ -54,7 +54,7 @@ async def test_resume_continues_after_the_position(source: str, client: TestClie
         await create(client)
     await settled(client, 10)
     ws, welcome = await resume(client, 4, client.app[LOG].epoch)
-    assert (welcome["recovered"], welcome["last_event_id"]) == (True, 4)
+    assert (welcome["recovered"], welcome["last_event_id"], welcome["newest_event_id"]) == (True, 4, 10)
     assert await ids(ws, 6) == [5, 6, 7, 8, 9, 10]
     await create(client)
     assert await ids(ws, 1) == [11]

@@ -122,6 +122,8 @@ def _begin(stream: Stream, hub: Hub, resume: tuple[int, str] | None) -> None:
     user = {"actor": actor} if (actor := stream.request.get(ACTOR)) else {}
     # No await from here to join(): the client gets every event above the cursor in this message, and none twice.
     told = {"last_event_id": stream.cursor, "epoch": hub.log.epoch, "recovered": recovered} | user
+    if recovered:
+        told["newest_event_id"] = hub.log.head
     stream.send(message_frame("CONNECTION_ESTABLISHED", message="Conectado al servidor WebSocket", **told))
     hub.join(stream)
 
