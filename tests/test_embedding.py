@@ -131,13 +131,15 @@ async def test_exception_of_authenticate_has_the_error_body_and_the_security_hea
 
 async def test_host_says_in_its_own_words_what_a_user_may_not(dsn: str, aiohttp_client: Callable) -> None:
     async def looking(request: web.Request) -> str:
+        assert request.app is inventory
         if request.method == "POST":
             raise web.HTTPForbidden(text="Solo puedes mirar")
         if request.method == "DELETE":
             raise web.HTTPForbidden
         return "ana"
 
-    client = await aiohttp_client(inventory_ws.create_app(dsn=dsn, authenticate=looking))
+    inventory = inventory_ws.create_app(dsn=dsn, authenticate=looking)
+    client = await aiohttp_client(inventory)
     assert (await error(await client.post("/api/productos", json=PRODUCT), 403))["message"] == "Solo puedes mirar"
     assert (await error(await client.delete("/api/productos/1"), 403))["message"] == "No está permitido"
     async with client.ws_connect("/ws") as ws:

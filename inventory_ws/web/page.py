@@ -50,9 +50,7 @@ async def _only_reads(request: web.Request) -> bool:
     if not authenticate or REFUSED in request or request.body_exists:
         return False
     try:
-        change = request.clone(method="POST")
-        change._match_info = request.match_info  # it has the application
-        return not await user_of(authenticate, change)
+        return not await user_of(authenticate, request.clone(method="POST"))
     except (web.HTTPUnauthorized, web.HTTPForbidden):
         return True
 
