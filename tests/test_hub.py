@@ -398,6 +398,39 @@ async def test_login_check_goes_on_after_an_exception_and_a_cancelled_error_of_t
     assert len([data for data in heard if data != 4401]) == 2
 
 
+async def test_socket_stays_open_if_a_login_check_is_answered_by_anything_else(
+    dsn: str, aiohttp_client: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Clients do not come back after 4401: a host that limits requests, or has a fault, must not end a shop's screens."""
+    answers: list[web.HTTPException | web.Response] = []
+
+    @web.middleware
+    async def busy(request: web.Request, handler: Any) -> web.StreamResponse:
+        if not answers:
+            return await handler(request)
+        if isinstance(answer := answers.pop(), Exception):
+            raise answer
+        return answer
+
+    async def authenticate(_: web.Request) -> bool:
+        if limited:
+            raise web.HTTPTooManyRequests
+        return True
+
+    limited = False
+    host, inventory = web.Application(middlewares=[busy]), create_app(dsn=dsn, authenticate=authenticate)
+    host.add_subapp("/inventario/", inventory)
+    client = await aiohttp_client(host)
+    ws = await client.ws_connect("/inventario/ws")
+    await receive(ws, 1)
+    answers = [web.HTTPTooManyRequests(), web.HTTPNotFound(), web.HTTPServiceUnavailable(), web.Response(status=200)]
+    for asked in range(1, 6):
+        await _check(iter(list(inventory[SOCKETS])), inventory[HUB])
+        limited = not answers
+        assert caplog.text.count("the socket stays open") == asked
+    assert [stream.closed for stream in inventory[SOCKETS]] == [False]
+
+
 async def test_login_check_leaves_the_request_of_the_open_socket_alone(dsn: str, aiohttp_client: Callable) -> None:
     """Middlewares of the host are still at work on it."""
     host, asked, go_on = web.Application(), asyncio.Event(), asyncio.Event()

@@ -143,7 +143,7 @@ async def ask_again(request: web.Request) -> int:
     if it is still allowed.
 
     They are given a copy in which nothing is cached: a session is loaded again, so that a user who has signed out is noticed.
-    A refusal, a redirect or an answer of a middleware is a no. Raise what else fails.
+    401, 403 and a redirect are a no. Raise what else fails, and RuntimeError for any other answer.
     """
     try:
         again = request.clone()
@@ -156,7 +156,7 @@ async def ask_again(request: web.Request) -> int:
         response = await request.match_info.apps[0]._handle(again)  # private in aiohttp 3.14
     except web.HTTPException as exc:
         response = exc
-    if response.status >= 500:
+    if response.status not in (ALLOWED, 401, 403) and response.status // 100 != 3:
         raise RuntimeError(f"the host application answered {response.status}")
     return {ALLOWED: 0, 403: 403}.get(response.status, 401)
 

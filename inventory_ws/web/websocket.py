@@ -221,5 +221,5 @@ async def _check(streams: Iterator[Stream], hub: Hub) -> None:
             if (task := asyncio.current_task()) and task.cancelling():
                 raise
             # A driver may raise CancelledError for a statement that the server has cancelled.
-            logger.error("authenticate raised an exception; the socket stays open", exc_info=exc)
+            logger.error("the check of a login has failed; the socket stays open", exc_info=exc)
         await asyncio.sleep(0)
