@@ -29,7 +29,7 @@ from .web.answers import cors
 from .web.handlers import VERSION
 from .web.page import AUTHENTICATE, PAGE_DATA, TITLE
 from .web.reading import MAX_BODY
-from .web.security import Authenticate, bearer, security
+from .web.security import Authenticate, bearer, security, withhold
 from .web.websocket import check_logins, complete_extension, websocket
 
 PRODUCT = "/api/productos/{id:[1-9][0-9]{0,9}}"
@@ -95,6 +95,7 @@ def create_app(
         if login is not None or not asks_for_token:
             app[PAGE_DATA]["login"] = login or ""
         hub.work.append(partial(check_logins, hub, authenticate_every))
+        app.on_response_prepare.append(withhold)
     hub.work.append(partial(eventlog.repeat, ping_every / BEATS, hub.beat))
     if pruned := keep_days is not None or keep_events is not None:
         hub.work.append(

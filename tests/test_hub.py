@@ -281,7 +281,7 @@ async def test_client_with_a_smaller_window_is_sent_what_it_can_inflate(
 SESSION = web.RequestKey("SESSION", str)
 
 
-@pytest.mark.parametrize("refusal", ["false", "raised", "answered", "redirected", "redirect raised"])
+@pytest.mark.parametrize("refusal", ["false", "raised", "answered", "sent", "redirected", "redirect raised"])
 async def test_user_who_signs_out_of_the_host_is_heard_no_more(
     refusal: str, dsn: str, aiohttp_client: Callable
 ) -> None:
@@ -297,6 +297,11 @@ async def test_user_who_signs_out_of_the_host_is_heard_no_more(
         if not request[SESSION]:
             if refusal == "answered":
                 return web.Response(status=401)
+            if refusal == "sent":  # what a middleware sends itself may not come between the frames of the socket
+                response = web.StreamResponse(status=401)
+                await response.prepare(request)
+                await response.write_eof(b"who are you?")
+                return response
             if refusal == "redirected":
                 return web.Response(status=302, headers={"Location": "/login"})
             if refusal == "redirect raised":
@@ -429,6 +434,29 @@ async def test_socket_stays_open_if_a_login_check_is_answered_by_anything_else(
         limited = not answers
         assert caplog.text.count("the socket stays open") == asked
     assert [stream.closed for stream in inventory[SOCKETS]] == [False]
+
+
+async def test_socket_with_a_close_frame_is_not_asked_about(dsn: str, aiohttp_client: Callable) -> None:
+    asked = []
+
+    async def authenticate(request: web.Request) -> bool:
+        asked.append(request.path)
+        return request.path == "/ws"
+
+    client = await aiohttp_client(create_app(dsn=dsn, authenticate=authenticate, authenticate_every=0.02))
+    async with client.ws_connect("/", autoclose=False) as ws, client.ws_connect("/ws"):
+        assert (await ws.receive(timeout=5)).data == 4401
+        async with asyncio.timeout(5):
+            while asked.count("/ws") < 4:
+                await asyncio.sleep(0.01)
+        assert len(client.app[SOCKETS]) == 2
+    assert asked.count("/") == 1
+
+
+async def test_handshake_that_expects_100_is_refused(client: TestClient) -> None:
+    """At a later check of the login, aiohttp would send it 100 between the frames of the socket."""
+    with pytest.raises(aiohttp.WSServerHandshakeError, match="400"):
+        await client.ws_connect("/ws", headers={"Expect": "100-continue"})
 
 
 async def test_login_check_leaves_the_request_of_the_open_socket_alone(dsn: str, aiohttp_client: Callable) -> None:

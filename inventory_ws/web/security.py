@@ -138,6 +138,14 @@ def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
     return is_ours
 
 
+async def withhold(request: web.Request, response: web.StreamResponse) -> None:
+    """Raise an answer to a copy of ask_again() before it is sent: the connection is that of the open socket."""
+    if AGAIN in request:
+        answer = web.HTTPException()
+        answer.set_status(response.status)
+        raise answer
+
+
 async def ask_again(request: web.Request) -> int:
     """Have the request of an open socket checked again, by the middlewares of the host application too. Return 401 or 403, or 0
     if it is still allowed.

@@ -105,6 +105,8 @@ def _check_handshake(request: web.Request) -> None:
         raise Failure("subprotocolo_desconocido")
     if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
         raise Failure("peticion_mal_formada")  # aiohttp would raise UnicodeEncodeError
+    if hdrs.EXPECT in request.headers:
+        raise Failure("peticion_mal_formada")  # aiohttp would send 100 again at each check of the login
 
 
 def _check_room(hub: Hub) -> None:
@@ -205,7 +207,7 @@ async def check_logins(hub: Hub, pause: float) -> None:
     """Ask every `pause` seconds about the request of each open socket, and close those that are no longer allowed."""
     while True:
         await asyncio.sleep(pause)
-        streams = iter(list(hub.sockets))
+        streams = (stream for stream in list(hub.sockets) if not stream.closed)
         async with asyncio.TaskGroup() as checks:
             for _ in range(CHECKS):
                 checks.create_task(_check(streams, hub))
