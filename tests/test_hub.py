@@ -459,6 +459,14 @@ async def test_handshake_that_expects_100_is_refused(client: TestClient) -> None
         await client.ws_connect("/ws", headers={"Expect": "100-continue"})
 
 
+def test_aiohttp_without_what_checks_logins_is_told_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a private name, and sockets of users who have signed out would stay open."""
+    monkeypatch.delattr(web.Application, "_handle")
+    create_app(dsn="")
+    with pytest.raises(RuntimeError, match="_handle"):
+        create_app(dsn="", authenticate=allow)
+
+
 async def test_login_check_leaves_the_request_of_the_open_socket_alone(dsn: str, aiohttp_client: Callable) -> None:
     """Middlewares of the host are still at work on it."""
     host, asked, go_on = web.Application(), asyncio.Event(), asyncio.Event()

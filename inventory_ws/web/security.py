@@ -58,6 +58,8 @@ def security(
     """
     if isinstance(hosts, str) or isinstance(origins, str):
         raise TypeError("hosts and origins are collections of names, not one text")
+    if authenticate and not hasattr(web.Application, "_handle"):  # else sockets would never be closed
+        raise RuntimeError("ask_again() needs Application._handle, which this version of aiohttp does not have")
     is_ours = None if hosts is None else _host_check(hosts)
 
     @web.middleware
