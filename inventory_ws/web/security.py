@@ -161,7 +161,6 @@ async def ask_again(request: web.Request) -> int:
         return 401
     again.clear()
     again[AGAIN] = True
-    response: web.StreamResponse | web.HTTPException
     try:
         response = await request.match_info.apps[0]._handle(again)  # private in aiohttp 3.14
     except web.HTTPException as exc:
