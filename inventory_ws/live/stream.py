@@ -1,6 +1,8 @@
 """The event stream of one client: its subscription, and its cursor in the log."""
 
 import asyncio
+import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -62,6 +64,10 @@ class Stream:
         self.cursor = self._log.head
         # Frames are deflated with a window of 15 bits, which a client may have refused; plain frames are always allowed.
         self._form = "deflated" if self.ws.compress == 15 else "plain"
+        # The kernel would take megabytes for a client that reads slowly, and a ping would wait behind them.
+        with suppress(AttributeError, OSError):  # Linux and macOS; a Unix socket has no such limit
+            sock = self.transport.get_extra_info("socket")
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * MAX_BUFFER)
 
     def send(self, data: bytes) -> None:
         """Write whole frames without waiting."""

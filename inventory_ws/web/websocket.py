@@ -3,9 +3,7 @@
 import asyncio
 import json
 import logging
-import socket
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, hdrs, web
 from pydantic import ValidationError
@@ -62,7 +60,6 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         raise Failure("peticion_mal_formada") from None
     if request.transport is None:
         return ws
-    _bound_kernel(request.transport)
     stream = Stream(request, ws, request.transport, hub.log, subscription)
     try:
         if farewell:  # after the handshake: a page cannot see why one was refused
@@ -82,13 +79,6 @@ async def complete_extension(_: web.Request, response: web.StreamResponse) -> No
     """Complete aiohttp's answer to permessage-deflate: clients in Go end a connection without this parameter."""
     if agreed := response.headers.get(hdrs.SEC_WEBSOCKET_EXTENSIONS):
         response.headers[hdrs.SEC_WEBSOCKET_EXTENSIONS] = f"{agreed}; client_no_context_takeover"
-
-
-def _bound_kernel(transport: asyncio.Transport) -> None:
-    """Let the kernel keep little that is not on its way: it would take megabytes for a client that reads slowly, a ping behind them."""
-    with suppress(AttributeError, OSError):  # Linux and macOS; a Unix socket has no such limit
-        sock = transport.get_extra_info("socket")
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * MAX_BUFFER)
 
 
 def _release(ws: web.WebSocketResponse) -> None:
