@@ -184,14 +184,12 @@ class Database:
                     conn.close()
                 raise
             finally:
-                if (
-                    conn.closed
-                ):  # the idle ones are probably lost too, unless they answered within the time of a statement
+                if not conn.closed:
+                    queue.idle.append(conn)
+                else:  # the idle ones are probably lost too, unless they answered within the time of a statement
                     for idle in [idle for each in self.queues.values() for idle in each.idle]:
                         if lost or idle.heard < loop.time() - self.timeout:
                             idle.close()
-                else:
-                    queue.idle.append(conn)
                 if conn.closed and lane is not Lane.HEALTH:
                     self._given_up.release(conn.pid)  # of an earlier backend with the same number
                     self._given_up[conn.pid] = queue
