@@ -18,7 +18,7 @@ from inventory_ws.pg.database import DATABASE
 from inventory_ws.products import listing, repository
 from inventory_ws.products.listing import LIST_CACHE, ListQuery
 from inventory_ws.web import answers
-from inventory_ws.web.page import client_folder
+from inventory_ws.web.page import CLIENT
 
 from .conftest import PRODUCT, create, error, settled
 
@@ -470,7 +470,7 @@ async def test_page_and_its_files_are_served(client: TestClient) -> None:
     page = await client.get("/")
     assert page.status == 200
     assert page.content_type == "text/html"
-    for file in client_folder().glob("*.[!h]*"):
+    for file in CLIENT.glob("*.[!h]*"):
         assert (await client.get(f"/{file.name}")).status == 200, file
     await error(await client.get("/schema.sql"), 404)
     await error(await client.get("/..%2fsetup.cfg"), 404)

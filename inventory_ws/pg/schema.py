@@ -1,7 +1,6 @@
 """Apply sql/schema.sql at the start."""
 
 from collections.abc import AsyncIterator
-from functools import cache
 from pathlib import Path
 
 import psycopg2
@@ -16,7 +15,6 @@ PACKAGE = Path(__file__).parents[1]
 COMPARE_TIMEOUT = 60.0  # seconds to compare the table with the log: 100,000 products take one or two
 
 
-@cache
 def package_folder(name: str) -> Path:
     """Return the path of sql/ or client/: inside the package in a wheel, and beside it in a checkout."""
     return next(folder for folder in (PACKAGE / name, PACKAGE.parent / name) if folder.is_dir())

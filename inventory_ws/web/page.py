@@ -3,7 +3,7 @@
 import gzip
 import hashlib
 import mimetypes
-from functools import lru_cache, partial
+from functools import lru_cache
 from html import escape
 
 from aiohttp import hdrs, web
@@ -23,12 +23,12 @@ beside them, and `reader` if that user may only read."""
 AUTHENTICATE: web.AppKey[Authenticate] = web.AppKey("AUTHENTICATE")
 
 TYPES = mimetypes.MimeTypes()  # those of Python: the registry of a Windows may have text/plain for .js
-client_folder = partial(package_folder, "client")
+CLIENT = package_folder("client")
 
 
 def file_names() -> list[str]:
     """Return the names of the files that are served by their name: all of client/ but the pages."""
-    return [file.name for file in client_folder().iterdir() if file.suffix != ".html"]
+    return [file.name for file in CLIENT.iterdir() if file.suffix != ".html"]
 
 
 async def index(request: web.Request) -> web.StreamResponse:
@@ -61,7 +61,7 @@ async def client_file(request: web.Request) -> web.Response:
 
 
 def _file(request: web.Request, name: str, title: str, data: dict[str, str]) -> web.Response:
-    body = (client_folder() / name).read_bytes()
+    body = (CLIENT / name).read_bytes()
     if title:
         body = body.replace(b">Inventario<", f">{escape(title)}<".encode())
     attributes = "".join(f' data-{key}="{escape(value)}"' for key, value in data.items())
