@@ -493,7 +493,7 @@ WRONG = [
         "the number before the signature",
         "que no es un pase",
         {
-            "if _same(signature, right) and time.time() < int(expiry):": "if time.time() < int(expiry) and _same(signature, right):"
+            "if hmac.compare_digest(signature, right) and time.time() < int(expiry):": "if time.time() < int(expiry) and hmac.compare_digest(signature, right):"
         },
     ),
     Wrong(
