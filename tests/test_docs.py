@@ -32,6 +32,7 @@ async def test_docs_show_every_operation_schema_and_message(visit: Visit, client
     fold = page.locator("#move_stock")
     await fold.locator("summary").focus()
     await page.keyboard.press("Enter")
+    assert await page.evaluate("early") is None, "no scanner is here that reads the keys"
     await expect(fold.locator("pre")).to_have_text(
         f"curl -s -X POST {client.make_url('/api/productos/13/stock')} -H 'Content-Type: application/json' -d '{{\"delta\":-3}}'"
     )
