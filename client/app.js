@@ -6,7 +6,7 @@ import { exportRows } from './files.js';
 import { past, shownTime } from './history.js';
 import './keys.js';
 import { $, changeKey, isOwn, log, notifyOfOther, say, toast, toastOf, whenKnown } from './notices.js';
-import { drawWith, inventory, kept, mayWrite, schedule } from './page.js';
+import { drawWith, inventory, keep, kept, mayWrite, schedule } from './page.js';
 import { attachPaper } from './paper.js';
 import { openProduct } from './product.js';
 import { attachScanner } from './scanner.js';
@@ -199,9 +199,7 @@ const nameToggle = () => { $('themeToggle').ariaLabel = `Cambiar a modo ${isDark
 $('themeToggle').onclick = () => {
   theme.theme = isDark() ? 'light' : 'dark';
   nameToggle();
-  try {
-    localStorage.setItem('inventario-theme', theme.theme);
-  } catch { /* storage may be forbidden */ }
+  keep('inventario-theme', theme.theme);
 };
 systemDark.addEventListener('change', nameToggle);
 nameToggle();
