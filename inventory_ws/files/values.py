@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -76,22 +76,6 @@ def _is_version(text: str) -> bool:
     return False
 
 
-def number(field: str, cell: str, column_mark: Callable[[str, str], str | None]) -> int | Decimal | str:
-    """Return the number in a cell, or the cell if it holds none. `column_mark`: the decimal mark of its column. Raise Doubtful."""
-    if USUAL.fullmatch(cell):
-        return number_of(cell.replace(",", "."))
-    text = bare(cell)
-    mark = column_mark(field, cell) if DOUBTFUL.fullmatch(text) else proven_mark(text)
-    if mark:
-        text = text.replace("." if mark == "," else ",", "").replace(mark, ".")
-    if mark or not DOUBTFUL.fullmatch(text):
-        return number_of(text) if DECIMAL.fullmatch(text) else cell
-    whole, part = re.sub("[.,]", "", text), Decimal(text.replace(",", "."))
-    if field == "stock":
-        raise Doubtful(f"puede ser {whole} o {part.normalize()}: escríbalo sin separador".replace(".", ","))
-    raise Doubtful(f"puede ser {whole},00 o {part:.2f}: escríbalo con dos decimales".replace(".", ","))
-
-
 class Reader:
     """Reads the rows of one file; `places` tells the columns. `rounds`: round prices to two decimals. `updates`: a row without an
     id may be a product that exists."""
@@ -154,6 +138,21 @@ class Reader:
             found["avisos"] = notes
         return found | {"campos": fields}
 
+    def _number(self, field: str, cell: str) -> int | Decimal | str:
+        """Return the number in a cell, or the cell if it holds none. Raise Doubtful."""
+        if USUAL.fullmatch(cell):
+            return number_of(cell.replace(",", "."))
+        text = bare(cell)
+        mark = self._mark_for(field, cell) if DOUBTFUL.fullmatch(text) else proven_mark(text)
+        if mark:
+            text = text.replace("." if mark == "," else ",", "").replace(mark, ".")
+        if mark or not DOUBTFUL.fullmatch(text):
+            return number_of(text) if DECIMAL.fullmatch(text) else cell
+        whole, part = re.sub("[.,]", "", text), Decimal(text.replace(",", "."))
+        if field == "stock":
+            raise Doubtful(f"puede ser {whole} o {part.normalize()}: escríbalo sin separador".replace(".", ","))
+        raise Doubtful(f"puede ser {whole},00 o {part:.2f}: escríbalo con dos decimales".replace(".", ","))
+
     def _mark_for(self, field: str, cell: str) -> str | None:
         """Return the decimal mark of a column for one of its cells. The points of an exported file are its own: beside a price with
         a comma they prove nothing, because a spreadsheet in Spanish keeps them as texts."""
@@ -164,7 +163,7 @@ class Reader:
         if cell == NO_VALUE:
             raise Doubtful("es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo")
         if name in NUMBERS:
-            found = number(name, cell, self._mark_for)
+            found = self._number(name, cell)
             if name == "precio" and self.rounds and isinstance(found, Decimal):
                 found = found.quantize(CENTS, ROUND_HALF_UP)
             return found
