@@ -4,6 +4,8 @@ import json
 from decimal import Decimal
 from typing import Any
 
+from pydantic_core import to_json
+
 
 def number_of(text: str) -> int | Decimal:
     """Parse a number: an int if it is whole, however it is written (30.0, 3e1), else a Decimal."""
@@ -25,8 +27,5 @@ def decode(body: bytes) -> Any:
         raise ValueError("nested too deeply, or an exponent out of all range") from exc
 
 
-ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps would make one for each call
-
-
 def encode(value: object) -> str:
-    return ENCODER.encode(value)
+    return to_json(value).decode()
