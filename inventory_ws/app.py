@@ -111,7 +111,7 @@ def create_app(
         app.on_response_prepare.append(complete_extension)
     if origins:
         app.on_response_prepare.append(partial(cors, origins))
-    files = "|".join(map(re.escape, page.file_names()))
+    files = "|".join(map(re.escape, page.FILES))
     app.add_routes(
         [
             web.get("/api/productos", handlers.list_products),

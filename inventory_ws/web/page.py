@@ -24,11 +24,7 @@ AUTHENTICATE: web.AppKey[Authenticate] = web.AppKey("AUTHENTICATE")
 
 TYPES = mimetypes.MimeTypes()  # those of Python: the registry of a Windows may have text/plain for .js
 CLIENT = package_folder("client")
-
-
-def file_names() -> list[str]:
-    """Return the names of the files that are served by their name: all of client/ but the pages."""
-    return [file.name for file in CLIENT.iterdir() if file.suffix != ".html"]
+FILES = [file.name for file in CLIENT.iterdir() if file.suffix != ".html"]  # that are served by their name
 
 
 async def index(request: web.Request) -> web.StreamResponse:
