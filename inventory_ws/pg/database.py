@@ -104,33 +104,31 @@ class Database:
                 if conn.server not in ("", server):
                     conn.close()
 
-    async def _enter(self, lane: Lane) -> Connection | None:
-        """Wait for a connection. Return None if the server has no other one beside those that are open: the slot stays taken
-        for a while, and the caller waits for one of these."""
+    async def _enter(self, lane: Lane) -> Connection:
+        """Wait for a connection. If the server refuses another one, the slot stays taken for a while: an open one is waited for."""
         queue = self.queues[lane]
-        if self._given_up and lane is not Lane.HEALTH:
-            await self._given_up.release_ended(self.fetch)
-        await queue.acquire()
-        try:
-            while queue.idle:
-                if not (conn := queue.idle.pop()).closed:
-                    return conn
-            self._openings.add(opening := asyncio.create_task(self._connect()))
-            opening.add_done_callback(self._openings.discard)
-            await asyncio.wait({opening})  # from Python 3.14 on, shield() reports an error that comes too late
-            return opening.result()
-        except asyncio.CancelledError:
-            # It is for the next one who comes: else a server that is too slow for those who wait would never get one done.
-            opening.add_done_callback(partial(self._keep, queue))
-            raise
-        except BaseException as exc:
-            if not isinstance(exc, psycopg2.OperationalError) or not any(
-                conn.pid and not conn.closed for conn in self._all
-            ):
-                queue.release()
+        while True:
+            if self._given_up and lane is not Lane.HEALTH:
+                await self._given_up.release_ended(self.fetch)
+            await queue.acquire()
+            try:
+                while queue.idle:
+                    if not (conn := queue.idle.pop()).closed:
+                        return conn
+                self._openings.add(opening := asyncio.create_task(self._connect()))
+                opening.add_done_callback(self._openings.discard)
+                await asyncio.wait({opening})  # from Python 3.14 on, shield() reports an error that comes too late
+                return opening.result()
+            except asyncio.CancelledError:
+                # It is for the next one who comes: else a server that is too slow for those who wait would never get one done.
+                opening.add_done_callback(partial(self._keep, queue))
                 raise
-        asyncio.get_running_loop().call_later(FULL_PAUSE, queue.release)
-        return None
+            except BaseException as exc:
+                others = any(conn.pid and not conn.closed for conn in self._all)
+                if not (others and isinstance(exc, psycopg2.OperationalError)):
+                    queue.release()
+                    raise
+            asyncio.get_running_loop().call_later(FULL_PAUSE, queue.release)
 
     @staticmethod
     def _keep(queue: Queue, opening: asyncio.Task[Connection]) -> None:
@@ -168,8 +166,7 @@ class Database:
     ) -> list[Row]:
         queue, loop, lost = self.queues[lane], asyncio.get_running_loop(), False
         async with asyncio.timeout_at(deadline):
-            while (conn := await self._enter(lane)) is None:
-                pass
+            conn = await self._enter(lane)
             try:
                 left = deadline - loop.time()
                 if left < LEAST:
