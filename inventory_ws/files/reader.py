@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from ..products.models import STORABLE
 from . import workbook
-from .columns import FIELDS, READ, find_columns, folded
+from .columns import FIELDS, READ, Columns, find_columns, folded
 from .csvfile import MAX_ROWS, Fault, Unreadable, decoded, fault, read_cells, separator, sharing
 from .values import Reader
 
@@ -103,7 +103,7 @@ def read(body: bytes, query: FileQuery) -> Table:
     if columns.faults or not rows:
         return Table(fields, "[]", faults, bool(faults), about)
     reader = Reader(rows[first:], columns.places, rounds=query.redondear, updates=updates)
-    products = _read_products(rows, first, columns.titles, columns.places, reader)
+    products = _read_products(rows, columns, reader)
     row_faults = [error for row in products for error in row.get("errors", ())]
     # Row by row: all of them at once, or by map(), would keep the event loop from running for as long as it takes.
     return Table(
@@ -147,10 +147,9 @@ def _convert(body: bytes, sheet: str) -> tuple[dict[str, Any], str]:
     return json.loads(head), text
 
 
-def _read_products(
-    rows: Sequence[Sequence[str]], first: int, titles: Sequence[str], places: dict[str, int], reader: Reader
-) -> list[dict[str, Any]]:
+def _read_products(rows: Sequence[Sequence[str]], columns: Columns, reader: Reader) -> list[dict[str, Any]]:
     """Return the rows after that of the titles that hold something, without repeated titles."""
+    first, titles, places, _ = columns
     products: list[dict[str, Any]] = []
     ids: set[str] = set()
     head, width = [folded(title) for title in titles], len(titles)

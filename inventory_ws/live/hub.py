@@ -169,13 +169,11 @@ class Hub:
         """Send the events to every open socket, without waiting for any of them."""
         for number, stream in enumerate(list(self.sockets), 1):
             try:
-                fell_behind = stream.publish(batch)
+                if stream.publish(batch):
+                    self._replay(stream)
             except Exception:  # of one transport: the others are sent the events all the same
                 stream.transport.abort()
                 logger.exception("an event could not be sent")
-            else:
-                if fell_behind:
-                    self._replay(stream)
             if number % FANOUT_BATCH == 0:
                 await asyncio.sleep(0)
 

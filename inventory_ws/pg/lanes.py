@@ -20,14 +20,13 @@ class Lane(Enum):
 
 
 class Queue:
-    """The statements of one lane that wait for a connection. `limit`: how many connections they get. `idle`: those to take.
+    """The statements of one lane that wait for a connection. `idle`: those to take.
     `waits`: how many have had to wait."""
 
     def __init__(self, limit: int, idle: list[Connection], before: "Queue | None" = None) -> None:
-        self.limit = max(1, limit)
         self.idle = idle
         self.waits = 0
-        self._slots: list[asyncio.Semaphore] = [asyncio.Semaphore(self.limit), *(before._slots if before else ())]
+        self._slots: list[asyncio.Semaphore] = [asyncio.Semaphore(max(1, limit)), *(before._slots if before else ())]
 
     async def acquire(self) -> None:
         """Wait for a slot of this lane, and of each lane before it."""

@@ -45,7 +45,6 @@ def _storable(text: str) -> str:
 
 
 STORABLE = AfterValidator(_storable)
-"""Refuses the characters that PostgreSQL cannot store."""
 
 
 def _visible(text: str) -> str:
