@@ -1,6 +1,5 @@
 """The application factory: creates and connects all parts of the service, and has the table of routes."""
 
-import asyncio
 import json
 import re
 from collections.abc import Collection
@@ -12,7 +11,6 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from . import __version__
-from .files.importing import FILES
 from .live import eventlog
 from .live.hub import HUB, SOCKETS, Hub
 from .live.log import LOG
@@ -85,7 +83,6 @@ def create_app(
     app[LOG] = hub.log
     app[SOCKETS] = hub.sockets
     app[LIST_CACHE] = {}
-    app[FILES] = asyncio.Lock()
     app[VERSION] = __version__
     app[TITLE] = title or ""
     app[PAGE_DATA] = {"currency": currency} if currency else {}

@@ -164,20 +164,21 @@ def test_other_threads_wait_less_while_a_file_is_read(monkeypatch: pytest.Monkey
 
 
 def test_two_files_at_once_leave_the_threads_as_they_were() -> None:
-    """A thread goes on after its request was cancelled: the next file begins before it ends."""
+    """A thread goes on after its request was cancelled: the next file is not begun before it ends."""
     usual, second, ended = (sys.getswitchinterval(), gc.isenabled()), threading.Event(), threading.Event()
 
-    def read_second() -> None:
+    def work(begun: threading.Event, end: threading.Event) -> None:
         with csvfile.sharing():
-            second.set()
-            ended.wait()
+            begun.set()
+            end.wait()
 
-    with csvfile.sharing():
-        (thread := threading.Thread(target=read_second)).start()
-        second.wait(0.1)  # where it does not wait for the first one
-    second.wait()
+    first = csvfile.THREAD.submit(work, threading.Event(), second_may_begin := threading.Event())
+    last = csvfile.THREAD.submit(work, second, ended)
+    second.wait(0.1)  # where it does not wait for the first one
+    second_may_begin.set()
+    first.result()
     ended.set()
-    thread.join()
+    last.result()
     assert (sys.getswitchinterval(), gc.isenabled()) == usual
 
 

@@ -6,9 +6,9 @@ import gc
 import io
 import re
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from ..products.exact_json import decode
@@ -26,8 +26,9 @@ FOREIGN = "àèìòùâêîôûãõï"  # letters of the languages beside Spanis
 # Characters of a wrong encoding stand where none of a language stands: within words, or in the wrong case.
 UNLIKELY = re.compile(f"[a-z{SMALL}][{SMALL.upper()}{FOREIGN.upper()}]|(?<![A-Za-z])[{SMALL}][A-Z]")
 
-# Of the process, as what `sharing` sets: a thread goes on after its request was cancelled, and a host may have two inventories.
-ONE_AT_A_TIME = threading.Lock()
+# Reads and writes every file of the process, as what `sharing` sets is the process's: beside several threads, the event loop would
+# run too rarely.
+THREAD = ThreadPoolExecutor(1)
 
 Fault = dict[str, str | int]
 
@@ -49,16 +50,15 @@ def fault(row: int, field: str, message: str) -> Fault:
 def sharing() -> Iterator[None]:
     """Let the event loop run after half a millisecond while a thread works. By default it waits for 5 ms, many times a request,
     and for 50 while the garbage collector looks at all cells."""
-    with ONE_AT_A_TIME:
-        interval, collecting = sys.getswitchinterval(), gc.isenabled()
-        sys.setswitchinterval(0.0005)
-        gc.disable()
-        try:
-            yield
-        finally:
-            sys.setswitchinterval(interval)
-            if collecting:
-                gc.enable()
+    interval, collecting = sys.getswitchinterval(), gc.isenabled()
+    sys.setswitchinterval(0.0005)
+    gc.disable()
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+        if collecting:
+            gc.enable()
 
 
 @sharing()

@@ -1,11 +1,8 @@
 """The SQL of files: one statement that tells what a file would do, or does it."""
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
-
-from aiohttp import web
 
 from ..pg.connection import BELL
 from ..pg.database import Database
@@ -19,9 +16,6 @@ from .values import RETYPED
 
 IMPORT_TIMEOUT = 60.0  # seconds for a whole file
 MAX_FAULTS = 100  # that an error tells
-
-FILES = web.AppKey("FILES", asyncio.Lock)
-"""Held while a thread reads or writes a file: beside several of them, the event loop would run too rarely."""
 
 # What a new product is that says nothing of itself.
 DEFAULTS = encode({name: field.default for name, field in NewProduct.model_fields.items() if not field.is_required()})

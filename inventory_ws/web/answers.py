@@ -9,7 +9,6 @@ from datetime import datetime
 from aiohttp import hdrs, web
 
 from ..files import csvfile
-from ..files.importing import FILES
 from ..live.hub import HUB
 from ..pg.database import DATABASE
 from ..pg.schema import may_prevent
@@ -43,8 +42,7 @@ async def list_response(
     """Return the products as JSON or CSV, with the position of the log that they contain, and a link to what follows."""
     compress = len(products.json) > COMPRESS_FROM and wants_gzip(request)
     if wants_csv(request):
-        async with request.app[FILES]:
-            body = await asyncio.to_thread(csvfile.render, products.json)
+        body = await asyncio.get_running_loop().run_in_executor(csvfile.THREAD, csvfile.render, products.json)
         response = web.Response(body=body, headers=CSV)
         if compress:
             response = Gzipped(body=await asyncio.to_thread(gzip.compress, body, 6), headers=CSV | IN_GZIP)

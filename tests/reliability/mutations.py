@@ -120,9 +120,9 @@ MUTATIONS = [
     ),
     Mutation(
         "one file at a time",
-        "inventory_ws/web/handlers.py",
-        "async with request.app[importing.FILES]:",
-        "if True:",
+        "inventory_ws/files/csvfile.py",
+        "ThreadPoolExecutor(1)",
+        "ThreadPoolExecutor(8)",
         "tests/test_csvfile.py -k one_file_at_a_time",
     ),
     Mutation(
