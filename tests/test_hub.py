@@ -154,18 +154,26 @@ async def allow(_: web.Request) -> bool:
     return True
 
 
-async def test_task_that_fails_closes_every_socket_and_refuses_more(client: TestClient, listen: Callable) -> None:
-    """A socket that hears nothing any more must not look alive."""
+@pytest.mark.parametrize("end", ["a task fails", "a host cancels all tasks"])
+async def test_hub_that_ends_closes_every_socket_and_says_that_only_a_restart_helps(
+    end: str, client: TestClient, listen: Callable
+) -> None:
+    """A service that sends nothing any more must not look alive."""
     ws = await listen()
     hub = client.app[HUB]
 
     async def fail() -> None:
         raise RuntimeError("a fault of ours")
 
-    hub._tasks.create_task(fail())
+    if end == "a task fails":
+        hub._tasks.create_task(fail())
+    else:
+        hub._owner.cancel()
     assert (await ws.receive(timeout=5)).data == 1001
     assert (await client.get("/ws", headers={"Upgrade": "websocket"})).status in (400, 503)
-    assert (await client.get("/api/salud")).status == 503
+    alive, health = await client.get("/api/vivo"), await client.get("/api/salud")
+    assert (alive.status, health.status) == (503, 503)
+    assert (await alive.json())["message"] == (await health.json())["data"]["reason"]
 
 
 async def test_start_that_is_cancelled_leaves_nothing(dsn: str, connect: Callable) -> None:

@@ -56,6 +56,10 @@ class Hub:
     def behind(self) -> int:
         return sum(stream.behind for stream in self.sockets)
 
+    @property
+    def ended(self) -> bool:
+        return self._owner.done()
+
     async def __aenter__(self) -> None:
         """Start, and wait until the feed is live. Raise Unavailable, also if a commit hides the end of the log for too long."""
         self._owner = asyncio.create_task(self._own())
@@ -85,6 +89,7 @@ class Hub:
                     self._tasks.create_task(work())
         except Exception:
             logger.exception("a task has failed: no change is sent any more, and no socket stays open")
+        finally:
             self.close()
 
     def close(self) -> None:

@@ -29,6 +29,7 @@ VERSION = web.AppKey("VERSION", str)
 NOT_FOLLOWING = (
     "el registro no se puede leer hasta el final: falta PostgreSQL, o una transacción no acaba de confirmarse"
 )
+ENDED = "una tarea del servicio ha fallado: hay que reiniciarlo"
 NOT_IMPORTED = "Datos inválidos: no se ha importado nada"
 
 
@@ -193,7 +194,7 @@ async def health(request: web.Request) -> web.Response:
     hub = request.app[HUB]
     hindrance = await find_hindrance(request.app[DATABASE])
     following = hub.log.live.is_set()
-    reasons = [hindrance, "" if following else NOT_FOLLOWING, *hub.log.faults]
+    reasons = [hindrance, "" if following else ENDED if hub.ended else NOT_FOLLOWING, *hub.log.faults]
     data: dict[str, object] = {
         "database": not hindrance,
         "feed": following,
@@ -208,6 +209,8 @@ async def health(request: web.Request) -> web.Response:
     return json_response(f'{{"success":true,"data":{encode(data)}}}')
 
 
-async def alive(_: web.Request) -> web.Response:
-    """GET /api/vivo: the process answers, whatever becomes of PostgreSQL."""
+async def alive(request: web.Request) -> web.Response:
+    """GET /api/vivo: 200 whatever becomes of PostgreSQL; 503 if only a restart helps."""
+    if request.app[HUB].ended:
+        raise Failure("sin_servicio", ENDED)
     return json_response('{"success":true}')
