@@ -2,10 +2,15 @@
 
 import asyncio
 import csv
+import gc
 import io
 import json
+import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -304,6 +309,50 @@ async def test_one_file_at_a_time_is_read_or_written(client: TestClient, monkeyp
         monkeypatch.setattr(module, name, partial(counted, getattr(module, name)))
     await asyncio.gather(*(work(client) for work in [rows, partial(imported, text="nombre,precio\nRatón,1\n")] * 3))
     assert most == 1
+
+
+async def test_slow_file_leaves_the_threads_of_the_host_free(
+    dsn: str, aiohttp_client: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop looks up names in them. What is cancelled before it is read is not read any more."""
+    begun: list[bytes] = []
+    ended = threading.Event()
+    monkeypatch.setattr(reader, "read", lambda body, _: begun.append(body) or ended.wait())
+
+    @web.middleware
+    async def hasty(request: web.Request, handler: Any) -> web.StreamResponse:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                return await handler(request)
+        raise web.HTTPGatewayTimeout
+
+    host, loop = web.Application(middlewares=[hasty]), asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    host.add_subapp("/inventario/", create_app(dsn=dsn))
+    client = await aiohttp_client(host)
+    try:
+        async with asyncio.timeout(5):
+            while not begun:
+                await client.post("/inventario/api/productos", data="", headers=CSV)
+            assert (await client.post("/inventario/api/productos", data="", headers=CSV)).status == 504
+            assert await loop.getaddrinfo("127.0.0.1", 80)
+    finally:
+        ended.set()
+    assert len(begun) == 1
+
+
+async def test_files_leave_the_settings_of_the_host_alone(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, float]] = []
+
+    def noted(work: Callable, *args: Any) -> Any:
+        seen.append((gc.isenabled(), sys.getswitchinterval()))
+        return work(*args)
+
+    for module, name in ((reader, "decoded"), (csvfile, "decode")):
+        monkeypatch.setattr(module, name, partial(noted, getattr(module, name)))
+    await imported(client, "nombre,precio\nRatón,1\n")
+    await rows(client)
+    assert seen == [(gc.isenabled(), sys.getswitchinterval())] * 2
 
 
 async def test_import_of_20_000_rows_does_not_block_other_requests(client: TestClient) -> None:

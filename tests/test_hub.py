@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -118,14 +119,19 @@ def sockets_of_this_process() -> int:
     return sum(os.readlink(link).startswith("socket:") for link in links if os.path.islink(link))
 
 
+def file_threads() -> set[threading.Thread]:
+    """The threads of this process that are neither the main one nor those of a loop."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("ThreadPoolExecutor")}
+
+
 async def test_nothing_is_alive_after_the_end(dsn: str, psql: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Live, stalled and replaying clients, and a statement under way."""
+    """Live, stalled and replaying clients, a statement under way, and the thread of files."""
     monkeypatch.setattr("inventory_ws.live.hub.CLOSE_TIMEOUT", 60)
     psql("SELECT")
     async with aiohttp.ClientSession() as session:
         stalled = socket.socket()
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        tasks, sockets = asyncio.all_tasks(), sockets_of_this_process()
+        tasks, sockets, threads = asyncio.all_tasks(), sockets_of_this_process(), file_threads()
         app = create_app(dsn=dsn, authenticate=allow, authenticate_every=0.01, keep_days=1)
         runner = web.AppRunner(app, shutdown_timeout=0.2)
         await runner.setup()
@@ -136,6 +142,8 @@ async def test_nothing_is_alive_after_the_end(dsn: str, psql: Callable, monkeypa
         live = await session.ws_connect(f"http://127.0.0.1:{port}/ws")
         psql(MANY)
         await receive(live, 1001)
+        await (await session.get(f"http://127.0.0.1:{port}/api/productos.csv?limit=1")).read()
+        assert file_threads() - threads
         await session.ws_connect(f"http://127.0.0.1:{port}/ws?last_event_id=0")
         statement = asyncio.create_task(runner.app[DATABASE].fetch("SELECT pg_sleep(3)"))
         while psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == [(0,)]:
@@ -144,6 +152,8 @@ async def test_nothing_is_alive_after_the_end(dsn: str, psql: Callable, monkeypa
         await asyncio.gather(statement, return_exceptions=True)
     async with asyncio.timeout(5):
         while psql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'inventory_ws'") != [(0,)]:
+            await asyncio.sleep(0.01)
+        while file_threads() - threads:
             await asyncio.sleep(0.01)
     assert [task for task in asyncio.all_tasks() if task not in tasks and task is not statement] == []
     assert sockets_of_this_process() <= sockets, "the client that does not read has not gone yet"

@@ -1,17 +1,14 @@
 """What the reader makes of a file: numbers, titles, separators, encodings and workbooks of other programs."""
 
-import gc
 import io
 import json
-import sys
-import threading
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inventory_ws.files import csvfile, reader
+from inventory_ws.files import csvfile
 from inventory_ws.files.reader import FileQuery, NotInstalled, Table, read
 
 
@@ -149,37 +146,6 @@ def test_names_survive_every_encoding(encoding: str) -> None:
 def test_one_word_tells_the_encoding(word: str, encoding: str) -> None:
     table = read(f"nombre;precio\n{word};1\n".encode(encoding), FileQuery())
     assert rows(table)[0]["nombre"] == word
-
-
-def test_other_threads_wait_less_while_a_file_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event loop among them: its requests took 60 ms."""
-    usual, seen = (sys.getswitchinterval(), gc.isenabled()), []
-    monkeypatch.setattr(
-        reader,
-        "decoded",
-        lambda body: seen.append((sys.getswitchinterval(), gc.isenabled())) or (body.decode(), "utf-8"),
-    )
-    read(b"nombre,precio\nMouse,1\n", FileQuery())
-    assert (seen, (sys.getswitchinterval(), gc.isenabled())) == ([(pytest.approx(0.0005), False)], usual)
-
-
-def test_two_files_at_once_leave_the_threads_as_they_were() -> None:
-    """A thread goes on after its request was cancelled: the next file is not begun before it ends."""
-    usual, second, ended = (sys.getswitchinterval(), gc.isenabled()), threading.Event(), threading.Event()
-
-    def work(begun: threading.Event, end: threading.Event) -> None:
-        with csvfile.sharing():
-            begun.set()
-            end.wait()
-
-    first = csvfile.THREAD.submit(work, threading.Event(), second_may_begin := threading.Event())
-    last = csvfile.THREAD.submit(work, second, ended)
-    second.wait(0.1)  # where it does not wait for the first one
-    second_may_begin.set()
-    first.result()
-    ended.set()
-    last.result()
-    assert (sys.getswitchinterval(), gc.isenabled()) == usual
 
 
 def test_encoding_is_found_in_a_part_of_a_long_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ def _serve(args: argparse.Namespace, dsn: str, sock: socket.socket, context: ssl
     welcome += "" if args.database_url else f"Datos:  {args.data_dir}\nBase:   {dsn}\n"
 
     def started(_: str) -> None:
-        _tune_gc()
+        _tune()
         sock.listen(addresses.QUEUE)  # asyncio has set the length of this queue to ACCEPT_BATCH
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # for terminals without these characters
@@ -157,7 +157,9 @@ class _Loop(asyncio.SelectorEventLoop):
         signal.signal(sig, lambda *_: self.call_soon_threadsafe(callback, *args))
 
 
-def _tune_gc() -> None:
+def _tune() -> None:
+    # The event loop waits so long, by default 5 ms, and many times a request, for a thread that reads a file.
+    sys.setswitchinterval(0.0005)
     gc.freeze()  # the objects of the start-up stay
     # A full collection walks all open sockets, 0.3 s for 10,000, so it must be rare. Little is left to it: see _release() in
     # web/websocket.py.

@@ -2,14 +2,10 @@
 
 import codecs
 import csv
-import gc
 import io
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 from ..products.exact_json import decode
 from ..products.models import NewProduct
@@ -25,10 +21,6 @@ SMALL = "áéíóúüñç"
 FOREIGN = "àèìòùâêîôûãõï"  # letters of the languages beside Spanish
 # Characters of a wrong encoding stand where none of a language stands: within words, or in the wrong case.
 UNLIKELY = re.compile(f"[a-z{SMALL}][{SMALL.upper()}{FOREIGN.upper()}]|(?<![A-Za-z])[{SMALL}][A-Z]")
-
-# Reads and writes every file of the process, as what `sharing` sets is the process's: beside several threads, the event loop would
-# run too rarely.
-THREAD = ThreadPoolExecutor(1)
 
 Fault = dict[str, str | int]
 
@@ -46,22 +38,6 @@ def fault(row: int, field: str, message: str) -> Fault:
     return {"row": row, "field": field, "message": message}
 
 
-@contextmanager
-def sharing() -> Iterator[None]:
-    """Let the event loop run after half a millisecond while a thread works. By default it waits for 5 ms, many times a request,
-    and for 50 while the garbage collector looks at all cells."""
-    interval, collecting = sys.getswitchinterval(), gc.isenabled()
-    sys.setswitchinterval(0.0005)
-    gc.disable()
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-        if collecting:
-            gc.enable()
-
-
-@sharing()
 def render(products: bytes) -> bytes:
     """Return a JSON array of products as CSV in UTF-8, with commas and decimal points."""
     text = io.StringIO(newline="")

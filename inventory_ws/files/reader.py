@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from ..products.models import STORABLE
 from . import workbook
 from .columns import FIELDS, READ, Columns, find_columns, folded
-from .csvfile import MAX_ROWS, Fault, Unreadable, decoded, fault, read_cells, separator, sharing
+from .csvfile import MAX_ROWS, Fault, Unreadable, decoded, fault, read_cells, separator
 from .values import Reader
 
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"  # the first bytes of xlsx and ods, and of xls
@@ -81,7 +81,6 @@ class Table(NamedTuple):
     about: dict[str, Any]
 
 
-@sharing()
 def read(body: bytes, query: FileQuery) -> Table:
     """Read a file of any format. It may take seconds, in which the event loop is to run: call it in a thread."""
     rows, about, faults = _read_rows(body, query.hoja)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakSet
@@ -35,7 +36,8 @@ class Hub:
     `sockets`: the open ones; a stream is in it until its connection closes. `closing`: further handshakes are refused.
     `handshakes`: acquired until the next loop iteration, so that thousands of reconnects do not block other clients.
     `changes`: how many there were, by kind and outcome. `replays`: how many were begun. `work`: runs from the start to the end, each in
-    a task of its own; it must not raise.
+    a task of its own; it must not raise. `file_thread`: reads and writes files, one after the other, because beside several threads the
+    event loop would run too rarely.
     """
 
     def __init__(self, db: Database, *, max_sockets: int, compress: bool) -> None:
@@ -50,6 +52,7 @@ class Hub:
         self.replays = 0
         self.handshakes = asyncio.Semaphore(HANDSHAKES)
         self.work: list[Callable[[], Coroutine[Any, Any, None]]] = [self.feed.run]
+        self.file_thread = ThreadPoolExecutor(1)
         self._leaving: dict[Stream, asyncio.TimerHandle] = {}
 
     @property
@@ -74,6 +77,7 @@ class Hub:
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
+        self.file_thread.shutdown(wait=False, cancel_futures=True)
         self._owner.cancel()
         try:
             await asyncio.wait([self._owner])

@@ -42,10 +42,11 @@ async def list_response(
     """Return the products as JSON or CSV, with the position of the log that they contain, and a link to what follows."""
     compress = len(products.json) > COMPRESS_FROM and wants_gzip(request)
     if wants_csv(request):
-        body = await asyncio.get_running_loop().run_in_executor(csvfile.THREAD, csvfile.render, products.json)
+        loop, thread = asyncio.get_running_loop(), request.app[HUB].file_thread
+        body = await loop.run_in_executor(thread, csvfile.render, products.json)
         response = web.Response(body=body, headers=CSV)
         if compress:
-            response = Gzipped(body=await asyncio.to_thread(gzip.compress, body, 6), headers=CSV | IN_GZIP)
+            response = Gzipped(body=await loop.run_in_executor(thread, gzip.compress, body, 6), headers=CSV | IN_GZIP)
     else:
         end = f',"last_event_id":{position},"epoch":"{epoch}"}}'.encode()
         if compress:

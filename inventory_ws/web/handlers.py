@@ -7,7 +7,6 @@ from contextlib import suppress
 from aiohttp import hdrs, web
 
 from ..files import importing, reader, undoing
-from ..files.csvfile import THREAD
 from ..files.importing import MAX_FAULTS, NotImported
 from ..files.reader import FileQuery, NotInstalled
 from ..live import eventlog
@@ -92,7 +91,7 @@ async def create_product(request: web.Request) -> web.Response:
 async def _import(request: web.Request, query: FileQuery) -> web.Response:
     body = await read_body(request)
     try:
-        table = await asyncio.get_running_loop().run_in_executor(THREAD, reader.read, body, query)
+        table = await asyncio.get_running_loop().run_in_executor(request.app[HUB].file_thread, reader.read, body, query)
         if query.ensayo:
             position = request.app[LOG].head  # read before the rows, as for a list
             counts, rows = await importing.try_file(request.app[DATABASE], table, query)

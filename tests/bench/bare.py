@@ -7,7 +7,7 @@ from aiohttp import web
 
 from inventory_ws.cli import addresses
 from inventory_ws.cli.logs import AccessLog
-from inventory_ws.cli.main import ACCEPT_BATCH, KEEPALIVE, _tune_gc
+from inventory_ws.cli.main import ACCEPT_BATCH, KEEPALIVE, _tune
 
 WELCOME = '{"type":"CONNECTION_ESTABLISHED","message":"%s"}' % ("x" * 129)  # as long as ours
 sockets = WeakSet[web.WebSocketResponse]()
@@ -33,7 +33,7 @@ def main(port: int) -> None:
     sock = addresses.listen("127.0.0.1", port)
 
     def started(_: str) -> None:
-        _tune_gc()
+        _tune()
         sock.listen(addresses.QUEUE)
 
     web.run_app(

@@ -120,7 +120,7 @@ MUTATIONS = [
     ),
     Mutation(
         "one file at a time",
-        "inventory_ws/files/csvfile.py",
+        "inventory_ws/live/hub.py",
         "ThreadPoolExecutor(1)",
         "ThreadPoolExecutor(8)",
         "tests/test_csvfile.py -k one_file_at_a_time",
