@@ -82,7 +82,7 @@ async def get_product(db: Database, product_id: int, seconds: float | None = Non
     return Product(*rows[0]) if rows else None
 
 
-async def create_product(db: Database, product: NewProduct, cause: Cause) -> Product | None:
+async def create_product(db: BatchingDatabase, product: NewProduct, cause: Cause) -> Product | None:
     """Insert the product and return it, or None if a trigger of the owner does not let it in."""
     sql = """
         INSERT INTO productos (nombre, descripcion, precio, stock)
@@ -92,7 +92,7 @@ async def create_product(db: Database, product: NewProduct, cause: Cause) -> Pro
 
 
 async def update_product(
-    db: Database, product_id: int, change: ProductChange, versions: Versions, cause: Cause
+    db: BatchingDatabase, product_id: int, change: ProductChange, versions: Versions, cause: Cause
 ) -> Product | None:
     """Change the fields that are set. Return None if the product does not exist at one of `versions`."""
     fields = change.model_dump(exclude_unset=True)
@@ -101,13 +101,13 @@ async def update_product(
     return await _change(db, sql, {**fields, "id": product_id, "versions": versions}, cause, effective)
 
 
-async def delete_product(db: Database, product_id: int, versions: Versions, cause: Cause) -> Product | None:
+async def delete_product(db: BatchingDatabase, product_id: int, versions: Versions, cause: Cause) -> Product | None:
     """Delete the product and return its last state, or None if it does not exist at one of `versions`."""
     sql = f"DELETE FROM productos WHERE {AT_VERSIONS}"
     return await _change(db, sql, {"id": product_id, "versions": versions}, cause)
 
 
-async def restore_product(db: Database, product_id: int, cause: Cause) -> Product | None:
+async def restore_product(db: BatchingDatabase, product_id: int, cause: Cause) -> Product | None:
     """Insert a deleted product again, with its id. Return None if it exists, or if the log does not say what it was."""
     fields = ["id", *NewProduct.model_fields, "created_at"]
     sql = f"""
@@ -122,7 +122,7 @@ async def restore_product(db: Database, product_id: int, cause: Cause) -> Produc
     return await _change(db, sql, {"id": product_id}, cause)
 
 
-async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) -> Product | None:
+async def move_stock(db: BatchingDatabase, product_id: int, delta: int, cause: Cause) -> Product | None:
     """Add `delta` units to the stock. Return None if the product does not exist or the result is out of range."""
     sql = """
         UPDATE productos SET stock = stock + %(delta)s
@@ -131,10 +131,9 @@ async def move_stock(db: Database, product_id: int, delta: int, cause: Cause) ->
     return await _change(db, sql, {"id": product_id, "delta": delta}, cause)
 
 
-async def _change(db: Database, sql: str, params: Params, cause: Cause, effective: str = "") -> Product | None:
+async def _change(db: BatchingDatabase, sql: str, params: Params, cause: Cause, effective: str = "") -> Product | None:
     """Execute the change; with a key, only once. `effective`: an SQL condition that is false if the change has no effect. In a batch
     and the first time with a key it has to hold; otherwise a change without effect returns the product as well."""
-    assert isinstance(db, BatchingDatabase)
     alone = partial(_change_alone, db, sql, params, cause, effective)
     row = await db.make(Change(*_statement(f"{sql}{effective}", params, cause), cause.key), alone)
     return Product(*row) if row else None  # (id, JSON) of a batch, or the Product of _change_alone
