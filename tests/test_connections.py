@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
 from inventory_ws import create_app
-from inventory_ws.pg.connection import Connection
+from inventory_ws.pg.connection import ENDS_WITH_CLIENT, Connection
 from inventory_ws.pg.database import DATABASE, POOL_SIZE, Database
 from inventory_ws.pg.errors import Unavailable, translated
 from inventory_ws.pg.hosts import split_hosts
@@ -372,6 +372,17 @@ async def test_list_of_another_server_has_another_etag(dsn: str, psql: Callable)
         async with Database(faked) as db:
             etags.add((await listing.list_products(db, listing.ListQuery(), (), {})).etag)
     assert len(etags) == 2
+
+
+@pytest.mark.parametrize(("asked", "got"), [("1000", "1s"), ("-1", "0")])
+async def test_server_that_cannot_hear_that_a_client_has_gone_is_used_all_the_same(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, asked: str, got: str
+) -> None:
+    """PostgreSQL on Windows refuses each value but 0 as this one refuses -1."""
+    monkeypatch.setattr("inventory_ws.pg.connection.ENDS_WITH_CLIENT", ENDS_WITH_CLIENT.replace("1000", asked))
+    async with Database(dsn) as db:
+        settings = "SELECT current_setting('client_connection_check_interval'), current_setting('lock_timeout')"
+        assert await db.fetch(settings) == [(got, "2s")]
 
 
 async def test_error_of_the_driver_is_one_line() -> None:

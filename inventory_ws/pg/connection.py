@@ -18,10 +18,11 @@ SOONER = 0.3  # seconds by which the server ends a statement, and releases its l
 SERVER_SETTINGS = {
     "lock_timeout": "2000",
     "idle_in_transaction_session_timeout": "5000",
-    "client_connection_check_interval": "1000",
     "default_transaction_isolation": "read committed",
     "jit": "off",  # compiling takes longer than it saves: every statement is short
 }
+# PostgreSQL on Windows, and 14 on macOS, refuse it: they do not hear that a client has gone.
+ENDS_WITH_CLIENT = "set_config('client_connection_check_interval', '1000', false)"
 # In the rows that a change returns: the service wakes its feed itself. What a trigger of the owner has done instead is notified.
 BELL = "set_config('inventory_ws.bell', 'local', true)"
 # Limits that would end a connection: one that listens or is not needed just now, and an import (from PostgreSQL 17 on).
@@ -61,9 +62,14 @@ class Connection(FixedConnection):
         limits = SERVER_SETTINGS | {"statement_timeout": f"{(self.time_limit - SOONER) * 1000:.0f}"}
         settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in limits.items())
         sql = "SELECT pg_backend_pid(), pg_postmaster_start_time()::text, current_setting('transaction_read_only')"
+        sql = f"{sql}, {settings}, {NO_TIMEOUTS}"
         try:
             await self
-            ((pid, server, read_only, *_),) = await self.execute(f"{sql}, {settings}, {NO_TIMEOUTS}")
+            try:
+                rows = await self.execute(f"{sql}, {ENDS_WITH_CLIENT}")
+            except psycopg2.DataError:
+                rows = await self.execute(sql)
+            ((pid, server, read_only, *_),) = rows
             if read_only == "on":
                 raise psycopg2.OperationalError("the server is read-only")
         except BaseException:
