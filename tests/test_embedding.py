@@ -14,6 +14,7 @@ from pathlib import Path
 from shutil import which
 
 import aiohttp
+import psycopg2
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
@@ -446,6 +447,52 @@ async def test_program_of_the_readme_runs_in_app_runner(
     await site.start()
     await is_served(f"http://127.0.0.1:{port}", "/inventario")
     await runner.cleanup()
+
+
+async def test_task_of_the_readme_goes_on_after_a_statement_that_postgresql_has_cancelled(
+    programs: dict[str, Path],
+    dsn: str,
+    psql: Callable,
+    connect: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    aiohttp_client: Callable,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    psql(f"ALTER DATABASE {parse_dsn(dsn)['dbname']} SET statement_timeout = 300")
+    monkeypatch.syspath_prepend(programs["watched"].parent)
+    app, running = importlib.import_module("watched").app, [""]
+
+    async def look(_: web.Application) -> None:
+        running[:] = [task.get_coro().__name__ for task in asyncio.all_tasks()]
+
+    app.on_cleanup.insert(1, look)  # after the program's own
+    client = await aiohttp_client(app)
+
+    async def position() -> list[tuple[int]]:
+        async with asyncio.timeout(10):
+            while True:
+                with suppress(psycopg2.errors.UndefinedTable):
+                    if position := psql("SELECT last_event_id FROM reordered"):
+                        return position
+                await asyncio.sleep(0.02)
+
+    await position()
+    session = connect()
+    session.cursor().execute("BEGIN; LOCK TABLE reordered")
+    url = "/inventario/api/productos"
+    assert (await client.post(url, json={**PRODUCT, "stock": 3})).status == 201
+    assert (await client.post(f"{url}/1/stock", json={"delta": -1})).status == 200
+    await waits(psql, "Lock", 1)
+    await waits(psql, "Lock", 0)
+    session.cursor().execute("ROLLBACK")
+    async with asyncio.timeout(10):
+        while await position() != [(2,)]:
+            await asyncio.sleep(0.02)
+    failed, told = capsys.readouterr().out.splitlines()
+    assert "CancelledError" in failed
+    assert told == "reorder Laptop Dell: 2 left"
+    await client.close()
+    assert not {"", "work"} & set(running), "it is cancelled and has not ended"
 
 
 @pytest.mark.slow
