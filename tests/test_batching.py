@@ -267,6 +267,15 @@ async def test_changes_of_a_batch_are_one_transaction(client: TestClient, psql: 
     assert left == []
 
 
+async def test_batch_has_no_more_subtransactions_than_postgresql_keeps_in_memory(
+    client: TestClient, psql: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "BATCH_TIMEOUT", 30)
+    assert set(await statuses(await together(client, *[post()] * 70))) == {201}
+    batches = "SELECT count(DISTINCT xmin::text) FROM productos GROUP BY created_at ORDER BY 1"
+    assert psql(batches) == [(10,), (60,)]
+
+
 async def test_refusal_and_failure_in_a_batch_are_their_own(
     client: TestClient, psql: Callable, left: list[float]
 ) -> None:

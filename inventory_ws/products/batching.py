@@ -23,7 +23,7 @@ from ..pg.database import POOL_SIZE, Database
 from ..pg.errors import Unavailable, connection_ends
 from .exact_json import encode
 
-LIMIT = 100  # changes of one batch
+LIMIT = 60  # changes of one batch, each a subtransaction: of more than 64, readers look in pg_subtrans
 BATCH_TIMEOUT = 0.5  # seconds for the changes of a batch, without its commit: a trigger of the owner may sleep
 PATIENCE = 0.05  # seconds that changes wait for the one under way, which may wait for a lock or for a slow commit
 
