@@ -100,7 +100,7 @@ BEGIN
     IF hasta > (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM eventos_id_seq) THEN
         PERFORM setval('eventos_id_seq', hasta), productos_alcanzar((SELECT max(producto_id) FROM eventos));
     END IF;
-    PERFORM productos_alcanzar((SELECT max(id) FROM productos WHERE id <= 2147000000));
+    PERFORM productos_alcanzar((SELECT max(id) FROM productos WHERE id <= 2147000000)::integer);
 END $$;
 SELECT eventos_alcanzar();
 
@@ -168,7 +168,7 @@ BEGIN
     IF TG_OP = 'INSERT' THEN
         -- An id above the sequence was inserted explicitly, by COPY or OVERRIDING SYSTEM VALUE.
         IF NEW.id > coalesce(pg_sequence_last_value(productos_secuencia()), 0) THEN
-            PERFORM productos_alcanzar(NEW.id);
+            PERFORM productos_alcanzar(NEW.id::integer);
         END IF;
         NEW.updated_at := date_trunc('milliseconds', now());
         RETURN NEW;
@@ -198,7 +198,7 @@ CREATE OR REPLACE FUNCTION producto_peso(id integer) RETURNS numeric LANGUAGE sq
 CREATE OR REPLACE FUNCTION eventos_cortar(cual uuid, ultimo bigint DEFAULT NULL) RETURNS void LANGUAGE sql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
     UPDATE eventos_epoca SET epoca = gen_random_uuid(), anteriores = '{}',
-        base = (SELECT coalesce(sum(producto_peso(id)), 0) FROM productos),
+        base = (SELECT coalesce(sum(producto_peso(id::integer)), 0) FROM productos),
         desde = (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM eventos_id_seq)
     WHERE epoca = cual AND (ultimo <= desde) IS NOT TRUE;
     SELECT pg_notify('inventory_ws', '');
@@ -373,7 +373,7 @@ BEGIN
         SELECT bool_or(CASE ultimo WHEN 'PRODUCT_DELETED' THEN p.id IS NOT NULL
                 ELSE p.id IS NULL OR j.j::text <> mensaje ->> 'data' AND NOT j.j::jsonb @> (mensaje ->> 'data')::jsonb END)
                 FILTER (WHERE nombrado IS NOT NULL) AS difieren,
-            coalesce(sum(producto_peso(coalesce(p.id, nombrado)))
+            coalesce(sum(producto_peso(coalesce(p.id, nombrado)::integer))
                 FILTER (WHERE primero IS DISTINCT FROM 'PRODUCT_CREATED'), 0) AS sumados
         FROM (
             SELECT nombrado, mensaje, ultimos.tipo AS ultimo, primeros.tipo AS primero

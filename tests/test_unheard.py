@@ -285,6 +285,22 @@ async def test_column_without_equality_fails_no_change(client: TestClient, psql:
     assert event["antes"] == {"stock": 1}
 
 
+@pytest.mark.parametrize("change", ["id TYPE bigint", "nombre TYPE text", "created_at TYPE timestamp"])
+async def test_type_that_is_altered_ends_only_the_plans_of_before(
+    client: TestClient, dsn: str, psql: Callable, change: str
+) -> None:
+    move = {"path": f"/api/productos/{(await create(client))['id']}/stock", "json": {"delta": 1}}
+    assert (await client.post(**move)).status == 200
+    psql(f"ALTER TABLE productos ALTER {change}")
+    await error(await client.post(**move), 503)
+    assert (await client.post(**move)).status == 200
+    assert (await create(client))["id"] == 2
+    psql("INSERT INTO productos (id, nombre, precio) OVERRIDING SYSTEM VALUE VALUES (40, 'Cable', 2)")
+    await restarted(dsn)
+    psql("TRUNCATE productos")
+    assert (await create(client))["id"] == 41
+
+
 async def test_generated_column_makes_no_event_of_no_change(client: TestClient, psql: Callable) -> None:
     psql("ALTER TABLE productos ADD valor numeric GENERATED ALWAYS AS (precio * stock) STORED, ADD nota text")
     statements = "UPDATE productos SET stock = 1", "UPDATE productos SET stock = 5", "UPDATE productos SET nota = 'x'"

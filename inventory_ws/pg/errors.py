@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg2
+from psycopg2.errors import DatatypeMismatch, FeatureNotSupported
 
-UNAVAILABLE = (psycopg2.OperationalError, psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError)
+# The types of a table that was altered, in what a session has kept of it: prepared statements, and the plans of triggers.
+OUTDATED = (FeatureNotSupported, DatatypeMismatch)
+UNAVAILABLE = (psycopg2.OperationalError, psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError, *OUTDATED)
 # SQLSTATEs, and classes of them: of a value that is too long or too large, that the encoding lacks, that a constraint or an
 # index does not take; and of an error in a trigger of the owner.
 REJECTED = ("22001", "22003", "22021", "22P05", "23", "54000", "24", "27", "2D", "2F", "34", "38", "39", "P0")
@@ -34,8 +37,8 @@ class Rejected(Exception):
 
 
 def connection_ends(exc: psycopg2.Error) -> bool:
-    """Return whether the connection is lost, or leads to a server that takes no changes."""
-    return (exc.pgcode or "08000").startswith(("08", "57P0", "25006"))
+    """Return whether the connection is lost, leads to a server that takes no changes, or has outdated plans."""
+    return isinstance(exc, OUTDATED) or (exc.pgcode or "08000").startswith(("08", "57P0", "25006"))
 
 
 @contextmanager
