@@ -12,23 +12,25 @@ DECLARE
 BEGIN
     IF to_regclass('eventos_epoca') IS NULL THEN
         IF getdatabaseencoding() = 'SQL_ASCII' THEN -- which takes any bytes for letters, and returns them
-            RAISE EXCEPTION 'la base de datos está en SQL_ASCII: créela con ENCODING ''UTF8''';
+            RAISE EXCEPTION 'la base de datos está en SQL_ASCII: créela con ENCODING ''UTF8''' USING ERRCODE = '55000';
         END IF;
     ELSE
         SELECT to_jsonb(e) ->> 'esquema' INTO instalada FROM eventos_epoca AS e; -- NULL up to 0.1.1, without the column
         IF instalada > version THEN
             RAISE EXCEPTION 'la base de datos es de una versión posterior (esquema %, no %): actualice inventory-ws',
-                instalada, version;
+                instalada, version USING ERRCODE = '55000';
         ELSIF instalada IS DISTINCT FROM version
             AND NOT pg_has_role((SELECT relowner FROM pg_class WHERE oid = 'eventos_epoca'::regclass), 'USAGE') THEN
-            RAISE EXCEPTION 'la base de datos es de una versión anterior; que ejecute su dueño: inventory-ws schema | psql';
+            RAISE EXCEPTION 'la base de datos es de una versión anterior; que ejecute su dueño: inventory-ws schema | psql'
+                USING ERRCODE = '55000';
+        ELSIF instalada IS NULL THEN
+            DROP ROUTINE IF EXISTS eventos_limite();
         END IF;
     END IF;
     PERFORM set_config('inventory_ws.esquema', version::text, true);
 END $$;
 -- Services up to 0.1.1 do not look at the version. They replace or drop a function of this name, which fails, and so they end.
-DROP ROUTINE IF EXISTS eventos_limite();
-CREATE PROCEDURE eventos_limite() LANGUAGE sql AS '';
+CREATE OR REPLACE PROCEDURE eventos_limite() LANGUAGE sql AS '';
 
 CREATE TABLE IF NOT EXISTS productos (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -39,7 +39,7 @@ async def reason(client: TestClient) -> str:
 async def refused(dsn: str, remedy: str) -> None:
     """Sees that a start ends with one line that has the remedy."""
     runner = web.AppRunner(create_app(dsn=dsn))
-    with pytest.raises(ValueError, match=remedy) as raised:
+    with pytest.raises((ValueError, PermissionError), match=remedy) as raised:
         await runner.setup()
     assert "\n" not in str(raised.value)
 
@@ -131,6 +131,20 @@ async def test_what_the_role_cannot_repair_is_refused_at_the_start(
 async def test_table_that_inherits_is_refused_at_the_start(dsn: str, psql: Callable) -> None:
     psql("CREATE TABLE otros () INHERITS (productos)")
     await refused(dsn, "ALTER TABLE otros NO INHERIT productos")
+
+
+async def test_event_trigger_that_forbids_what_is_not_needed_keeps_no_service_from_its_start(
+    dsn: str,
+    serve: Serve,  # noqa: F811
+    psql: Callable,
+) -> None:
+    psql("CREATE FUNCTION nada() RETURNS event_trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'nada nuevo'; END$$")
+    psql("CREATE EVENT TRIGGER nada ON sql_drop EXECUTE FUNCTION nada()")
+    await restarted(dsn)
+    psql("DROP EVENT TRIGGER nada; CREATE EVENT TRIGGER nada ON ddl_command_start EXECUTE FUNCTION nada()")
+    await create(await serve(dsn))
+    psql("UPDATE eventos_epoca SET esquema = 1")
+    await refused(dsn, r"nada nuevo.*inventory-ws schema \| psql$")
 
 
 async def test_rows_of_replication_are_heard_if_the_owner_chooses_it(

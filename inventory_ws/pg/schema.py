@@ -12,6 +12,7 @@ from .errors import Rejected, Unavailable
 from .lanes import Lane
 
 PACKAGE = Path(__file__).parents[1]
+UNFIT = "55000"  # the SQLSTATE of what schema.sql raises
 COMPARE_TIMEOUT = 60.0  # seconds to compare the table with the log: 100,000 products take one or two
 
 
@@ -30,7 +31,8 @@ async def migrated_database(app: web.Application, *, pruning: bool) -> AsyncIter
         try:
             await apply_schema(db)
         except PermissionError as exc:  # the owner may have created the schema already
-            if missing := await _missing_grants(db, pruning):
+            missing = await _missing_grants(db, pruning)
+            if missing or not await _is_current(db):
                 remedy = "; ".join(["inventory-ws schema | psql", *missing])
                 raise PermissionError(f"al rol le faltan permisos ({exc}); que ejecute el dueño: {remedy}") from exc
         await compare(db, always=True)
@@ -42,8 +44,8 @@ async def migrated_database(app: web.Application, *, pruning: bool) -> AsyncIter
 async def apply_schema(db: Database) -> None:
     """Run sql/schema.sql, which changes only what is missing or old.
 
-    Raise Unavailable, PermissionError if the role lacks a right, or ValueError if the schema does not fit the database: a table
-    of the same name may be another one, or the database belongs to a newer version.
+    Raise Unavailable, PermissionError if the role lacks a right or an event trigger of the owner forbids it, or ValueError if the
+    schema does not fit the database: a table of the same name may be another one, or the database belongs to a newer version.
     """
     try:
         async with db.connection() as conn:
@@ -54,7 +56,7 @@ async def apply_schema(db: Database) -> None:
         raise PermissionError("el esquema de search_path no existe, o falta USAGE en él") from exc
     except (Rejected, psycopg2.Error) as exc:
         if isinstance(exc, Rejected) and exc.raised:
-            raise ValueError(str(exc)) from exc
+            raise (ValueError if exc.code == UNFIT else PermissionError)(str(exc)) from exc
         reason = f"el esquema no cabe en esta base de datos ({str(exc).splitlines()[0]})"
         raise ValueError(f"{reason}; indique otra con --database-url (DATABASE_URL)") from exc
 
@@ -95,6 +97,11 @@ async def may_prevent(db: Database, seconds: float) -> bool:
 async def compare(db: Database, *, always: bool = False) -> None:
     """Compare the table with the log if it may have been changed unheard, or `always`: where they differ, an epoch begins."""
     await db.fetch("SELECT eventos_revisar(%(always)s)", {"always": always}, Lane.LONG, seconds=COMPARE_TIMEOUT)
+
+
+async def _is_current(db: Database) -> bool:
+    ((version,),) = await db.fetch("SELECT to_jsonb(e) ->> 'esquema' FROM eventos_epoca AS e", lane=Lane.QUICK)
+    return f"version constant integer := {version};" in sql_file("schema.sql")
 
 
 async def _missing_grants(db: Database, pruning: bool) -> list[str]:
