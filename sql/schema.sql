@@ -2,8 +2,11 @@
 -- only in an upgrade. The owner of the tables can also apply it by hand (`python -m inventory_ws schema | psql`).
 BEGIN;
 SELECT pg_advisory_xact_lock(2024013001); -- services that start at the same time apply it one after the other
--- The functions store this search_path, so that they find these tables whatever the search_path of their caller is.
-SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+-- The functions store this search_path, so that they find these tables whatever the search_path of their caller is. A schema that
+-- was created in front of theirs, as one with the name of the role, is passed over.
+SELECT set_config('search_path', coalesce(
+    (SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('eventos_epoca')),
+    quote_ident(current_schema())) || ', pg_temp', true);
 
 DO $$
 DECLARE

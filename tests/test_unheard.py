@@ -133,6 +133,12 @@ async def test_table_that_inherits_is_refused_at_the_start(dsn: str, psql: Calla
     await refused(dsn, "ALTER TABLE otros NO INHERIT productos")
 
 
+async def test_schema_with_the_name_of_the_role_hides_no_inventory(dsn: str, psql: Callable) -> None:
+    psql("CREATE SCHEMA AUTHORIZATION CURRENT_USER")
+    await restarted(dsn)
+    assert psql("SELECT schemaname FROM pg_tables WHERE tablename = 'productos'") == [("public",)]
+
+
 async def test_event_trigger_that_forbids_what_is_not_needed_keeps_no_service_from_its_start(
     dsn: str,
     serve: Serve,  # noqa: F811
