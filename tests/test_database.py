@@ -7,6 +7,7 @@ from typing import Self
 
 import psycopg2
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient
 from psycopg2.extensions import connection, make_dsn, parse_dsn
 
@@ -163,19 +164,25 @@ async def test_second_address_of_a_host_name_is_tried(dsn: str) -> None:
         assert await db.fetch("SELECT 1") == [(1,)]
 
 
-async def test_role_without_ddl_uses_an_existing_schema(dsn: str, psql: Callable, aiohttp_client: Callable) -> None:
+async def test_role_without_ddl_needs_no_rights_but_those_it_is_told(
+    dsn: str, psql: Callable, aiohttp_client: Callable
+) -> None:
     psql("CREATE ROLE servicio LOGIN")
     try:
-        psql("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-        psql("GRANT SELECT, INSERT, UPDATE, DELETE ON productos TO servicio")
-        psql("GRANT SELECT ON eventos, eventos_epoca TO servicio")
-        client = await aiohttp_client(create_app(dsn=make_dsn(dsn, user="servicio")))
+        psql("REVOKE CREATE ON SCHEMA public FROM PUBLIC; REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC")
+        service = make_dsn(dsn, user="servicio")
+        with pytest.raises(PermissionError) as told:
+            await web.AppRunner(create_app(dsn=service)).setup()
+        psql(str(told.value).partition("psql; ")[2])
+        client = await aiohttp_client(create_app(dsn=service))
         ws = await client.ws_connect("/ws")
         await ws.receive_json(timeout=5)
         await create(client)
         assert (await ws.receive_json(timeout=5))["type"] == "PRODUCT_CREATED"
         await client.delete("/api/productos/1")
         assert (await client.post("/api/productos/1/restaurar")).status == 200
+        assert (await client.get("/api/productos?at=1&q=x")).status == 200
+        await client.app[DATABASE].fetch("SELECT eventos_cortar(gen_random_uuid())")
         await client.close()
     finally:
         psql("DROP OWNED BY servicio")

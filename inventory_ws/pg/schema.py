@@ -121,8 +121,8 @@ async def _missing_grants(db: Database, pruning: bool) -> list[str]:
         ) AS necesario (objeto, permiso, dado)
         WHERE dado IS NOT TRUE GROUP BY objeto ORDER BY objeto
         """
-    functions = ["producto_json", "texto_plegado", "productos_cambiar", "eventos_estado", "eventos_revisar"]
-    if pruning:
-        functions.append("eventos_podar")
-    rows = await db.fetch(sql, {"functions": functions})
+    # Anybody may execute them, unless the owner's default privileges say otherwise.
+    functions = """producto_json texto_plegado productos_cambiar eventos_estado eventos_revisar eventos_faltas eventos_disparadores
+        eventos_cortar eventos_productos"""
+    rows = await db.fetch(sql, {"functions": functions.split() + ["eventos_podar"] * pruning})
     return [grant for (grant,) in rows]
