@@ -437,6 +437,21 @@ async def test_start_that_is_cancelled_leaves_no_connection(dsn: str, sessions: 
     await until_none(sessions)
 
 
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql+psycopg2://ana:secreta@localhost/shop",
+        '"postgresql://ana:secreta@localhost/shop"',
+        "postgresql://ana:%secreta@localhost/shop",
+        "postgresql://ana:m@secreta@localhost/shop",
+    ],
+)
+def test_url_that_is_not_understood_tells_no_password(dsn: str) -> None:
+    with pytest.raises(ValueError, match="postgresql://usuario:clave@servidor/base") as told:
+        Database(dsn)
+    assert "secreta" not in str(told.value) and told.value.__suppress_context__
+
+
 @pytest.mark.parametrize("words", ["host=a,b,c port=1,2", "host=a,b hostaddr=127.0.0.1,127.0.0.2,127.0.0.3"])
 def test_lists_of_hosts_and_ports_have_one_length(words: str) -> None:
     with pytest.raises(ValueError, match="DATABASE_URL"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 from configparser import ConfigParser, Error
 from contextlib import suppress
@@ -10,6 +11,7 @@ import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
 VARIABLES = {"host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT"}
+URL = "una URL es postgresql://usuario:clave@servidor/base, con %40 por @, %2F por / y %25 por % en la clave"
 ATTEMPT_TIMEOUT = 0.9  # seconds for an address, if there is another one
 
 
@@ -63,8 +65,12 @@ def split_hosts(dsn: str) -> list[dict[str, str]]:
     """Return the words of a connection string for each of its hosts. Raise ValueError."""
     try:
         words = parse_dsn(dsn)
+        if "@" in words.get("host", "")[1:]:
+            raise psycopg2.ProgrammingError(words["host"])
     except psycopg2.ProgrammingError as exc:
-        raise ValueError(f"--database-url (DATABASE_URL, dsn) no se entiende: {exc}") from exc
+        # libpq quotes what it does not understand, and so a password.
+        reason = URL if re.search("[@%]", str(exc)) else str(exc)
+        raise ValueError(f"--database-url (DATABASE_URL, dsn) no se entiende: {reason}") from None
     defaults = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3"}
     whole = {"application_name": "inventory_ws", "client_encoding": "UTF8", **defaults, **words}
     environment = {name: os.environ[variable] for name, variable in VARIABLES.items() if variable in os.environ}
