@@ -14,6 +14,8 @@ from psycopg2.extensions import make_dsn
 
 from inventory_ws import Lost, create_app, watch
 from inventory_ws.live.log import LOG
+from inventory_ws.pg.database import Database
+from inventory_ws.pg.errors import Unavailable
 
 from .conftest import PRODUCT, create, healthy, settled
 from .reliability.killed import data_folder, serving
@@ -112,6 +114,18 @@ async def renewed(client: TestClient, epoch: str) -> str:
         while client.app[LOG].epoch == epoch:
             await asyncio.sleep(0.01)
     return client.app[LOG].epoch
+
+
+async def test_server_without_transaction_ids_is_no_refusal_of_a_value(cluster: Cluster) -> None:
+    run(cluster.dsn, "ALTER SYSTEM SET autovacuum = off")  # it would give ids back
+    cluster.stop()
+    (status := cluster.folder / "cluster" / "pg_xact" / "07FD").write_bytes(bytes(1 << 18))
+    status.chmod(0o666)
+    cluster.run("pg_resetwal", "-x", "2145000000", "-D", "cluster")
+    cluster.start()
+    async with Database(cluster.dsn) as db:
+        with pytest.raises(Unavailable, match="wraparound"):
+            await db.fetch("SELECT pg_current_xact_id()")
 
 
 @pytest.mark.slow

@@ -10,8 +10,9 @@ from psycopg2.errors import DatatypeMismatch, FeatureNotSupported
 OUTDATED = (FeatureNotSupported, DatatypeMismatch)
 UNAVAILABLE = (psycopg2.OperationalError, psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError, *OUTDATED)
 # SQLSTATEs, and classes of them: of a value that is too long or too large, that the encoding lacks, that a constraint or an
-# index does not take; and of an error in a trigger of the owner.
+# index does not take; and of an error in a trigger of the owner. FULL: the C functions in which 54000 is the server's own limit.
 REJECTED = ("22001", "22003", "22021", "22P05", "23", "54000", "24", "27", "2D", "2F", "34", "38", "39", "P0")
+FULL = ("GetNewTransactionId", "GetNewMultiXactId", "PreCommit_Notify")
 RAISE = "exec_stmt_raise"  # the C function that errors of a RAISE in PL/pgSQL name as their source
 POLICY = "ExecWithCheckOptions"  # the one of row security, for a row that its policies do not allow
 
@@ -48,7 +49,8 @@ def translated() -> Iterator[None]:
         yield
     except (psycopg2.Error, TimeoutError) as exc:
         if isinstance(exc, psycopg2.Error) and (
-            exc.diag.source_function in (RAISE, POLICY) or (exc.pgcode or "").startswith(REJECTED)
+            exc.diag.source_function in (RAISE, POLICY)
+            or ((exc.pgcode or "").startswith(REJECTED) and exc.diag.source_function not in FULL)
         ):
             raise Rejected(exc) from exc
         if isinstance(exc, UNAVAILABLE):
