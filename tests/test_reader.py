@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -269,8 +270,15 @@ def test_formula_without_a_value_is_told_of_its_own_sheet_alone() -> None:
     error = '<row r="2"><c r="A2" t="str"><v>A</v></c><c r="B2"><v>1</v></c><c r="C2" s="1" t="e"><f>1/0</f><v>#DIV/0!</v></c></row>'
     sheets = {"Bien": head + row(2, "A", 1, None), "Sin calcular": head + row(2, "A", 1, "=2*3"), "Error": head + error}
     refusal = "2 stock: es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo"
-    found = {sheet: messages(read(xlsx(sheets), FileQuery(hoja=sheet))) for sheet in sheets}
-    assert found == {"Bien": [], "Sin calcular": [refusal], "Error": [refusal]}
+    closedxml = {
+        name: re.sub("(</?)([cfv]\\b)", r"\1x:\2", sheet) for name, sheet in sheets.items()
+    }  # a library of .NET
+    for book in sheets, closedxml:
+        file = replaced(
+            xlsx(book), "<worksheet ", '<worksheet xmlns:x="http://schemas.openxmlformats.org/spreadsheetml/2006/main" '
+        )
+        found = {sheet: messages(read(file, FileQuery(hoja=sheet))) for sheet in sheets}
+        assert found == {"Bien": [], "Sin calcular": [refusal], "Error": [refusal]}
 
 
 def test_formula_that_its_writer_has_not_computed_is_no_zero() -> None:
@@ -296,6 +304,25 @@ def test_errors_of_old_programs_are_told_of_their_own_sheet_alone() -> None:
             "2 stock",
             "3 stock",
         ]
+
+
+@pytest.mark.parametrize(
+    ("value", "saved", "told"),
+    [
+        (bytes(8) + b"\x03\x00", True, True),  # POI 4.0 and WriteExcel: a 0, to be computed on load
+        (bytes(8) + b"\x00\x00", True, False),
+        (b"\x03\x00\x00\x00\x00\x00\xff\xff\x00\x00", False, True),  # xlwt: an empty text
+        (b"\x03\x00\x00\x00\x00\x00\xff\xff\x00\x00", True, False),  # a spreadsheet: =""
+    ],
+)
+def test_formula_that_a_library_has_not_computed_is_told_of_an_xls(value: bytes, saved: bool, told: bool) -> None:
+    """In the place of an error of LibreOffice's file."""
+    file = (Path(__file__).parent / "files" / "errores.xls").read_bytes()
+    place = file.index(b"\x06\x00\x19\x00\x02\x00\x02\x00") + 10  # the formula of C3
+    file = file[:place] + value + file[place + 10 :]
+    name = "SummaryInformation".encode("utf-16-le")
+    file = file if saved else file.replace(name, bytes(len(name)))
+    assert ("3 stock" in [fault.split(":")[0] for fault in messages(read(file, FileQuery(hoja="Segunda")))]) is told
 
 
 def test_blanks_of_a_long_cell_are_read_once() -> None:
@@ -330,6 +357,25 @@ def test_workbook_of_old_programs_is_read() -> None:
     )
 
 
+def test_xls_may_contain_a_zip_or_name_another_code_page() -> None:
+    """Excel 2007 and newer put the theme into it, as a zip; Perl's WriteExcel says Windows-1252 of texts that are UTF-16."""
+    file = (Path(__file__).parent / "files" / "lista.xls").read_bytes()
+    named = file.replace(b"\x42\x00\x02\x00\xb0\x04", b"\x42\x00\x02\x00\xe4\x04")
+    assert b"\x06\x00\x00Precio" in named
+    named = named.replace(b"\x06\x00\x00Precio", b"\x03\x00\x01P\x00V\x00P\x00")
+    for body in file + xlsx({"Hoja": ""}), named:
+        assert rows(read(body, FileQuery())) == rows(read(file, FileQuery()))
+
+
+@pytest.mark.parametrize("start", ["<table>", "\ufeff\n<?xml version='1.0'?>\n"])
+def test_page_that_is_named_like_a_workbook_is_told_what_it_is(start: str) -> None:
+    """The xls of many programs, whose cells with `;` made columns."""
+    table = read(
+        f"{start}<tr><td>Nombre</td><td>Precio</td></tr><tr><td>A &amp; B</td><td>1</td></tr>".encode(), FileQuery()
+    )
+    assert [fault[:20] for fault in messages(table)] == ["1 : es HTML o XML, a"]
+
+
 def ods(rows: str) -> bytes:
     """An OpenDocument spreadsheet of one sheet."""
     names = ("office", "table", "text")
@@ -355,7 +401,7 @@ def test_workbook_of_open_document_is_read() -> None:
     cells = "".join(
         f"<table:table-row>{text_cell(name)}{price}</table:table-row>"
         for name, price in {
-            "Producto": text_cell("Precio"),
+            "Producto": text_cell("Precio") + "\n",  # SheetJS indents
             "Piñón": '<table:table-cell office:value-type="currency" office:currency="EUR" office:value="1299.5"/>',
         }.items()
     )
@@ -422,12 +468,20 @@ def test_points_of_an_exported_file_prove_nothing_of_a_price_with_a_comma(titles
     assert read_as in [*(fault["message"] for fault in table.faults), rows(table)[1].get("precio")]
 
 
-DAMAGED = "1 : la hoja de cálculo está dañada o es demasiado grande: guárdela como CSV"
+DAMAGED = f"1 : {reader.UNREAD}"
 
 
 @pytest.mark.parametrize("body", [b"PK\x03\x04 no workbook", b"\xd0\xcf\x11\xe0 no workbook"])
 def test_file_that_only_begins_like_a_workbook_is_refused(body: bytes) -> None:
     assert messages(read(body, FileQuery())) == [DAMAGED]
+
+
+def test_xlsb_is_refused() -> None:
+    """What calamine drops of it, errors among it, would be a stock of 0 that nobody sees."""
+    file = io.BytesIO(xlsx({"Hoja": row(1, "nombre", "precio")}))
+    with zipfile.ZipFile(file, "a") as parts:
+        parts.writestr("xl/workbook.bin", "")
+    assert messages(read(file.getvalue(), FileQuery())) == [DAMAGED]
 
 
 @pytest.mark.parametrize("calamine", ["import os; os.abort()", "bytearray(2 << 30)"])

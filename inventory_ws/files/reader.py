@@ -20,10 +20,11 @@ MEMORY = 1 << 30  # bytes, for a workbook
 WORKBOOK_TIMEOUT = 30.0  # seconds
 BLANKS = " \t\x1a\u00a0"  # \x1a ends a file of DOS
 SAMPLES = 3  # cells of each column that a trial shows
-PROBLEMS = {
-    workbook.PROTECTED: "la hoja de cálculo tiene contraseña: guárdela sin ella",
-    workbook.NO_SHEET: "no hay ninguna hoja con ese nombre, o ninguna con datos",
-}
+NO_SHEET = "no hay ninguna hoja con ese nombre, o ninguna con datos"
+UNREAD = (
+    "no se puede leer la hoja de cálculo (dañada, con contraseña, xlsb o demasiado grande): guárdela como xlsx o CSV"
+)
+MARKUP = "es HTML o XML, aunque parezca una hoja de cálculo: ábralo con ella y guárdelo como xlsx o CSV"
 
 
 class NotInstalled(Exception):
@@ -124,6 +125,8 @@ def _read_rows(body: bytes, sheet: str) -> tuple[list[list[str]], dict[str, Any]
             text, about["codificacion"] = decoded(body)
             if "\x00" in text:
                 raise Unreadable(1, "no es texto ni una hoja de cálculo", [])
+            if text.lstrip().startswith("<"):
+                raise Unreadable(1, MARKUP, [])
             about["separador"] = mark = separator(text)
         return read_cells(text, mark), about, []
     except Unreadable as exc:
@@ -140,8 +143,7 @@ def _convert(body: bytes, sheet: str) -> tuple[dict[str, Any], str]:
     if done.returncode == workbook.NOT_INSTALLED:
         raise NotInstalled
     if done.returncode:
-        too_much = "la hoja de cálculo está dañada o es demasiado grande: guárdela como CSV"
-        raise Unreadable(1, PROBLEMS.get(done.returncode, too_much), [])
+        raise Unreadable(1, NO_SHEET if done.returncode == workbook.NO_SHEET else UNREAD, [])
     head, _, text = done.stdout.decode().partition("\n")
     return json.loads(head), text
 

@@ -17,13 +17,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 CPU = 20  # seconds
-NOT_INSTALLED, PROTECTED, NO_SHEET = 3, 4, 5  # exit statuses
+NOT_INSTALLED, NO_SHEET = 3, 4  # exit statuses
 NO_VALUE = "fórmula sin valor"  # the text of a cell whose formula nobody has computed, or ends in an error
 FORMULA = rb"<f\b[^>]*(?:/>|>[^<]*</f>)"
 ERROR = rb'[^>]* t="e"[^>]*>(?:' + FORMULA + rb")?<v>[^<]*</v>"
 UNCOMPUTED = rb'(?![^>]* t="str")[^>]*>' + FORMULA + rb"(?:<v ?/>|<v></v>)?(?=</c>)"  # with t="str" it is an empty text
 ZERO = re.compile(b"(" + FORMULA + b")<v>0</v>")  # beside fullCalcOnLoad and no other value: nobody has computed it
 COMPUTED = re.compile(FORMULA + b"<v>(?!0</v>)")
+PREFIX = re.compile(rb"<(/?)\w+:(?=[cfv]\b)")  # .NET's libraries write <x:c>
 # What calamine drops from an xlsx or an ods, and what it is to read instead: an empty cell would be a stock of 0.
 DROPPED = {
     re.compile(rb'(<c r="[A-Z]+\d+")(?:' + ERROR + b"|" + UNCOMPUTED + b")"): rf'\1 t="str"><v>{NO_VALUE}</v>',
@@ -32,12 +33,17 @@ DROPPED = {
     ),
     re.compile(rb'office:string-value=""(?=[^<>]* calcext:value-type="error")'): f'office:string-value="{NO_VALUE}"',
     re.compile(rb"<text:tab ?/>"): "\t",
+    re.compile(rb">\s+(?=</?table:)"): ">",  # SheetJS indents cells, of which calamine reads none
 }
-# Records of an xls: the beginning of a sheet; the row and the column of a cell with an error, and of a formula with one.
+# Records of an xls: the beginning of a sheet; the row and the column of a cell with an error; those of a formula with an error,
+# with a 0 that is to be computed on load (POI, WriteExcel), or an empty text, which of xlwt is no value.
 RECORDS = re.compile(
-    rb"\x09\x08..\x00[\x05\x06]\x10\x00|\x05\x02\x08\x00(....)...\x01|\x06\x00..(....)..\x02\x00.\x00\x00\x00\xff\xff",
+    rb"\x09\x08..\x00[\x05\x06]\x10\x00|\x05\x02\x08\x00(....)...\x01"
+    rb"|\x06\x00.\x00(....)..(?:\x02\x00.\x00\x00\x00\xff\xff|\x00{8}[\x02\x03]\x00|(\x03\x00{5}\xff\xff))",
     re.DOTALL,
 )
+SAVED = "SummaryInformation".encode("utf-16-le")  # is in what a spreadsheet has saved
+LATIN, UNICODE = b"\x42\x00\x02\x00\xe4\x04", b"\x42\x00\x02\x00\xb0\x04"  # code pages of an xls
 
 
 def main(memory: str, most: str, wanted: str) -> int:
@@ -49,14 +55,11 @@ def main(memory: str, most: str, wanted: str) -> int:
         resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
         os.nice(10)  # the service's own requests come first
     try:
-        from python_calamine import CalamineWorkbook, PasswordError, SheetTypeEnum, SheetVisibleEnum
+        from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
     except ImportError:
         return NOT_INSTALLED
-    try:
-        body = with_dropped(sys.stdin.buffer.read())
-        book = CalamineWorkbook.from_filelike(io.BytesIO(body))
-    except PasswordError:
-        return PROTECTED
+    body = with_dropped(sys.stdin.buffer.read())
+    book = CalamineWorkbook.from_filelike(io.BytesIO(body))
     sheets = {sheet.name: sheet.visible for sheet in book.sheets_metadata if sheet.typ == SheetTypeEnum.WorkSheet}
     if wanted and wanted not in sheets:
         return NO_SHEET
@@ -69,7 +72,8 @@ def main(memory: str, most: str, wanted: str) -> int:
     rows = [[text(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False, nrows=int(most))]
     for row, column in errors_of_xls(body, [*sheets].index(name)):
         with suppress(IndexError):  # beyond the last row or column that holds something
-            rows[row][column] = rows[row][column] or NO_VALUE
+            if rows[row][column] in ("", "0"):
+                rows[row][column] = NO_VALUE
     while rows and not any(rows[-1]):
         rows.pop()
     print(json.dumps({"hojas": [*sheets], "hoja": name}))
@@ -79,17 +83,21 @@ def main(memory: str, most: str, wanted: str) -> int:
 
 def with_dropped(body: bytes) -> bytes:
     """Return a workbook in which calamine sees what it drops."""
-    if not zipfile.is_zipfile(io.BytesIO(body)):
-        return body
+    if not body.startswith(b"PK"):  # an xls may contain a zip
+        # In one of Excel 97 or newer the texts are UTF-16, also where a library (WriteExcel) names another code page.
+        return body.replace(LATIN, UNICODE, 1) if b"\x09\x08\x10\x00\x00\x06" in body else body
     copy = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(body)) as parts, zipfile.ZipFile(copy, "w") as written:
         book = "xl/workbook.xml"
+        if "xl/workbook.bin" in parts.namelist():
+            raise ValueError("an xlsb: what is dropped of it cannot be seen")
         asks = book in parts.namelist() and b'fullCalcOnLoad="1"' in parts.read(book)
         for name in parts.namelist():
             part = parts.read(name)
-            if asks and not COMPUTED.search(part):
-                part = ZERO.sub(rb"\1", part)
-            if name == "content.xml" or name.startswith("xl/worksheets/"):
+            if name.endswith(".xml"):
+                part = PREFIX.sub(rb"<\1", part)
+                if asks and not COMPUTED.search(part):
+                    part = ZERO.sub(rb"\1", part)
                 for dropped, meant in DROPPED.items():
                     part = dropped.sub(meant.encode(), part)
             written.writestr(name, part)
@@ -101,7 +109,7 @@ def errors_of_xls(body: bytes, wanted: int) -> Iterator[tuple[int, int]]:
     sheet = -1
     for found in RECORDS.finditer(body):
         if place := found[1] or found[2]:
-            if sheet == wanted:
+            if sheet == wanted and not (found[3] and SAVED in body):
                 yield struct.unpack("<HH", place)
         else:
             sheet += 1
