@@ -37,6 +37,8 @@ def messages(table: Table) -> list[str]:
         ("1.299,00 € | €5 | 5 EUR | 7,5€", ["1299.00", "5.00", "5.00", "7.50"]),
         ("US$ 3.50 | S/ 4.00 | MXN 5.00", ["3.50", "4.00", "5.00"]),
         ("34.0000 | 100.0000 | 0.500", ["34.00", "100.00", "0.50"]),
+        ("0.30000000000000004 | 19,989999771118164", ["0.30", "19.99"]),  # binary numbers that pandas or tablib write
+        ("12.345678901234567 | 0.0000001", ["tiene más de 2 decimales", "tiene más de 2 decimales"]),
         ("12.345,678 | 0.125", ["tiene más de 2 decimales", "tiene más de 2 decimales"]),
         ("-1 | \u22121,50 | -$2", ["no puede ser menor que 0"] * 3),
         ("variable | 12 % | 1.2.3 | 12,", ["tiene que ser un número"] * 4),
@@ -71,8 +73,9 @@ def test_stock_is_a_whole_number(prices: str, column: str, read_as: list[Any]) -
 
 
 def test_price_is_rounded_on_request() -> None:
-    table = read(b"nombre;precio\nx;12,345\ny;1,5\nz;7,125", FileQuery(redondear=True))
-    assert [row["precio"] for row in rows(table)] == ["12.35", "1.50", "7.13"]
+    table = read(b"nombre;precio\nx;12,345\ny;1,5\nz;7,125\nw;" + b"1" * 40 + b",5", FileQuery(redondear=True))
+    assert [row.get("precio") for row in rows(table)] == ["12.35", "1.50", "7.13", None]
+    assert messages(table) == ["5 precio: tiene demasiadas cifras"]
 
 
 @pytest.mark.parametrize(

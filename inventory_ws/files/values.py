@@ -18,7 +18,7 @@ from .workbook import NO_VALUE
 
 NUMBERS = ("precio", "stock")
 NULLABLE = {name for name, field in NewProduct.model_fields.items() if field.default is None}
-CENTS = Decimal("0.01")
+CENTS, MILLIONTHS = Decimal("0.01"), Decimal("0.000001")
 LONGEST = 100  # characters of a number
 
 # What stands before or behind a number: a currency, or a unit.
@@ -164,8 +164,11 @@ class Reader:
             raise Doubtful("es una fórmula sin calcular, o con un error: guarde el archivo con la hoja de cálculo")
         if name in NUMBERS:
             found = self._number(name, cell)
-            if name == "precio" and self.rounds and isinstance(found, Decimal):
-                found = found.quantize(CENTS, ROUND_HALF_UP)
+            if name == "precio" and isinstance(found, Decimal) and found.adjusted() < 20:  # quantize raises on more
+                if self.rounds:
+                    return found.quantize(CENTS, ROUND_HALF_UP)
+                if len(found.as_tuple().digits) > 14:  # 0.30000000000000004 is pandas' 0.3
+                    return found.quantize(MILLIONTHS)
             return found
         if name in NULLABLE and not cell:
             return None
