@@ -37,6 +37,10 @@ def test_description_is_valid() -> None:
     AsyncAPI3.model_validate(ASYNCAPI)
     for message in MESSAGES.values():
         Draft202012Validator.check_schema(message["payload"])
+    # What Modelina makes of a message has this name, or AnonymousSchema_57.
+    assert {message["payload"]["title"].upper() for message in MESSAGES.values()} == {
+        name.replace("_", "") for name in MESSAGES
+    }
     with pytest.raises(ValueError, match="action"):
         AsyncAPI3.model_validate({**ASYNCAPI, "operations": {"ws_told": {"action": "publish"}}})
 
