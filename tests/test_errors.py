@@ -140,7 +140,7 @@ async def test_each_code_is_of_its_way_to_fail(
     monkeypatch.setattr("inventory_ws.web.reading.BODY_TIMEOUT", 0.05)
     await fails("cuerpo_lento", "POST", "", data=slow(), headers=JSON_BODY)
     (tmp_path / "python_calamine.py").write_text("raise ImportError")  # as where it is not installed
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     await fails("sin_lector_de_hojas", "POST", "", data=b"PK\x03\x04")
     breaks(RuntimeError("fault"))
     await fails("error_interno", "GET", "/1")

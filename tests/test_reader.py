@@ -493,12 +493,12 @@ def test_workbook_that_ends_its_reader_ends_nothing_else(
 ) -> None:
     """In the place of calamine: a library that aborts, and one that wants more memory than the reader may have."""
     (tmp_path / "python_calamine.py").write_text(calamine)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     assert messages(read(xlsx({"Hoja": ""}), FileQuery())) == [DAMAGED]
 
 
 def test_workbook_needs_an_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "python_calamine.py").write_text("raise ImportError")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(NotInstalled):
         read(xlsx({"Hoja": ""}), FileQuery())

@@ -1,6 +1,7 @@
 """A file of products, read: its format, its columns, and what each of its rows says. Knows neither HTTP nor SQL."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -136,8 +137,11 @@ def _read_rows(body: bytes, sheet: str) -> tuple[list[list[str]], dict[str, Any]
 def _convert(body: bytes, sheet: str) -> tuple[dict[str, Any], str]:
     """Return the names of a workbook's sheets, and one of them as CSV. Raise NotInstalled or Unreadable."""
     command = [sys.executable, "-P", workbook.__file__, str(MEMORY), str(MAX_ROWS + 2), sheet]
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join(sys.path)
+    }  # of shiv's and other programs in one file, their packages
     try:
-        done = subprocess.run(command, input=body, capture_output=True, timeout=WORKBOOK_TIMEOUT, check=False)
+        done = subprocess.run(command, input=body, capture_output=True, timeout=WORKBOOK_TIMEOUT, env=env, check=False)
     except subprocess.TimeoutExpired:
         done = subprocess.CompletedProcess(command, 1)
     if done.returncode == workbook.NOT_INSTALLED:
