@@ -137,9 +137,7 @@ def _read_rows(body: bytes, sheet: str) -> tuple[list[list[str]], dict[str, Any]
 def _convert(body: bytes, sheet: str) -> tuple[dict[str, Any], str]:
     """Return the names of a workbook's sheets, and one of them as CSV. Raise NotInstalled or Unreadable."""
     command = [sys.executable, "-P", workbook.__file__, str(MEMORY), str(MAX_ROWS + 2), sheet]
-    env = os.environ | {
-        "PYTHONPATH": os.pathsep.join(sys.path)
-    }  # of shiv's and other programs in one file, their packages
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # where a program of shiv has its packages
     try:
         done = subprocess.run(command, input=body, capture_output=True, timeout=WORKBOOK_TIMEOUT, env=env, check=False)
     except subprocess.TimeoutExpired:
