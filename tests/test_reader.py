@@ -97,6 +97,13 @@ def test_price_is_rounded_on_request() -> None:
         ("Producto;Nombre;Precio;Cantidad;Stock", "Nombre Precio Stock"),
         ("Nombre;Precio sin IVA (sin impuestos);Precio;Stock", "Nombre Precio Stock"),
         ("Nombre;Precio (sin IVA);Precio (con IVA);Uds", "Nombre Precio (con IVA) Uds"),
+        ("Product/Service Name;Sales Price;Quantity On Hand", "Product/Service Name Sales Price Quantity On Hand"),
+        ("Product Name;Cost Price;Price;Current Stock Level", "Product Name Price Current Stock Level"),
+        ("Title;Available quantity;Start price", "Title Start price Available quantity"),
+        ("Name *;Price tax excluded;Wholesale price;Quantity", "Name * Price tax excluded Quantity"),
+        ("Producto;Stock;Precio Venta Neto;Precio Venta Bruto", "Producto Precio Venta Bruto Stock"),
+        ("Código;Descripción;Precio venta 1;Precio venta 2;Stock", "Descripción Precio venta 1 Stock"),
+        ("Articulo;PVP1;PVP2;Stock", "Articulo PVP1 Stock"),
     ],
 )
 def test_titles_of_other_programs_are_found(titles: str, names: str) -> None:

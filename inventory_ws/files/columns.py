@@ -15,12 +15,15 @@ SEARCHED = 30  # rows in which the titles are looked for
 # The titles of other programs, the best first. Their `id` is not an id of this inventory.
 TITLES = {
     "nombre": "nombre|nombre producto|nombre del producto|nombre articulo|product name|item name|name|title|titulo"
-    "|denominacion|producto|product|articulo|item",
+    "|denominacion|producto|product|articulo|item|product service name|product service",
     "descripcion": "descripcion|description|descripcion corta|short description|descripcion larga|body|detalle|detalles",
     "precio": "precio|precio venta|precio de venta|precio publico|precio venta publico|precio normal|pvp con iva|pvp iva incluido"
-    "|pvp|price|regular price|sales price|list price|unit price|variant price|precio unitario|unitprice|retail price",
+    "|pvp|price|regular price|sales price|list price|unit price|variant price|precio unitario|unitprice|retail price"
+    "|price tax included|precio impuestos incluidos|precio venta bruto|precio total|price tax excluded|precio impuestos excluidos"
+    "|precio venta neto|precio base|product price|start price|selling price",
     "stock": "stock|stock actual|existencias|existencia|en inventario|inventario|cantidad disponible|cantidad a mano|cantidad|unidades|uds|ud"
-    "|quantity on hand|current quantity|inventory quantity|qty available|variant inventory qty|in stock|quantity|qty",
+    "|quantity on hand|current quantity|inventory quantity|qty available|variant inventory qty|in stock|stock on hand|available quantity"
+    "|current stock level|product quantity|quantity|qty",
 }
 CURRENCIES = re.compile(r"( (eur|euros?|usd|mxn|cop|ars|clp|pen|uyu|en))+$")
 NUMBER = re.compile(r"[^a-zA-Z]*\d[^a-zA-Z]*")  # no title
@@ -45,7 +48,7 @@ def folded(title: str) -> str:
     text = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     text = re.sub("[\u0300-\u036f.]", "", unicodedata.normalize("NFD", text.lower()))
     text = re.sub(r"[\W_]+", " ", text).strip()
-    return CURRENCIES.sub("", text).strip()
+    return re.sub(r"(?<=[a-z]{3}) ?1$", "", CURRENCIES.sub("", text).strip())  # PVP1: of several, the first
 
 
 def find_columns(rows: Sequence[Cells], given: Mapping[str, str], updates: bool) -> Columns:
