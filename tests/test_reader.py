@@ -321,11 +321,12 @@ def test_errors_of_old_programs_are_told_of_their_own_sheet_alone() -> None:
     [
         (bytes(8) + b"\x03\x00", True, True),  # POI 4.0 and WriteExcel: a 0, to be computed on load
         (bytes(8) + b"\x00\x00", True, False),
+        (b"\x02\x00\x17\x30\x54\x06\xff\xff\x00\x00", True, True),  # Excel: #REF!, beside what nobody uses
         (b"\x03\x00\x00\x00\x00\x00\xff\xff\x00\x00", False, True),  # xlwt: an empty text
         (b"\x03\x00\x00\x00\x00\x00\xff\xff\x00\x00", True, False),  # a spreadsheet: =""
     ],
 )
-def test_formula_that_a_library_has_not_computed_is_told_of_an_xls(value: bytes, saved: bool, told: bool) -> None:
+def test_formula_without_a_value_is_told_of_an_xls(value: bytes, saved: bool, told: bool) -> None:
     """In the place of an error of LibreOffice's file."""
     file = (Path(__file__).parent / "files" / "errores.xls").read_bytes()
     place = file.index(b"\x06\x00\x19\x00\x02\x00\x02\x00") + 10  # the formula of C3

@@ -39,7 +39,7 @@ DROPPED = {
 # with a 0 that is to be computed on load (POI, WriteExcel), or an empty text, which of xlwt is no value.
 RECORDS = re.compile(
     rb"\x09\x08..\x00[\x05\x06]\x10\x00|\x05\x02\x08\x00(....)...\x01"
-    rb"|\x06\x00.\x00(....)..(?:\x02\x00.\x00\x00\x00\xff\xff|\x00{8}[\x02\x03]\x00|(\x03\x00{5}\xff\xff))",
+    rb"|\x06\x00.\x00(....)..(?:\x02.[\x00\x07\x0f\x17\x1d\x24\x2a]...\xff\xff|\x00{8}[\x02\x03]\x00|(\x03\x00{5}\xff\xff))",
     re.DOTALL,
 )
 SAVED = "SummaryInformation".encode("utf-16-le")  # is in what a spreadsheet has saved
