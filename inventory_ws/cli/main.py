@@ -65,13 +65,14 @@ def main(argv: list[str] | None = None) -> int:
                 dsn = stack.enter_context(embedded.postgres(args.data_dir))
             _serve(args, dsn, sock, context)
     except Unavailable as exc:
-        _complain(f"PostgreSQL no responde ({exc}); véase --database-url (DATABASE_URL)")
+        problem = f"PostgreSQL no responde ({exc}); véase --database-url (DATABASE_URL)"
     except (embedded.EmbeddedError, OSError, ValueError) as exc:
-        _complain(str(exc))
+        problem = str(exc)
     except KeyboardInterrupt:
         return 130
     else:
         return 0
+    print("inventory-ws:", *problem.split(), file=sys.stderr)
     return 2
 
 
@@ -177,7 +178,3 @@ async def _tell_sockets(hub: Hub) -> None:
 async def _demo(app: web.Application) -> AsyncIterator[None]:
     await app[DATABASE].fetch(sql_file("demo.sql"))
     yield
-
-
-def _complain(text: str) -> None:
-    print("inventory-ws:", *text.split(), file=sys.stderr)
