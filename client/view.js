@@ -33,6 +33,8 @@ function changed() {
 }
 
 function choose() {
+  $('asTable').ariaPressed = String(chosen.table);
+  document.body.classList.toggle('as-table', isTable());
   settle();
   changed();
   writeAddress({ buscar: $('search').value.trim(), agotados: isOn('soldOut'), minimo: isOn('low'), sigo: isOn('onlyFollowed'), vista: chosen.table && 'tabla' });
@@ -111,21 +113,14 @@ export function showAll() {
 
 // ---- cards or table, and its order
 
-function showView() {
-  $('asTable').ariaPressed = String(chosen.table);
-  document.body.classList.toggle('as-table', isTable());
-}
-
 function useTable(yes) {
   chosen.table = yes;
   keep(names.view, chosen);
-  showView();
   choose();
 }
 
 $('asTable').onclick = () => useTable(!chosen.table);
-narrow.addEventListener('change', () => { showView(); choose(); });
-showView();
+narrow.addEventListener('change', choose);
 
 $('sort').value = chosen.by;
 $('sort').onchange = ({ target }) => sortBy(target.value);
