@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from inventory_ws.files import csvfile
-from inventory_ws.files.reader import FileQuery, NotInstalled, Table, read
+from inventory_ws.files.reader import UNREAD, FileQuery, NotInstalled, Table, read
 
 
 def rows(table: Table) -> list[dict[str, Any]]:
@@ -479,7 +479,7 @@ def test_points_of_an_exported_file_prove_nothing_of_a_price_with_a_comma(titles
     assert read_as in [*(fault["message"] for fault in table.faults), rows(table)[1].get("precio")]
 
 
-DAMAGED = f"1 : {reader.UNREAD}"
+DAMAGED = f"1 : {UNREAD}"
 
 
 @pytest.mark.parametrize("body", [b"PK\x03\x04 no workbook", b"\xd0\xcf\x11\xe0 no workbook"])
