@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS productos (
 
 -- The log: every change of a product, in order. `mensaje` is the text that the sockets are sent, byte for byte. `clave` is the
 -- Idempotency-Key of the request. `huella` is a hash of its method, path, user and body: a repeated request has the same. An
--- import appends a space and its result to the hash. (Columns that came later are below, under «Additions».)
+-- import appends a space and its result to the hash. (Columns that came later are further below.)
 CREATE SEQUENCE IF NOT EXISTS eventos_id_seq CACHE 1; -- with a larger cache, each session has its own block of ids
 CREATE TABLE IF NOT EXISTS eventos (
     id bigint PRIMARY KEY,
