@@ -16,7 +16,7 @@ from inventory_ws.live.log import LOG
 from inventory_ws.pg.database import DATABASE, Database
 from inventory_ws.pg.schema import apply_schema, compare, find_faults, sql_file
 
-from .conftest import create, error, healthy, settled, waits
+from .conftest import PRODUCT, create, error, healthy, settled, waits
 from .test_connections import no_standby
 from .test_history import Serve, honoured, make, renewed, serve  # noqa: F401
 from .test_past import live
@@ -131,6 +131,24 @@ async def test_what_the_role_cannot_repair_is_refused_at_the_start(
 async def test_table_that_inherits_is_refused_at_the_start(dsn: str, psql: Callable) -> None:
     psql("CREATE TABLE otros () INHERITS (productos)")
     await refused(dsn, "ALTER TABLE otros NO INHERIT productos")
+
+
+async def test_table_in_the_place_of_another_is_shown_after_the_remedy(
+    client: TestClient, dsn: str, psql: Callable
+) -> None:
+    await create(client)
+    psql(
+        """
+        CREATE TABLE nueva (LIKE productos INCLUDING ALL); INSERT INTO nueva (nombre, precio) VALUES ('Nuevo', 2);
+        ALTER TABLE productos RENAME TO vieja; ALTER TABLE nueva RENAME TO productos
+        """
+    )
+    assert "eventos_registrar de productos" in await reason(client)
+    await restarted(dsn)
+    await healthy(client)
+    assert (await create(client))["id"] == 2
+    listed = (await (await client.get("/api/productos")).json())["data"]
+    assert [product["nombre"] for product in listed] == ["Nuevo", PRODUCT["nombre"]]
 
 
 async def test_schema_with_the_name_of_the_role_hides_no_inventory(dsn: str, psql: Callable) -> None:
