@@ -7,8 +7,6 @@ from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from psycopg2.errors import ProgramLimitExceeded
-
 from ..pg.connection import Connection
 from ..pg.database import Database
 from ..pg.errors import Rejected, Unavailable
@@ -134,11 +132,8 @@ class Feed:
             # PostgreSQL has to tell the end of the log, for which it briefly blocks writers.
             complete = (woken and await self._read_consecutive(conn)) or await self._read_to_end(conn)
             if own_change:
-                try:
+                with suppress(Rejected, Unavailable):  # the queue of NOTIFY is full: the other instances poll
                     await conn.fetch(f"SELECT pg_notify('{CHANNEL}', '')")
-                except (Rejected, Unavailable) as exc:
-                    if not isinstance(exc.__cause__, ProgramLimitExceeded):
-                        raise  # else the queue of NOTIFY is full: the other instances poll
         except BaseException:
             self._own_change |= own_change  # the other instances are notified by the next read
             raise
