@@ -191,7 +191,8 @@ export class Queue extends EventTarget {
     this.#running = true;
     const turn = () => this.#sendFirst();
     try {
-      while (this.#started && this.#waits().length) await (this.locks ? this.locks.request(this.name, turn) : turn());
+      // What is not stored is of this page alone, and a browser that forbids storage denies locks too.
+      while (this.#started && this.#waits().length) await (this.lasting && this.locks ? this.locks.request(this.name, turn) : turn());
     } finally {
       this.#running = false;
     }

@@ -346,10 +346,13 @@ async def test_sale_moves_the_stock_of_each_of_its_products(page: Page) -> None:
 
 
 async def test_without_storage_changes_are_sent_all_the_same(page: Page) -> None:
+    """As in Chromium when it blocks cookies: it denies locks, too."""
     assert await run(
         page,
         """
+        const denied = async () => { throw new DOMException('The request was denied.', 'SecurityError'); };
         Object.defineProperty(window, 'indexedDB', { value: { open() { throw new DOMException('no', 'SecurityError'); } } });
+        Object.defineProperty(navigator, 'locks', { value: { request: denied } });
         open(); queue.start();
         move(1, -1);
         await until(() => sent.length === 1);
