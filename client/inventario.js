@@ -184,12 +184,13 @@ export class Inventario extends EventTarget {
     if ((answer.epoch ?? null) !== this.#current) return this.#retry(); // an epoch began between the two
     const before = this.products;
     this.products = byId(answer);
-    // If the list comes from another instance, its position may be lower. The list still contains all events up to `position`.
-    this.lastEventId = Math.max(answer.last_event_id ?? 0, position);
+    this.lastEventId = answer.last_event_id ?? position;
     this.epoch = this.#current;
     this.#keyless = this.epoch === null;
     this.#heard = this.#asked;
     this.#emit('lista', { before });
+    // A list that a cache had kept, or of an instance that lags behind, is continued from its own position.
+    if (this.lastEventId < position) return this.#retry();
     this.#goOn();
   }
 

@@ -1,4 +1,4 @@
-"""The page that comes back: from the browser's cache, and from a sleep."""
+"""The page that comes back: from the browser's cache, from a sleep, and with a list of yesterday."""
 
 from collections.abc import Callable
 
@@ -64,3 +64,18 @@ async def test_page_that_wakes_up_detects_a_closed_socket(visit: Visit) -> None:
     await expect(page.locator("#connectionStatus")).to_contain_text("Detenido")
     await page.evaluate(";".join(wakes))
     assert await page.evaluate("sockets.length") == 5, "a page that has stopped stays so"
+
+
+async def test_list_that_a_cache_has_kept_is_brought_up_to_date(visit: Visit, psql: Callable) -> None:  # noqa: F811
+    """As the service worker of a host, or a proxy that asks nobody, may keep it: the page went on from where its socket was."""
+    psql("INSERT INTO productos (nombre, precio, stock) VALUES ('Teclado', 1, 5), ('Cable', 1, 1)")
+    page = await visit()
+    await expect(card(page, "Teclado")).to_contain_text("5")
+    kept = await (await page.request.get(f"{page.url}api/productos")).text()
+    psql("UPDATE productos SET stock = 2 WHERE nombre = 'Teclado'; DELETE FROM productos WHERE nombre = 'Cable'")
+    await expect(card(page, "Teclado")).to_contain_text("2")
+    await page.route("**/api/productos", lambda route: route.fulfill(body=kept, content_type="application/json"))
+    await page.reload()
+    await expect(card(page, "Cable")).to_have_count(0)
+    await expect(card(page, "Teclado")).to_contain_text("2 unidades")
+    await connected(page)
