@@ -234,8 +234,8 @@ BEGIN
 END $$;
 
 -- Writes the event of one changed row. It is deferred to the COMMIT (in productos_cambiar() to the end of each change), so that an
--- open transaction blocks nobody. The transaction may set its cause in `inventory_ws.causa`: {"actor", "motivo", "clave", "huella"}; `juntos`: nobody else's event
--- comes between its own.
+-- open transaction blocks nobody. The transaction may set its cause in `inventory_ws.causa`: {"actor", "motivo", "clave", "huella"};
+-- `juntos`: nobody else's event comes between its own.
 CREATE OR REPLACE FUNCTION eventos_registrar() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
@@ -360,7 +360,8 @@ $$;
 
 -- Compares the products with the log: in a new epoch, if triggers or table were touched since the last time, or if `siempre`. A
 -- product has to be as its last event says. The products that are older than the log (`sumados`, whether or not they still exist)
--- have to be those of its last cut (`base`; NULL: unknown). If not, somebody changed the table behind the triggers' back, and an epoch begins.
+-- have to be those of its last cut (`base`; NULL: unknown). If not, somebody changed the table behind the triggers' back, and an
+-- epoch begins.
 CREATE OR REPLACE FUNCTION eventos_revisar(siempre boolean) RETURNS void LANGUAGE plpgsql
 SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE

@@ -35,9 +35,9 @@ class Hub:
 
     `sockets`: the open ones; a stream is in it until its connection closes. `closing`: further handshakes are refused.
     `handshakes`: acquired until the next loop iteration, so that thousands of reconnects do not block other clients.
-    `changes`: how many there were, by kind and outcome. `replays`: how many were begun. `work`: runs from the start to the end, each in
-    a task of its own; it must not raise. `file_thread`: reads and writes files, one after the other, because beside several threads the
-    event loop would run too rarely.
+    `changes`: how many there were, by kind and outcome. `replays`: how many were begun. `work`: runs from the start to the end,
+    each in a task of its own; it must not raise. `file_thread`: reads and writes files, one after the other, because beside
+    several threads the event loop would run too rarely.
     """
 
     def __init__(self, db: Database, *, max_sockets: int, compress: bool) -> None:

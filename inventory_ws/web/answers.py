@@ -1,5 +1,5 @@
-"""What is answered: products and lists of them, as JSON or CSV, in gzip where it is asked for; a change of one product, and why it had
-no effect; and the headers of CORS."""
+"""What is answered: products and lists of them, as JSON or CSV, in gzip where it is asked for; a change of one product, and why it
+had no effect; and the headers of CORS."""
 
 import asyncio
 import gzip

@@ -39,8 +39,8 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         timeout=2.0,
         protocols=(PROTOCOL,),
         autoclose=False,  # the hub answers a close frame, and answers it once
-        # _listen() answers pings: aiohttp would answer a flood of them before it does anything else. The hub sends them: aiohttp would
-        # cut a client that reads slowly, while its pong waits behind what was sent, and send none after a malformed frame.
+        # _listen() answers pings: aiohttp would answer a flood of them before it does anything else. The hub sends them: aiohttp
+        # would cut a client that reads slowly, while its pong waits behind what was sent, and sends none after a malformed frame.
         autoping=False,
     )
     subscription, position = EVERYTHING, None
