@@ -1,3 +1,4 @@
+import asyncio
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 
@@ -47,6 +48,20 @@ SHORT = ["127.1", "0x7f.1", "0x7f.0.0.1", "0177.0.0.1", "127.0.0.01", "213070643
 @pytest.mark.parametrize("path", ["/", "/api/productos", "/ws", "/nada"])
 async def test_foreign_host_is_refused(guarded: TestClient, host: str, path: str) -> None:
     await error(await guarded.get(path, headers={"Host": host}), 421)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "origin", "status"),
+    [("GET /api/salud", "", 200), ("DELETE /api/productos/1", "Origin: http://evil.example\r\n", 403)],
+)
+async def test_check_of_a_load_balancer_needs_no_host(
+    guarded: TestClient, request_line: str, origin: str, status: int
+) -> None:
+    """HAProxy's `option httpchk` sends none; browsers always do."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", guarded.port)
+    writer.write(f"{request_line} HTTP/1.0\r\n{origin}\r\n".encode())
+    assert (await reader.readline()).split()[1] == b"%d" % status
+    writer.close()
 
 
 async def test_network_in_hosts_admits_its_addresses_and_no_name(dsn: str, aiohttp_client: Callable) -> None:

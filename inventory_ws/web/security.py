@@ -91,8 +91,9 @@ def _check_host_and_origin(
 ) -> None:
     """Raise Failure for a foreign `Host`, and for a change or a socket of a page of a foreign origin."""
     host = request.headers.get(hdrs.HOST, "")
-    # DNS rebinding: if the name of a foreign page resolves to 127.0.0.1, browsers treat the page as same-origin.
-    if is_ours and not is_ours(host):
+    # DNS rebinding: if the name of a foreign page resolves to 127.0.0.1, browsers treat the page as same-origin. They always send
+    # a Host; checks of load balancers (HTTP/1.0) may send none.
+    if is_ours and hdrs.HOST in request.headers and not is_ours(host):
         raise Failure("host_no_permitido")
     foreign = origin and origin not in origins and origin.partition("://")[2].lower() != host.lower()
     if foreign and (request.method not in SAFE_METHODS or hdrs.UPGRADE in request.headers):
