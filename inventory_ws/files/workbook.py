@@ -19,6 +19,7 @@ from contextlib import suppress
 CPU = 20  # seconds
 NOT_INSTALLED, NO_SHEET = 3, 4  # exit statuses
 NO_VALUE = "fórmula sin valor"  # the text of a cell whose formula nobody has computed, or ends in an error
+CELL = rb'<c\b(?=(?:[^>]*?( r="\w+"))?)'  # with its place, if it tells one
 FORMULA = rb"<f\b[^>]*(?:/>|>[^<]*</f>)"
 ERROR = rb'[^>]* t="e"[^>]*>(?:' + FORMULA + rb")?<v>[^<]*</v>"
 UNCOMPUTED = rb'(?![^>]* t="str")[^>]*>' + FORMULA + rb"(?:<v ?/>|<v></v>)?(?=</c>)"  # with t="str" it is an empty text
@@ -27,7 +28,7 @@ COMPUTED = re.compile(FORMULA + b"<v>(?!0</v>)")
 PREFIX = re.compile(rb"<(/?)\w+:(?=[cfv]\b)")  # .NET's libraries write <x:c>
 # What calamine drops from an xlsx or an ods, and what it is to read instead: an empty cell would be a stock of 0.
 DROPPED = {
-    re.compile(rb'(<c r="[A-Z]+\d+")(?:' + ERROR + b"|" + UNCOMPUTED + b")"): rf'\1 t="str"><v>{NO_VALUE}</v>',
+    re.compile(CELL + b"(?:" + ERROR + b"|" + UNCOMPUTED + b")"): rf'<c\1 t="str"><v>{NO_VALUE}</v>',
     re.compile(rb"<table:table-cell(?=[^<>]* table:formula=)(?![^<>]* office:value-type=)"): (
         f'<table:table-cell office:value-type="string" office:string-value="{NO_VALUE}"'
     ),
