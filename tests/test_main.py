@@ -279,6 +279,7 @@ def test_flag_without_a_value_can_be_off_in_the_environment(
         ("--origins", "a.example", "--origins: a.example"),
         ("--origins", "https://a.example/", "--origins: https://a.example/"),
         ("--port", "abc", "--port"),
+        ("--title", "\udcd1and\udcfa", "--title"),  # Latin-1, with which each load of the page was a 500
     ],
 )
 def test_flag_of_which_the_value_is_none_of_its_kind_is_told(

@@ -51,8 +51,8 @@ def parser() -> argparse.ArgumentParser:
     flag("pool-size", "conexiones a PostgreSQL para los cambios; hay cuatro más, %(default)s", POOL_SIZE, type=_number)
     flag("statement-timeout", "segundos para cada consulta, %(default)s", STATEMENT_TIMEOUT, type=float)
     flag("ping-every", "segundos entre los PING a cada cliente, %(default)s", 20.0, type=float)
-    flag("title", "título de la página; sin él, Inventario")
-    flag("currency", "moneda de los precios, como EUR; sin ella, $")
+    flag("title", "título de la página; sin él, Inventario", type=_text)
+    flag("currency", "moneda de los precios, como EUR; sin ella, $", type=_text)
     flags.add_argument("--demo", action="store_true", help="pone un catálogo de muestra si el inventario está vacío")
     flags.add_argument("--version", action="version", version=__version__)
     return flags
@@ -77,6 +77,11 @@ def _hosts(text: str) -> frozenset[str]:
         except ValueError as exc:
             raise argparse.ArgumentTypeError(f"{network}: no es un nombre ni una red, como 10.0.0.0/8") from exc
     return hosts
+
+
+def _text(text: str) -> str:
+    text.encode()  # ValueError: the environment is not in UTF-8
+    return text
 
 
 def _number(text: str) -> int:
