@@ -106,11 +106,11 @@ def with_dropped(body: bytes) -> bytes:
 
 
 def errors_of_xls(body: bytes, wanted: int) -> Iterator[tuple[int, int]]:
-    """Yield the row and the column of each error in a sheet of an xls, counted from 0."""
-    sheet = -1
+    """Yield the row and the column of each error or formula without a value in a sheet of an xls, counted from 0."""
+    sheet, saved = -1, SAVED in body
     for found in RECORDS.finditer(body):
         if place := found[1] or found[2]:
-            if sheet == wanted and not (found[3] and SAVED in body):
+            if sheet == wanted and not (found[3] and saved):
                 yield struct.unpack("<HH", place)
         else:
             sheet += 1
