@@ -331,9 +331,7 @@ async def test_type_that_is_altered_ends_only_the_plans_of_before(
     assert (await client.post(**move)).status == 200
     psql(f"ALTER TABLE productos ALTER {change}")
     statuses = [(await client.post(**move)).status for _ in range(5)]
-    assert statuses in ([503, 200, 200, 200, 200], [200] * 5), (
-        "the connection that had prepared it, if it was that one's turn"
-    )
+    assert sorted(statuses) in ([200] * 5, [200, 200, 200, 200, 503]), "once, where it was prepared"
     assert (await create(client))["id"] == 2
     psql("INSERT INTO productos (id, nombre, precio) OVERRIDING SYSTEM VALUE VALUES (40, 'Cable', 2)")
     await restarted(dsn)

@@ -6,9 +6,7 @@ from contextlib import contextmanager
 import psycopg2
 from psycopg2.errors import DatatypeMismatch, FeatureNotSupported
 
-# The types of a table that was altered, in what a session has kept of it: prepared statements, and the plans of triggers.
-OUTDATED = (FeatureNotSupported, DatatypeMismatch)
-UNAVAILABLE = (psycopg2.OperationalError, psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError, *OUTDATED)
+UNAVAILABLE = (psycopg2.OperationalError, psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError)
 # SQLSTATEs, and classes of them: of a value that is too long or too large, that the encoding lacks, that a constraint or an
 # index does not take; and of an error in a trigger of the owner. FULL: the C functions in which 54000 is the server's own limit.
 REJECTED = ("22001", "22003", "22021", "22P05", "23", "54000", "24", "27", "2D", "2F", "34", "38", "39", "P0")
@@ -39,7 +37,13 @@ class Rejected(Exception):
 
 def connection_ends(exc: psycopg2.Error) -> bool:
     """Return whether the connection is lost, leads to a server that takes no changes, or has outdated plans."""
-    return isinstance(exc, OUTDATED) or (exc.pgcode or "08000").startswith(("08", "57P0", "25006"))
+    return is_outdated(exc) or (exc.pgcode or "08000").startswith(("08", "57P0", "25006"))
+
+
+def is_outdated(exc: BaseException) -> bool:
+    """Return whether a table was altered, and the session has kept its former types: in prepared statements or plans of triggers."""
+    # EvaluateParams: the C function that takes the parameters of a statement, whose type may be wrong.
+    return isinstance(exc, FeatureNotSupported | DatatypeMismatch) and exc.diag.source_function != "EvaluateParams"
 
 
 @contextmanager
@@ -53,6 +57,6 @@ def translated() -> Iterator[None]:
             or ((exc.pgcode or "").startswith(REJECTED) and exc.diag.source_function not in FULL)
         ):
             raise Rejected(exc) from exc
-        if isinstance(exc, UNAVAILABLE):
+        if isinstance(exc, UNAVAILABLE) or is_outdated(exc):
             raise Unavailable(" ".join(str(exc).split()) or type(exc).__name__) from exc
         raise
