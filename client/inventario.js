@@ -189,8 +189,9 @@ export class Inventario extends EventTarget {
     this.#keyless = this.epoch === null;
     this.#heard = this.#asked;
     this.#emit('lista', { before });
-    // A list that a cache had kept, or of an instance that lags behind, is continued from its own position.
-    if (this.lastEventId < position) return this.#retry();
+    // A list that a cache had kept, or of an instance that lags behind, is continued from its own position: at once, or later if
+    // the service has just not known it.
+    if (this.lastEventId < position) return this.#resuming ? this.#retry() : this.connect();
     this.#goOn();
   }
 
