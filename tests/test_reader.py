@@ -40,7 +40,7 @@ def messages(table: Table) -> list[str]:
         ("0.30000000000000004 | 19,989999771118164", ["0.30", "19.99"]),  # binary numbers that pandas or tablib write
         ("12.345678901234567 | 0.0000001", ["tiene más de 2 decimales", "tiene más de 2 decimales"]),
         ("12.345,678 | 0.125", ["tiene más de 2 decimales", "tiene más de 2 decimales"]),
-        ("-1 | \u22121,50 | -$2", ["no puede ser menor que 0"] * 3),
+        ("-1 | \u22121,50 | -$2 | (12,50 €) | 1.299,00-", ["no puede ser menor que 0"] * 5),
         ("variable | 12 % | 1.2.3 | 12,", ["tiene que ser un número"] * 4),
         ("1234.567", ["tiene más de 2 decimales"]),
         ("", ["es obligatorio"]),
@@ -59,6 +59,7 @@ def test_prices_are_read_as_they_are_meant_or_refused_with_the_repair(column: st
         ("1", "7.0 | 5,00 | 3 uds. | 12 unidades | -4", [7, 5, 3, 12, 0]),
         ("1", "1.000", ["puede ser 1000 o 1: escríbalo sin separador"]),
         ("12,50", "1.000 | 2,5", [1000, "tiene que ser un número entero"]),
+        ("12,50", "5- | (1.005) | 3,00-", [0, 0, 0]),
         ("12.50", "1,000 | 5.000", [1000, 5]),
         ("1", "muchas | ", ["tiene que ser un número entero", 0]),
     ],

@@ -28,6 +28,7 @@ AROUND = re.compile(
     rf"^(-?)\s*(?:{MONEY})\s*|(?<!\s)\s*(?:{MONEY}|uds?\.?|unidades|unid\.?|pzas?\.?|pcs)$", re.IGNORECASE
 )
 SPACES = re.compile(r"(?<=\d)[ '’\u00a0\u202f](?=\d{3}(\D|$))")  # between thousands
+NEGATIVE = re.compile(r"^\(([^()]+)\)$|^([^-]+)-$")  # as accountants write it, and SAP
 USUAL = re.compile(r"[0-9]+([.,][0-9]{1,2})?")
 BOTH = re.compile(r"-?\d{1,3}(?:([.,])\d{3})+(?!\1)([.,])\d+")  # 1.299,00
 THOUSANDS = re.compile(r"-?[1-9]\d{0,2}([.,])\d{3}(?:\1\d{3})+")  # 1.299.000
@@ -55,7 +56,8 @@ def bare(cell: str) -> str:
     """Return a number without currency, unit and spaces."""
     if len(cell.strip()) > LONGEST:
         return cell
-    return SPACES.sub("", AROUND.sub(r"\1", AROUND.sub(r"\1", cell.strip().replace("\u2212", "-"))))
+    cell = NEGATIVE.sub(r"-\1\2", cell.strip().replace("\u2212", "-"))
+    return SPACES.sub("", AROUND.sub(r"\1", AROUND.sub(r"\1", cell)))
 
 
 def proven_mark(text: str) -> str | None:
