@@ -106,9 +106,10 @@ class Hub:
     async def shut_down(self, _: web.Application) -> None:
         """Close all sockets as `close` does, and wait until their clients have answered, or have not in time."""
         self.close()
-        with suppress(AttributeError, TimeoutError):
+        with suppress(AttributeError):
             for stream in self.sockets:
                 stream.request.protocol._close = False  # private in aiohttp 3.14, which reads nothing in a shutdown
+        with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_GRACE):
                 while self.sockets:
                     await asyncio.sleep(0.01)
