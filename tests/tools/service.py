@@ -57,7 +57,7 @@ def database(server: str) -> Iterator[str]:
 
 def writer(dsn: str) -> connection:
     """A session of somebody else on the database, as psql's; it waits for a server that is starting."""
-    deadline = time.monotonic() + 2 * PATIENCE
+    deadline = time.monotonic() + READY
     while True:
         try:
             conn = psycopg2.connect(dsn)
