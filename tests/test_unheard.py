@@ -325,14 +325,16 @@ async def test_column_without_equality_fails_no_change(client: TestClient, psql:
 
 @pytest.mark.parametrize("change", ["id TYPE bigint", "nombre TYPE text", "created_at TYPE timestamp"])
 async def test_type_that_is_altered_ends_only_the_plans_of_before(
-    client: TestClient, dsn: str, psql: Callable, change: str
+    dsn: str, aiohttp_client: Callable, psql: Callable, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("inventory_ws.live.eventlog.LOOK_EVERY", 3600)  # nothing else takes a connection
+    client = await aiohttp_client(create_app(dsn=dsn))
     move = {"path": f"/api/productos/{(await create(client))['id']}/stock", "json": {"delta": 1}}
     assert (await client.post(**move)).status == 200
     psql(f"ALTER TABLE productos ALTER {change}")
-    statuses = [(await client.post(**move)).status for _ in range(10)]
-    assert {*statuses} <= {200, 503}, "at most once on each connection that was open"
-    assert statuses[-5:] == [200] * 5
+    first, *others = [(await client.post(**move)).status for _ in range(5)]
+    assert first in (503, 200), "it may be the connection that had prepared it, which ends"
+    assert others == [200] * 4
     assert (await create(client))["id"] == 2
     psql("INSERT INTO productos (id, nombre, precio) OVERRIDING SYSTEM VALUE VALUES (40, 'Cable', 2)")
     await restarted(dsn)
