@@ -78,6 +78,13 @@ async def test_changes_that_share_a_commit_are_told(client: TestClient, monkeypa
     assert value(found, "_bucket", le="+Inf") == value(found, "_count") > value(found, "_bucket", le="1.0") >= 0
 
 
+async def test_request_that_is_answered_from_its_key_is_no_commit(client: TestClient) -> None:
+    for _ in range(2):
+        resp = await client.post("/api/productos", json=PRODUCT, headers={"Idempotency-Key": "1"})
+        assert resp.status == 201, await resp.text()
+    assert value((await scraped(client))["commit_changes"], "_count") == 1
+
+
 async def test_sockets_behind_and_their_replays_are_told(client: TestClient, listen: Listen) -> None:
     await create(client)
     await settled(client, 1)
