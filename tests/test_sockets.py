@@ -332,7 +332,7 @@ async def test_closed_socket_is_freed_without_the_garbage_collector(
 
 
 async def test_client_that_stops_reading_after_a_malformed_frame_gives_its_place_back(
-    dsn: str, aiohttp_client: Callable, psql: Callable
+    dsn: str, aiohttp_client: Callable
 ) -> None:
     """aiohttp ends its heartbeat then, and waits without a limit for the client to read."""
     client = await aiohttp_client(create_app(dsn=dsn, ping_every=0.4))

@@ -151,12 +151,14 @@ class Stream:
     def beat(self) -> None:
         """Ping a client that has been silent for long, and give up one that has not answered. They are counted and not timed:
         nobody is given up because the service has stood still."""
+        if self.closed:  # asyncio's TLS transport has no buffer any more
+            return
         unread = self.transport.get_write_buffer_size()
         self.silent = 0 if unread < self._unread else self.silent + 1
         self._unread = unread
         if self.silent == BEATS:
             self.send(frame(b"", FIN | PING))
-        elif self.silent >= BEATS * 3 / 2 and not self.closed:
+        elif self.silent >= BEATS * 3 / 2:
             self.transport.abort()
 
     def flooding(self, now: float) -> bool:

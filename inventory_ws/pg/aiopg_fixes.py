@@ -103,6 +103,10 @@ class FixedConnection(aiopg.Connection):
                 self.close()
         return cursor.fetchall() if cursor.description else []
 
+    def mogrified(self, sql: str, params: Params) -> str:
+        """Return the statement with its parameters in it."""
+        return str(self._conn.cursor().mogrify(sql, params), "utf-8")
+
     def receive_notifications(self) -> None:
         """Put the notifications that have come with the rows or the error of a statement into `notifies`."""
         # psycopg2 stops reading at the last result, and aiopg does not poll again before the next event of the socket

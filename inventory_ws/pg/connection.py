@@ -98,7 +98,7 @@ class Connection(FixedConnection):
 
     async def text(self, sql: str, params: Params) -> str:
         """Return the SQL that executes a statement on this connection, with its parameters in it."""
-        return str(self._conn.cursor().mogrify(await self._prepare(sql), params), "utf-8")
+        return self.mogrified(await self._prepare(sql), params)
 
     async def _prepare(self, sql: str) -> str:
         name, prepare, execute = _statement(sql)

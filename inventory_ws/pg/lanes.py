@@ -20,8 +20,7 @@ class Lane(Enum):
 
 
 class Queue:
-    """The statements of one lane that wait for a connection. `idle`: those to take.
-    `waits`: how many have had to wait."""
+    """The statements of one lane that wait for a connection. `idle`: those to take. `waits`: how many have had to wait."""
 
     def __init__(self, limit: int, idle: list[Connection], before: "Queue | None" = None) -> None:
         self.idle = idle
