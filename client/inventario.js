@@ -174,7 +174,7 @@ export class Inventario extends EventTarget {
   async #load(position) {
     const socket = this.socket;
     this.#early ??= [];
-    if (this.newestFirst && this.#current && !this.products.size) this.#loadNewest(socket);
+    if (this.newestFirst && this.#current && !this.products.size) this.#loadNewest();
     const answer = await this.list().catch((error) => ({ error }));
     if (socket !== this.socket) return; // there is a newer connection
     const { error } = answer;
@@ -196,9 +196,10 @@ export class Inventario extends EventTarget {
   }
 
   /** Loads the first screen, which does not wait for the rest. */
-  async #loadNewest(socket) {
+  async #loadNewest() {
+    const { socket, products } = this;
     const answer = await this.#request('GET', `?before=${Number.MAX_SAFE_INTEGER}&limit=60`).catch(() => null); // the list will tell
-    if (!answer || socket !== this.socket || this.products.size) return;
+    if (!answer || socket !== this.socket || products !== this.products) return;
     this.products = byId(answer);
     this.#emit('primeros', {});
   }

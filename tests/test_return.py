@@ -1,9 +1,10 @@
 """The page that comes back: from the browser's cache, from a sleep, and with a list of yesterday."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from .test_page import Visit, browser, card, connected, visit  # noqa: F401
 from .tools.browser import chromium_with_window
@@ -79,3 +80,33 @@ async def test_list_that_a_cache_has_kept_is_brought_up_to_date(visit: Visit, ps
     await expect(card(page, "Cable")).to_have_count(0)
     await expect(card(page, "Teclado")).to_contain_text("2 unidades")
     await connected(page)
+
+
+async def test_first_screen_that_arrives_after_the_list_changes_nothing(visit: Visit, psql: Callable) -> None:  # noqa: F811
+    """The two are asked for together. Where the list was empty, a first screen that was answered later brought back a deleted product."""
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Teclado', 1)")
+    page = await visit()
+    await connected(page)
+    is_read, is_late = asyncio.Event(), asyncio.Event()
+
+    async def first_screen(route: Route) -> None:
+        answer = await route.fetch()
+        is_read.set()
+        await is_late.wait()
+        await route.fulfill(response=answer)
+
+    async def whole_list(route: Route) -> None:
+        await is_read.wait()
+        psql("DELETE FROM productos")
+        await route.continue_()
+
+    await page.route("**/api/productos?before=*", first_screen)
+    await page.route("**/api/productos", whole_list)
+    await page.reload()
+    await connected(page)
+    async with page.expect_event("requestfinished", lambda request: "before=" in request.url):
+        is_late.set()
+    psql("INSERT INTO productos (nombre, precio) VALUES ('Cable', 1)")
+    await expect(card(page, "Cable")).to_be_visible()
+    await expect(card(page, "Teclado")).to_have_count(0)
+    await expect(page.locator("#productCount")).to_have_text("1")
