@@ -19,6 +19,7 @@ from inventory_ws.pg.schema import apply_schema
 
 from .conftest import PRODUCT, create, error, waits
 from .test_aiopg_fixes import many_files
+from .tools.service import PATIENCE
 
 ALL = POOL_SIZE + RESERVED
 
@@ -57,20 +58,20 @@ async def locker(client: TestClient, connect: Callable) -> connection:
 async def test_locked_row_is_503_within_four_seconds(client: TestClient, locker: connection) -> None:
     began = time.monotonic()
     answers = await asyncio.gather(*(client.patch("/api/productos/1", json={"stock": 2}) for _ in range(20)))
-    assert time.monotonic() - began < 4.5
+    assert time.monotonic() - began < 4.5 * PATIENCE
     for resp in answers:
         await error(resp, 503)
         assert resp.headers["Retry-After"] == "1"
     locker.rollback()
-    began = time.monotonic()
     answers = await asyncio.gather(*(client.patch("/api/productos/1", json={"stock": 2}) for _ in range(POOL_SIZE)))
     assert [resp.status for resp in answers] == [200] * POOL_SIZE
 
 
-async def test_lock_timeout_comes_before_the_statement_timeout(client: TestClient, locker: connection) -> None:
-    began = time.monotonic()
+async def test_lock_timeout_comes_before_the_statement_timeout(
+    client: TestClient, locker: connection, caplog: pytest.LogCaptureFixture
+) -> None:
     await error(await client.delete("/api/productos/1"), 503)
-    assert 1.9 < time.monotonic() - began < 3
+    assert "due to lock timeout" in caplog.text
     locker.rollback()
 
 
@@ -99,7 +100,7 @@ async def test_pool_reconnects_after_all_connections_are_cut(client: TestClient,
     )
     began = time.monotonic()
     assert [resp.status for resp in await asyncio.gather(*waiting)] == [200] * POOL_SIZE
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 3 * PATIENCE
     await asyncio.gather(*busy)
 
 
@@ -117,7 +118,7 @@ async def test_exhausted_pool_is_503(client: TestClient, psql: Callable, monkeyp
 
 async def test_errors_are_raised_on_a_socket_with_a_large_number(dsn: str) -> None:
     with many_files():
-        async with Database(dsn) as db, asyncio.timeout(2):
+        async with Database(dsn) as db, asyncio.timeout(2 * PATIENCE):
             with pytest.raises(Rejected):
                 await db.fetch("SELECT 2147483647 + 1")
 
@@ -126,7 +127,7 @@ async def test_listen_without_an_answer_times_out(dsn: str, monkeypatch: pytest.
     async def execute(*_: object) -> None:
         await asyncio.sleep(60)
 
-    async with Database(dsn, timeout=1) as db, asyncio.timeout(5):
+    async with Database(dsn, timeout=1) as db, asyncio.timeout(5 * PATIENCE):
         monkeypatch.setattr("inventory_ws.pg.database.Connection.execute", execute)
         monkeypatch.setattr("inventory_ws.pg.database.OPEN_TIMEOUT", 0.2)
         with pytest.raises(Unavailable):
@@ -160,7 +161,7 @@ async def test_second_address_of_a_host_name_is_tried(dsn: str) -> None:
         several = {"host": f"127.0.0.1,{words['host']}", "port": f"1,{words['port']}"}
     else:
         several = {"host": "a,b", "hostaddr": f"127.0.0.2,{words['host']}", "port": f"1,{words['port']}"}
-    async with Database(make_dsn(dsn, **several)) as db, asyncio.timeout(5):
+    async with Database(make_dsn(dsn, **several)) as db, asyncio.timeout(5 * PATIENCE):
         assert await db.fetch("SELECT 1") == [(1,)]
 
 
@@ -260,17 +261,16 @@ async def test_lost_network_is_503_and_the_service_recovers(dsn: str, aiohttp_cl
         for _ in ("on connections that were open", "on connections that have to be made"):
             began = time.monotonic()
             answers = await asyncio.gather(*(client.get("/api/productos") for _ in range(60)))
-            assert time.monotonic() - began < 1.9
+            assert time.monotonic() - began < 1.9 * PATIENCE
             assert {resp.status for resp in answers} == {503}
         proxy.open.set()
-        began = time.monotonic()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(5 * PATIENCE):
             while (await client.get("/api/salud")).status != 200:
                 await asyncio.sleep(0.05)
         began = time.monotonic()
         answers = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
         assert {resp.status for resp in answers} == {200}
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 1 * PATIENCE
         await client.close()
 
 
@@ -285,7 +285,7 @@ async def test_silently_dead_connections_fail_one_request_only(dsn: str, aiohttp
         began = time.monotonic()
         answers = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
         assert {resp.status for resp in answers} == {200}
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 1 * PATIENCE
         await client.close()
 
 
@@ -295,7 +295,7 @@ async def test_start_without_a_network_times_out(dsn: str) -> None:
         began = time.monotonic()
         with pytest.raises(Unavailable):
             await apply_schema(Database(proxy.dsn, timeout=1))
-        assert time.monotonic() - began < 1.9
+        assert time.monotonic() - began < 1.9 * PATIENCE
 
 
 async def test_nothing_is_answered_by_a_read_only_database(client: TestClient, psql: Callable) -> None:
@@ -393,7 +393,7 @@ async def test_end_closes_connections_and_ends_statements(dsn: str, psql: Callab
         running.append(asyncio.create_task(listen()))
         while sessions() < 4:
             await asyncio.sleep(0.02)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(2 * PATIENCE):
         assert all(isinstance(exc, Unavailable) for exc in await asyncio.gather(*running, return_exceptions=True))
     await until_none(sessions)
 
