@@ -1,10 +1,11 @@
 """The page that comes back: from the browser's cache, from a sleep, and with a list of yesterday."""
 
 import asyncio
+import json
 from collections.abc import Callable
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from .test_page import Visit, browser, card, connected, visit  # noqa: F401
 from .tools.browser import chromium_with_window
@@ -80,6 +81,57 @@ async def test_list_that_a_cache_has_kept_is_brought_up_to_date(visit: Visit, ps
     await expect(card(page, "Cable")).to_have_count(0)
     await expect(card(page, "Teclado")).to_contain_text("2 unidades")
     await connected(page)
+
+
+async def test_list_after_a_filter_that_a_cache_has_kept_is_brought_up_to_date(visit: Visit, psql: Callable) -> None:  # noqa: F811
+    """It was taken for a current one, because the events that it lacks were those of products that were not followed."""
+    psql("INSERT INTO productos (nombre, precio, stock) VALUES ('Teclado', 1, 5), ('Cable', 1, 1)")
+    page = await visit()
+    await connected(page)
+    kept = await (await page.request.get(f"{page.url}api/productos")).text()
+    await card(page, "Teclado").locator("[data-action=follow]").click()
+    await page.locator("#onlyFollowed").click()
+    await expect(card(page, "Cable")).to_have_count(0)
+    psql("UPDATE productos SET stock = 2 WHERE nombre = 'Cable'")
+    await page.route("**/api/productos", lambda route: route.fulfill(body=kept, content_type="application/json"))
+    async with page.expect_response("**/api/productos"):
+        await page.locator("#onlyFollowed").click()
+    await expect(card(page, "Cable")).to_contain_text("2 unidades")
+    await connected(page)
+
+
+async def test_list_ahead_of_a_history_that_begins_is_loaded_again(visit: Visit) -> None:  # noqa: F811
+    """A standby is promoted that lacks the last event: the socket, which had not sent it yet, goes on, and the list contains it."""
+    page = await watched(visit)
+    await is_open(page, 1)
+    pong = {"type": "PONG", "last_event_id": -1, "epoch": "00000000-0000-0000-0000-000000000000"}
+    await page.evaluate("(data) => sockets[0].onmessage({ data })", json.dumps(pong))
+    await is_open(page, 2)
+
+
+async def test_catch_up_ends_where_another_history_begins(visit: Visit) -> None:  # noqa: F811
+    """The last missed event was lost with the primary: those that came later were never told."""
+    page = await visit()
+    sockets: list[WebSocketRoute] = []
+
+    async def on_the_way(ws: WebSocketRoute) -> None:
+        def down(text: str | bytes) -> None:
+            message = json.loads(text)
+            if message.get("recovered"):
+                message["newest_event_id"] += 5
+            ws.send(json.dumps(message))
+
+        ws.connect_to_server().on_message(down)
+        sockets.append(ws)
+
+    await page.route_web_socket("**/ws*", on_the_way)
+    await page.reload()
+    await connected(page)
+    await sockets[0].close(code=1001)
+    await expect(page.locator("#connectionStatus")).not_to_have_text("Conectado")
+    await connected(page)
+    sockets[1].send(json.dumps({"type": "PONG", "last_event_id": 0, "epoch": "00000000-0000-0000-0000-000000000000"}))
+    await expect(page.locator("#eventsLog")).to_contain_text("Ningún cambio mientras no estabas")
 
 
 async def test_first_screen_that_arrives_after_the_list_changes_nothing(visit: Visit, psql: Callable) -> None:  # noqa: F811
