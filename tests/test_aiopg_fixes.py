@@ -93,6 +93,30 @@ async def test_refused_connection_leaves_no_callback_at_its_socket() -> None:
                     pass
 
 
+async def test_refusal_in_the_encoding_of_the_servers_system_is_told(failures: list[BaseException]) -> None:
+    """A server on Windows in Spanish writes so before a session has an encoding (psycopg2#442)."""
+    words = "la autentificación falló para «tienda»"
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1024)
+        fields = b"SFATAL\0C28P01\0M" + words.encode("cp1252") + b"\0\0"
+        writer.write(b"E" + (len(fields) + 4).to_bytes(4) + fields)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        dsn = f"host=127.0.0.1 port={port} user=tienda dbname=x sslmode=disable gssencmode=disable"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5), stock(dsn):
+                pass
+        assert UnicodeDecodeError in map(type, failures)
+        failures.clear()
+        with pytest.raises(psycopg2.OperationalError, match=words):
+            async with asyncio.timeout(5), fixed(dsn):
+                pass
+        assert failures == []
+
+
 async def test_statement_that_the_server_cancels_is_an_error_and_no_cancellation(
     dsn: str, failures: list[BaseException]
 ) -> None:

@@ -16,6 +16,12 @@ Row = tuple[Any, ...]
 CONNECTING = 20  # the status of a psycopg2 connection that is being established; psycopg2 exports no name for it
 
 
+def _in_the_servers_words(exc: UnicodeDecodeError) -> psycopg2.OperationalError:
+    """Return why there is no connection. Before it knows the encoding of its client, a server writes in that of its system, as one
+    on Windows in Spanish does, and psycopg2 raises an error of its own (psycopg2#442)."""
+    return psycopg2.OperationalError(exc.object.decode("cp1252", "replace"))
+
+
 class FixedConnection(aiopg.Connection):
     """A connection of aiopg with corrected `_ready` (the callback of the event loop), `_close` and `_poll`.
 
@@ -41,12 +47,13 @@ class FixedConnection(aiopg.Connection):
             state = conn.poll()
             while conn.notifies:
                 self._notifies.put_nowait(conn.notifies.pop(0))
-        except psycopg2.Error as exc:
+        except (psycopg2.Error, UnicodeDecodeError) as exc:
+            error = _in_the_servers_words(exc) if isinstance(exc, UnicodeDecodeError) else exc
             # aiopg calls select() here, which fails for file descriptors from 1024 on: the statement never ends (aiopg#668).
             if waiter and not waiter.done():
-                waiter.set_exception(exc)
+                waiter.set_exception(error)
             if conn.closed or not waiter:  # aiopg ends the notifications also for the error of a statement
-                self._notifies_proxy.close(exc)
+                self._notifies_proxy.close(error)
             if conn.closed:
                 self.close()
         else:
