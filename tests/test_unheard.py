@@ -432,6 +432,24 @@ async def test_trigger_of_the_owner_that_changes_the_same_row_is_told_as_a_refus
     await error(await client.delete("/api/productos/1"), 400)
 
 
+@pytest.mark.parametrize("rule", ["WHERE NEW.precio > 100 DO INSTEAD NOTHING", "DO ALSO INSERT INTO copia VALUES (NEW.id)"])
+async def test_rule_of_the_owner_that_goes_with_no_change_is_told_as_a_refusal(
+    client: TestClient, psql: Callable, rule: str
+) -> None:
+    """503 would have every page ask again for ever."""
+    await create(client, stock=5)
+    psql(f"CREATE TABLE copia (id integer); CREATE RULE regla AS ON UPDATE TO productos {rule}")
+    sale = {"movimientos": [{"id": 1, "delta": -1}]}
+    file = {"data": "id,nombre,precio\n1,Ratón,2\n,Cable,3\n", "headers": {"Content-Type": "text/csv"}}
+    asked = [await client.post("/api/stock", json=sale), await client.post("/api/productos", **file)]
+    if "INSTEAD" in rule:
+        asked.append(await client.patch("/api/productos/1", json={"precio": 2}))
+    for resp in asked:
+        assert (await error(resp, 400))["errors"] == [{"field": "", "message": "no lo permite la base de datos"}]
+    assert (await client.delete("/api/productos/1")).status == 200
+    await error(await client.post("/api/productos/1/restaurar"), 400)
+
+
 async def test_policy_of_the_owner_is_told_as_a_refusal(
     dsn: str,
     serve: Serve,  # noqa: F811

@@ -58,7 +58,8 @@ class Database:
                         self.queues[lane].idle.append(pair[-1])
                     pids = [(await conn.execute("SELECT pg_backend_pid()"))[0][0] for conn in pair]
             if pids != [conn.pid for conn in pair] or pids[0] == pids[1]:
-                raise ValueError("el pooler delante de PostgreSQL reparte transacciones: póngalo en modo sesión")
+                remedy = "póngalo en modo sesión (pgpool-II: load_balance_mode = off)"
+                raise ValueError(f"el pooler delante de PostgreSQL reparte lo de una conexión entre varias: {remedy}")
         except BaseException:
             await self.__aexit__()
             raise

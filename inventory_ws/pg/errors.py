@@ -13,6 +13,7 @@ REJECTED = ("22001", "22003", "22021", "22P05", "23", "54000", "24", "27", "2D",
 FULL = ("GetNewTransactionId", "GetNewMultiXactId", "PreCommit_Notify")
 RAISE = "exec_stmt_raise"  # the C function that errors of a RAISE in PL/pgSQL name as their source
 POLICY = "ExecWithCheckOptions"  # the one of row security, for a row that its policies do not allow
+RULE = "RewriteQuery"  # the one for a statement that a rule on the table does not go with
 
 
 class Unavailable(Exception):
@@ -42,8 +43,11 @@ def connection_ends(exc: psycopg2.Error) -> bool:
 
 def is_outdated(exc: BaseException) -> bool:
     """Return whether a table was altered, and the session has kept its former types: in prepared statements or plans of triggers."""
-    # EvaluateParams: the C function that takes the parameters of a statement, whose type may be wrong.
-    return isinstance(exc, FeatureNotSupported | DatatypeMismatch) and exc.diag.source_function != "EvaluateParams"
+    # RevalidateCachedQuery and EvaluateParams: the C functions that find a statement's columns changed, and that take its
+    # parameters, whose type may be wrong.
+    if isinstance(exc, FeatureNotSupported):
+        return exc.diag.source_function == "RevalidateCachedQuery"
+    return isinstance(exc, DatatypeMismatch) and exc.diag.source_function != "EvaluateParams"
 
 
 @contextmanager
@@ -53,7 +57,7 @@ def translated() -> Iterator[None]:
         yield
     except (psycopg2.Error, TimeoutError) as exc:
         if isinstance(exc, psycopg2.Error) and (
-            exc.diag.source_function in (RAISE, POLICY)
+            exc.diag.source_function in (RAISE, POLICY, RULE)
             or ((exc.pgcode or "").startswith(REJECTED) and exc.diag.source_function not in FULL)
         ):
             raise Rejected(exc) from exc

@@ -62,6 +62,7 @@ BY_STATUS = {status: code for code, (status, _) in reversed(FAILURES.items())}
 
 # Messages for values that PostgreSQL rejects, by SQLSTATE. They also apply to constraints that the owner has added.
 REFUSALS = {
+    "0A000": "no lo permite la base de datos",
     "22001": "es un texto demasiado largo",
     "22003": "es un número demasiado grande",
     "22021": "lleva un carácter que no se puede guardar",
