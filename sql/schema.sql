@@ -126,7 +126,7 @@ BEGIN
         ('eventos_epoca', 'replica', 'boolean NOT NULL DEFAULT false'),
         ('eventos_epoca', 'base', 'numeric'),
         ('eventos_epoca', 'revisado', 'text'),
-        ('eventos', 'clave', 'text'),
+        ('eventos', 'clave', 'text COLLATE "C"'), -- else its index is broken where another system sorts otherwise
         ('eventos', 'huella', 'text')
     ) AS lista (tabla, nombre, tipo)
     LOOP

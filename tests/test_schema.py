@@ -50,6 +50,15 @@ def test_schema_refuses_an_invalid_product(psql: Callable, values: str) -> None:
     assert psql("SELECT * FROM eventos") == []
 
 
+def test_no_index_depends_on_how_the_system_sorts(psql: Callable) -> None:
+    """With the data folder or a standby on a newer system, a broken one finds no key again: requests are made twice."""
+    depends = """
+        SELECT indexrelid::regclass FROM pg_index JOIN pg_class ON pg_class.oid = indrelid, unnest(indcollation) AS sorting
+        WHERE relnamespace = 'public'::regnamespace AND sorting NOT IN (0, 'pg_catalog."C"'::regcollation)
+        """
+    assert psql(depends) == []
+
+
 def test_schema_never_changes_an_id(psql: Callable) -> None:
     psql("INSERT INTO productos (nombre, precio) VALUES ('Mouse', 1)")
     with pytest.raises(psycopg2.IntegrityError):
