@@ -430,6 +430,10 @@ CREATE OR REPLACE FUNCTION eventos_faltas() RETURNS SETOF text LANGUAGE sql STAB
     SELECT format('lo que se escribe en %s no se oye: ALTER TABLE %1$s NO INHERIT productos', inhrelid::regclass)
     FROM pg_inherits WHERE inhparent = 'productos'::regclass
     UNION ALL
+    SELECT format('lo que escribe %s no se oye: ALTER ROLE %1$s SET session_replication_role = origin, y reinicie inventory-ws',
+        current_user)
+    FROM eventos_epoca WHERE current_setting('session_replication_role') = 'replica' AND NOT replica
+    UNION ALL
     SELECT format('lo que llega por replicación %s: UPDATE eventos_epoca SET replica = %s; inventory-ws schema | psql',
         CASE WHEN replica THEN 'trae ya sus eventos' ELSE 'no se oye' END, (NOT replica)::text)
     FROM (

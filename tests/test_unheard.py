@@ -133,6 +133,14 @@ async def test_table_that_inherits_is_refused_at_the_start(dsn: str, psql: Calla
     await refused(dsn, "ALTER TABLE otros NO INHERIT productos")
 
 
+async def test_service_that_writes_as_a_replica_is_refused_at_the_start(dsn: str, psql: Callable) -> None:
+    """As where a load has left it to the role or the database."""
+    replica = make_dsn(dsn, options="-c session_replication_role=replica")
+    await refused(replica, "SET session_replication_role = origin")
+    psql(REPLICA)
+    await restarted(replica)
+
+
 async def test_table_in_the_place_of_another_is_shown_after_the_remedy(
     client: TestClient, dsn: str, psql: Callable
 ) -> None:
