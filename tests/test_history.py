@@ -162,6 +162,28 @@ async def test_positions_after_a_restored_dump(cluster: Cluster, serve: Serve, r
 
 
 @pytest.mark.slow
+async def test_list_of_a_dump_that_is_half_restored_is_loaded_again(cluster: Cluster, serve: Serve) -> None:
+    where = ["-h", str(cluster.folder), "-U", "postgres", "-d", "inventario"]
+    client = await serve(cluster.dsn)
+    epoch = client.app[LOG].epoch
+    await make(client, 3)
+    cluster.run("pg_dump", *where, "-Fc", "-f", "dump")
+    run(cluster.dsn, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    cluster.run("pg_restore", *where, "--section=pre-data", "dump")
+    cluster.run("pg_restore", *where, "--data-only", "-t", "eventos", "-t", "eventos_epoca", "dump")
+    async with asyncio.timeout(20):
+        while run(cluster.dsn, "SELECT epoca::text FROM eventos_epoca") == [(epoch,)]:  # nobody has looked
+            await asyncio.sleep(0.05)
+    half = await (await client.get("/api/productos")).json()
+    assert half["data"] == []
+    cluster.run("pg_restore", *where, "--data-only", "-t", "productos", "dump")
+    cluster.run("pg_restore", *where, "--section=post-data", "dump")
+    await renewed(client, epoch)
+    await healthy(client)
+    assert await honoured(client, half["last_event_id"], half["epoch"]) is None
+
+
+@pytest.mark.slow
 async def test_positions_after_a_restored_folder(cluster: Cluster, serve: Serve, tmp_path: Path) -> None:
     client = await serve(cluster.dsn)
     epoch = client.app[LOG].epoch

@@ -440,7 +440,9 @@ async def test_trigger_of_the_owner_that_changes_the_same_row_is_told_as_a_refus
     await error(await client.delete("/api/productos/1"), 400)
 
 
-@pytest.mark.parametrize("rule", ["WHERE NEW.precio > 100 DO INSTEAD NOTHING", "DO ALSO INSERT INTO copia VALUES (NEW.id)"])
+@pytest.mark.parametrize(
+    "rule", ["WHERE NEW.precio > 100 DO INSTEAD NOTHING", "DO ALSO INSERT INTO copia VALUES (NEW.id)"]
+)
 async def test_rule_of_the_owner_that_goes_with_no_change_is_told_as_a_refusal(
     client: TestClient, psql: Callable, rule: str
 ) -> None:

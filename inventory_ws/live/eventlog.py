@@ -86,7 +86,18 @@ async def list_former_epochs(conn: Connection) -> dict[str, int]:
     return dict(rows)
 
 
-async def cut_log(conn: Connection, epoch: str, last: int) -> None:
+async def get_table(conn: Connection) -> tuple[int, bool | None]:
+    """Return the oid of the table, and whether one transaction made it and its triggers; None while some are not there."""
+    sql = """
+        SELECT typrelid::bigint, CASE WHEN count(t.oid) = count(*) THEN bool_and(t.xmin = y.xmin) END
+        FROM eventos_disparadores() AS d LEFT JOIN pg_trigger AS t ON tgrelid = tabla::regclass AND tgname = nombre, pg_type AS y
+        WHERE typrelid = 'productos'::regclass GROUP BY typrelid
+        """
+    ((table, at_once),) = await conn.fetch(sql)
+    return table, at_once
+
+
+async def cut_log(conn: Connection, epoch: str, last: int | None = None) -> None:
     """Begin a new epoch that invalidates all former positions, unless the event `last` was pruned."""
     await conn.fetch("SELECT eventos_cortar(%(epoch)s, %(last)s)", {"epoch": epoch, "last": last})
 

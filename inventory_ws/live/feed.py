@@ -51,6 +51,7 @@ class Feed:
         self._own_change = False
         self._changed_at = 0.0  # when the oldest change since the reading under way began was made
         self._due = 0.0  # when the oldest change that this reading answers was made
+        self._table = 0  # the oid of `productos`
         self._asked = 0  # requests that the reading under way answers if it comes to the end
         self.reason = ""  # why the log is not live
         self.losses = 0
@@ -146,7 +147,16 @@ class Feed:
         if limit is None:
             return False
         if epoch != self._log.epoch:
-            if self._log.adopt(epoch, await eventlog.list_former_epochs(conn)):  # and go on from the head
+            former = await eventlog.list_former_epochs(conn)
+            table, at_once = await eventlog.get_table(conn)
+            replaced = self._table not in (0, table)
+            if replaced and at_once is None:
+                return False
+            if replaced and not at_once and self._log.epoch in former:  # lists of meanwhile lack what came later
+                await eventlog.cut_log(conn, epoch)
+                return False
+            self._table = table
+            if self._log.adopt(epoch, former):  # and go on from the head
                 await self._renew()
             else:
                 self._log.restart(limit)
