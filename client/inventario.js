@@ -40,7 +40,7 @@ export class Inventario extends EventTarget {
   state = 'conectando';
   #wanted = null; // the subscription that this page needs
   #asked = null; // the subscription that was sent last
-  #asking = ''; // what has to come until it holds: SUBSCRIBED, then a PONG, with the position from which it does
+  #asking = false; // it is not confirmed yet
   #current = null; // the last epoch that the service has sent
   #resuming = false;
   #early = null; // events that arrive before the list or, when resuming, before the welcome
@@ -146,12 +146,12 @@ export class Inventario extends EventTarget {
     const { type } = message;
     if (type === 'CONNECTION_ESTABLISHED' || type === 'ERROR') this.#emit('mensaje', { message });
     if (type === 'CONNECTION_ESTABLISHED') this.#begin(message);
+    else if (type === 'SUBSCRIBED') this.#subscribed();
     else if (type === 'ERROR' && this.#asking) {
       this.#wanted = null; // the service has no rooms: all events
       this.connect();
     }
     else if (type === 'PONG') this.#moveOn(message);
-    if (type === this.#asking) this.#subscribed(message);
     if (!PRODUCT_EVENT.test(type)) return;
     if (this.#early) this.#early.push(message);
     else this.#apply(message);
@@ -219,19 +219,19 @@ export class Inventario extends EventTarget {
   /** Sends the subscription if it has changed. If a list or a confirmation is pending, this is called again after it. */
   #subscribe() {
     if (this.state !== 'conectado' || this.#early || this.#asking || same(this.#asked, this.#wanted)) return;
-    this.#asking = 'SUBSCRIBED';
+    this.#asking = true;
     this.#asked = this.#wanted;
     // Products that are no longer subscribed are not current from now on; new ones are after the next list.
     this.#heard = both(this.#heard, this.#asked);
+    this.#ping(); // the position tells how new the next list has to be
     this.#send(this.#asked ? { type: 'SUBSCRIBE', productos: [...this.#asked] } : { type: 'UNSUBSCRIBE' });
-    this.#ping();
   }
 
-  #subscribed({ type, last_event_id: position }) {
-    this.#asking = type === 'SUBSCRIBED' ? 'PONG' : '';
-    if (this.#asking) return;
+  #subscribed() {
+    if (!this.#asking) return;
+    this.#asking = false;
     if (covers(this.#heard, this.#asked)) this.#subscribe();
-    else this.#load(Math.max(position, this.lastEventId)); // a list that a cache has kept may be older
+    else this.#load(this.lastEventId);
   }
 
   #apply(message) {
@@ -307,7 +307,7 @@ export class Inventario extends EventTarget {
   #drop() {
     for (const timer of Object.values(this.#timers)) clearTimeout(timer); // or an interval
     this.#caughtUp();
-    this.#asking = '';
+    this.#asking = false;
     const socket = this.socket;
     this.socket = null;
     if (!socket) return;
