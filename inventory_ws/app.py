@@ -152,7 +152,8 @@ class Snapshot(NamedTuple):
 async def snapshot(app: web.Application) -> Snapshot:
     """Return all products: the state to start from, at first and after Lost. Wait until the service has started.
 
-    `app` is what `create_app` returned. Raise Unavailable, also after the end, and RuntimeError if it does not start in time.
+    `app` is what `create_app` returned. Raise Unavailable, also after the end, and RuntimeError if it does not start in time, or in
+    another event loop than that of the service.
     """
     log = log_of(app)
     await log.started()

@@ -288,6 +288,18 @@ async def test_next_event_may_be_awaited_with_a_time_limit_again_and_again(clien
     assert sorted([(await asyncio.wait_for(one, 10)).id for one in both]) == [3, 4]
 
 
+@pytest.mark.parametrize("ask", [inventory_ws.snapshot, lambda inventory: heard(inventory, 1)])
+async def test_asking_in_the_loop_of_another_thread_raises_an_error_with_a_remedy_and_disturbs_nobody(
+    client: TestClient, ask: Callable
+) -> None:
+    with pytest.raises(RuntimeError, match="run_coroutine_threadsafe"):
+        await asyncio.wait_for(asyncio.to_thread(asyncio.run, ask(client.app)), 15)
+    loop, listening = asyncio.get_running_loop(), asyncio.create_task(heard(client.app, 1))
+    asked = await asyncio.to_thread(asyncio.run_coroutine_threadsafe, ask(client.app), loop)
+    await create(client)
+    await asyncio.wait_for(asyncio.gather(listening, asyncio.wrap_future(asked)), 10)
+
+
 async def test_watch_ends_when_the_application_shuts_down(dsn: str) -> None:
     """Handlers and jobs that iterate would hold up the end of the host for two minutes."""
     inventory, ended = inventory_ws.create_app(dsn=dsn), asyncio.Event()

@@ -65,6 +65,7 @@ class Hub:
 
     async def __aenter__(self) -> None:
         """Start, and wait until the feed is live. Raise Unavailable, also if a commit hides the end of the log for too long."""
+        self.log.loop = asyncio.get_running_loop()
         self._owner = asyncio.create_task(self._own())
         try:
             async with asyncio.timeout(START_TIMEOUT):

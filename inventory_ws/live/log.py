@@ -38,13 +38,15 @@ class Log:
     `live`: set while the head follows the end of the log. `moved`: set when the head or the epoch moves, or the feed answers,
     then replaced. `ended`: nothing moves any more. `bell`: set to have the feed read now. `asked`, `answered`: the numbers of
     the requests to read up to the end. `faults`: what keeps changes from the log. `replaying`: held while a stream writes a
-    part of the past, so that many of them block nobody. `published`: the number of events since the start.
+    part of the past, so that many of them block nobody. `published`: the number of events since the start. `loop`: that of the
+    service, once it starts.
     """
 
     def __init__(self, db: Database) -> None:
         self.head = self.floor = self.asked = self.answered = self.published = 0
         self.epoch = ""
         self.ended = False
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.live = asyncio.Event()
         self.moved = asyncio.Event()
         self.bell = asyncio.Event()
@@ -84,7 +86,13 @@ class Log:
         self.moved = asyncio.Event()
 
     async def started(self) -> None:
-        """Wait until the log has an epoch, or has ended. Raise RuntimeError if the service does not start in time."""
+        """Wait until the log has an epoch, or has ended. Raise RuntimeError if the service does not start in time, and in another
+        loop, whose waiting would disturb those in this one."""
+        if self.loop not in (None, asyncio.get_running_loop()):
+            raise RuntimeError(
+                "watch() and snapshot() belong to the event loop of the service: in another thread, use "
+                "asyncio.run_coroutine_threadsafe()"
+            )
         try:
             async with asyncio.timeout(None if self.epoch else START_TIMEOUT):
                 while not (self.epoch or self.ended):
