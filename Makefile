@@ -4,6 +4,8 @@ BIN = $(VENV)/bin
 # More than the cores of a small machine: tests wait half of their time. Each worker has a PostgreSQL of its own, unless they are given one,
 # in which they would meet one another.
 PARALLEL = -n $(if $(TEST_DATABASE_URL),0,5)
+# Of what works, and is only warned of, a student needs no error.
+LENIENT = -W ignore -W error::RuntimeWarning -W error::pytest.PytestUnraisableExceptionWarning
 RUFF_FORMAT = --line-length 120 --target-version py311
 # ASYNC110: a test that waits for what no event announces. PT018: an assertion of two parts may be one thought.
 RUFF_CHECK = $(RUFF_FORMAT) --extend-select ASYNC,B,C4,I,PT,RET,SIM,UP,W --ignore ASYNC110,PT018
@@ -27,7 +29,7 @@ test-fast: $(VENV)/test.stamp ## the tests that start no program, server or brow
 .PHONY: exercise
 exercise: $(VENV)/test.stamp ## checks your solution of an exercise of guia/: make exercise N=4.1; of a class: make exercise N=4.1 FROM=folder
 	@test -f tests/exercises/check_$$(echo $(N) | tr . _).py || { echo 'Falta el ejercicio: make exercise N=1.1 … N=15.2'; exit 2; }
-	$(if $(FROM),$(BIN)/python -m tests.exercises $(N) "$(FROM)",$(BIN)/python -m pytest -q -rs tests/exercises/check_$$(echo $(N) | tr . _).py)
+	$(if $(FROM),$(BIN)/python -m tests.exercises $(N) "$(FROM)",$(BIN)/python -m pytest -q -x -rs $(LENIENT) tests/exercises/check_$$(echo $(N) | tr . _).py)
 
 .PHONY: lint
 lint: $(VENV)/test.stamp ## format, style, types and the direction of imports

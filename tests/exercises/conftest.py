@@ -70,7 +70,14 @@ def _reason(exc: BaseException) -> str:
 def _line(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
     """What was expected, in one line, where a check or what it stands on has failed."""
     assert call.excinfo
-    exc = call.excinfo.value
+    exc: BaseException | None = call.excinfo.value
+    while isinstance(
+        exc, ExceptionGroup | pytest.PytestUnraisableExceptionWarning
+    ):  # what Python found when it tidied up
+        exc = exc.exceptions[0] if isinstance(exc, ExceptionGroup) else exc.__cause__
+    exc = exc or call.excinfo.value
+    if isinstance(exc, RuntimeWarning):
+        return f"{LINE} un await donde falta; {_reason(exc)}"
     first = next(iter(str(exc).splitlines()), "")
     if isinstance(exc, AssertionError) and first.startswith(LINE):
         return first
@@ -169,15 +176,17 @@ class Program:
     def __init__(self, name: str, process: asyncio.subprocess.Process, errors: int) -> None:
         self.name, self.process, self._errors = name, process, errors
         self.last = ""  # the last line that it has printed
+        self._read = b""  # what was read last
 
     async def line(self) -> str:
         """The next line it prints; "" when there is none in five seconds, or it has ended."""
         assert self.process.stdout
         try:
             async with asyncio.timeout(5):
-                line = (await self.process.stdout.readline()).decode().rstrip()
+                self._read = await self.process.stdout.readline()
         except TimeoutError:
-            return ""
+            self._read = b""
+        line = self._read.decode().rstrip()
         self.last = line or self.last
         return line
 
@@ -190,8 +199,14 @@ class Program:
         """Why it may be that nothing was said."""
         if said:
             return ""
-        if error := self.error():
-            return f": terminó con «{error}»"
+        if self._read:
+            return " más que una línea vacía"
+        assert self.process.stdout
+        error = self.error()
+        if self.process.stdout.at_eof():
+            return f": terminó con «{error}»" if error else ": terminó sin un error"
+        if error:
+            return f" en cinco segundos; en la salida de errores, «{error}»"
         return " en cinco segundos" if self.last else " en cinco segundos (¿lleva flush=True?)"
 
     def errors(self) -> str:

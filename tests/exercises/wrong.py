@@ -42,6 +42,22 @@ WRONG = [
     ),
     Wrong("1.1", "a frame is at most 125 bytes long", "UnicodeDecodeError", {"size == 126": "size == 1260"}),
     Wrong("1.2", "lines stay in the buffer", "¿lleva flush=True?", {", flush=True": ""}),
+    Wrong(
+        "1.2",
+        "nothing calls its function",
+        "no llegó nada: terminó sin un error",
+        {"asyncio.run(main(sys.argv[1]))": "main"},
+    ),
+    Wrong("1.2", "an empty line first", "más que una línea vacía", {"asyncio.run(": "print()\n    asyncio.run("}),
+    Wrong(
+        "1.2",
+        "errors are told and passed over",
+        "en cinco segundos; en la salida de errores, «nada»",
+        {
+            "asyncio.run(": 'print("nada", file=sys.stderr, flush=True)\n    time.sleep(60)\n    (',
+            "import sys\n": "import sys\nimport time\n",
+        },
+    ),
     Wrong("1.2", "the price as JSON has it", "$64.90", {"{data['precio']:.2f}": "{data['precio']}"}),
     Wrong("1.2", "a deletion has no name", "KeyError: 'nombre'", {'== "PRODUCT_DELETED"': '== "DELETED"'}),
     Wrong(
@@ -192,6 +208,12 @@ WRONG = [
         {"(j ->> 'stock')::integer <= %(stock_max)s": "(j ->> 'stock') <= %(stock_max)s::text"},
     ),
     Wrong("3.2", "any integer will do", "400 para stock_max=-1", {"stock_max: Stock = ": "stock_max: int = "}),
+    Wrong(
+        "4.1",
+        "nobody awaits the answer",
+        "un await donde falta; llegó un RuntimeWarning: coroutine 'summarize_products'",
+        {"summary = await": "repository.summarize_products(request.app[DATABASE])\n    summary = await"},
+    ),
     Wrong(
         "4.1",
         "a float",

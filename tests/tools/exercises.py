@@ -14,7 +14,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info")
-OPTIONS = ("-q", "--tb=short", "--junitxml=results.xml", "--assert=plain", "-p", "no:cacheprovider")
+# As in the Makefile: what Python and the libraries only warn of works, but not a coroutine that nobody awaits.
+WARNINGS = ("-Wignore", "-Werror::RuntimeWarning", "-Werror::pytest.PytestUnraisableExceptionWarning")
+OPTIONS = ("-q", "-x", "--tb=short", "--junitxml=results.xml", "--assert=plain", "-p", "no:cacheprovider", *WARNINGS)
 PLUGINS = ("-p", "pytest_asyncio.plugin", "-p", "pytest_aiohttp.plugin")  # to look for others takes a third of the time
 
 # A check runs in a fork of a process that has imported all that a check needs: importing takes longer than most checks.
