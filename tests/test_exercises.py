@@ -111,6 +111,11 @@ def test_check_passes_where_python_or_a_library_only_warns(tree: Tree) -> None:
     assert tree.run("4.1", patch="4.1", changes={"    return app\n\n": warned_of}).ends == {"passed"}
 
 
+def test_program_of_a_solution_asks_no_proxy_of_a_school(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(tree.env, "http_proxy", "http://127.0.0.1:9")
+    assert tree.run("14.2", patch="14.2.otra").ends == {"passed"}
+
+
 def refused(outcome: Outcome) -> str:
     """The line in which the check says what it expected."""
     assert outcome.failures, outcome.said

@@ -239,7 +239,8 @@ async def start() -> AsyncIterator[Start]:
         async def start(name: str, *args: object) -> Program:
             path = ROOT / "ejercicios" / name
             assert path.is_file(), f"{LINE} el programa ejercicios/{name}; ese archivo no existe"
-            env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as people have it
+            env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+            env.pop("PYTHONUNBUFFERED", None)  # as people have it
             errors = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
             process = await asyncio.create_subprocess_exec(
                 sys.executable, path, *map(str, args), stdout=asyncio.subprocess.PIPE, stderr=errors, env=env
