@@ -3,6 +3,8 @@ from collections.abc import Callable
 
 from aiohttp.test_utils import TestClient
 
+from inventory_ws.live.hub import SOCKETS
+
 from ..conftest import create
 from .conftest import Seen, Start, between, same
 
@@ -24,9 +26,11 @@ async def test_bytes_of_polling_and_of_a_socket_are_counted(
     )
     polled: list[bytearray] = []
     pushed: list[bytearray] = []
+    open_sockets = 0
 
     async def connected(head: bytes) -> Seen:
-        received = bytearray()
+        nonlocal open_sockets
+        open_sockets, received = len(client.app[SOCKETS]), bytearray()
         (pushed if b"upgrade: websocket" in head.lower() else polled).append(received)
 
         async def keep(data: bytes) -> None:
@@ -40,6 +44,7 @@ async def test_bytes_of_polling_and_of_a_socket_are_counted(
     assert found, f"Se esperaban las líneas «sondeo: N bytes» y «socket: M bytes»; llegó {out!r}"
     same(len(polled), 10, "peticiones de la lista, cada una con su conexión")
     same(len(pushed), 1, "WebSocket abierto")
+    same(open_sockets, 1, "como número de sockets abiertos en la última petición")
     counted, heard = map(int, found.groups())
     same(counted, sum(map(len, polled)), "bytes de sondeo, con las cabeceras y todo lo que llega hasta el final")
     least, most = welcomed(bytes(pushed[0])), len(pushed[0])  # who closes may leave the answer to that unread

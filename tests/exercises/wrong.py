@@ -124,6 +124,16 @@ WRONG = [
     ),
     Wrong(
         "2.2",
+        "the socket is closed before",
+        "sockets abiertos en la última petición",
+        {
+            "UPGRADE)\n": "UPGRADE)\n    pushed = len(listening.recv(65536))\n    listening.close()\n",
+            "    listening.shutdown(socket.SHUT_WR)  # we say no more; what was sent to us can still be read\n": "",
+            "{count(listening)}": "{pushed}",
+        },
+    ),
+    Wrong(
+        "2.2",
         "the answer comes at once",
         "todo lo que llega hasta el final",
         {'return sum(map(len, iter(lambda: sock.recv(65536), b"")))': "return len(sock.recv(65536))"},
