@@ -23,6 +23,7 @@ from ..tools.service import ended
 ROOT = Path(__file__).parents[2]
 expect.set_options(timeout=5_000)  # for a page that never shows it, which is what is looked for here
 LINE = "Se esperaba"  # how a line begins that says what was expected
+MOST = 1 << 20  # bytes that a program may print: an endless loop prints gigabytes while it is waited for
 
 
 def short(text: str) -> str:
@@ -186,7 +187,9 @@ class Program:
                 self._read = await self.process.stdout.readline()
         except TimeoutError:
             self._read = b""
-        line = self._read.decode().rstrip()
+        except ValueError:  # what readline raises
+            raise AssertionError(f"{LINE} una línea más corta de {self.name}; llegó una de más de 64 KiB") from None
+        line = self._read.decode(errors="replace").rstrip()
         self.last = line or self.last
         return line
 
@@ -210,21 +213,32 @@ class Program:
         return " en cinco segundos" if self.last else " en cinco segundos (¿lleva flush=True?)"
 
     def errors(self) -> str:
-        """What it has written of errors."""
-        return os.pread(self._errors, 1 << 20, 0).decode(errors="replace")
+        """What it has written of errors, the last of it: a terminal shows the end."""
+        size = os.fstat(self._errors).st_size
+        return os.pread(self._errors, 8192, max(0, size - 8192)).decode(errors="replace")
 
     def error(self) -> str:
         """The last line of that."""
         return short(self.errors().rstrip().rpartition("\n")[2])
 
+    async def rest(self) -> str:
+        """All that it prints until it ends, within twenty seconds."""
+        assert self.process.stdout
+        out = b""
+        async with asyncio.timeout(20):
+            while data := await self.process.stdout.read(MOST):
+                out += data
+                assert len(out) <= MOST, "más de 1 MiB de texto (¿un bucle que no termina?)"
+            await self.process.wait()
+        return out.decode(errors="replace")
+
     async def output(self, hint: str = "") -> str:
-        """All that it prints until it ends, which it has to do well. `hint`: where to look if it does not."""
+        """The rest of what it prints until it ends, which it has to do well. `hint`: where to look if it does not."""
         with expected(f"que {self.name} terminara en veinte segundos{hint}"):
-            async with asyncio.timeout(20):
-                out, _ = await self.process.communicate()
+            out = await self.rest()
         status, error = self.process.returncode, self.error()
         assert status == 0, f"{LINE} que {self.name} terminara bien{hint}; llegó el estado {status}: «{error}»"
-        return out.decode()
+        return out
 
 
 Start = Callable[..., Awaitable[Program]]

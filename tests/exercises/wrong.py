@@ -48,6 +48,12 @@ WRONG = [
         "no llegó nada: terminó sin un error",
         {"asyncio.run(main(sys.argv[1]))": "main"},
     ),
+    Wrong(
+        "1.2",
+        "a line of any length",
+        "una de más de 64 KiB",
+        {"asyncio.run(": "print('x' * 100_000)\n    asyncio.run("},
+    ),
     Wrong("1.2", "an empty line first", "más que una línea vacía", {"asyncio.run(": "print()\n    asyncio.run("}),
     Wrong(
         "1.2",
@@ -607,6 +613,12 @@ WRONG = [
             "    messages = text.replace(b'},{\"type\":', b'}\\n{\"type\":').splitlines()\n": "    messages = [json.dumps(event, separators=(',', ':'), ensure_ascii=False).encode() for event in json.loads(b\"[%b]\" % text)]\n",
             "import sys\n": "import json\nimport sys\n",
         },
+    ),
+    Wrong(
+        "12.2",
+        "a loop without an end",
+        "más de 1 MiB de texto (¿un bucle que no termina?)",
+        {"import zlib\n": "import zlib\n\nwhile True:\n    print('hola')\n"},
     ),
     Wrong("12.2", "four bytes too many", "sin los 4 bytes finales", {"Z_SYNC_FLUSH)) - 4": "Z_SYNC_FLUSH))"}),
     Wrong(

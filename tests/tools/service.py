@@ -107,7 +107,7 @@ async def ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
             process.terminate()
             try:
                 async with asyncio.timeout(15):
-                    await process.wait()
+                    await process.communicate()  # wait() would wait for what it has printed to be read
             except TimeoutError:
                 process.kill()
                 await process.wait()
