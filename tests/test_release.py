@@ -22,7 +22,16 @@ from .test_main import CLEAN, ROOT, Service, postgres_on, run
 pytestmark = pytest.mark.slow
 
 FOLDERS = (".ci", ".github", "client", "guia", "inventory_ws", "sql", "tests")
-FILES = ("CHANGELOG.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md", "pyproject.toml", "setup.cfg")
+FILES = (
+    ".gitattributes",
+    "CHANGELOG.md",
+    "LICENSE",
+    "MANIFEST.in",
+    "Makefile",
+    "README.md",
+    "pyproject.toml",
+    "setup.cfg",
+)
 RUBBISH = ("client/.hidden", "client/app.js~", "sql/old.sql~", "tests/__pycache__/x.pyc", "notes.txt")
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 OURS = "{}.{}".format(*sys.version_info)

@@ -13,6 +13,7 @@ from shutil import copytree
 from ..tools.exercises import LEFT_OUT, ROOT, run
 
 LIMIT = 300  # seconds for one student's check
+PLACES = ("client", "ejercicios", "inventory_ws", "sql")  # where solutions are
 
 
 def committed(tree: Path, part: str = ".") -> None:
@@ -28,6 +29,10 @@ def committed(tree: Path, part: str = ".") -> None:
 def apply(handed_in: Path, tree: Path) -> str:
     """Apply the output of `git diff`, or copy the files; return what hinders it, if anything does."""
     if handed_in.is_dir():
+        if not any((handed_in / place).exists() for place in PLACES):
+            return (
+                f"la carpeta no tiene nada en su sitio: dentro tiene que estar {', '.join(PLACES[:-1])} o {PLACES[-1]}"
+            )
         copytree(handed_in, tree, ignore=LEFT_OUT, dirs_exist_ok=True)
         return ""
     diff = handed_in.read_bytes()
