@@ -172,7 +172,9 @@ async def test_pool_size_is_the_number_of_connections_that_changes_take(
     assert 2 + 2 <= number <= 2 + 4  # one for health, one that listens, at most two for reading
 
 
-async def test_wrong_setup_raises_an_error_with_a_remedy(dsn: str) -> None:
+async def test_wrong_setup_raises_an_error_with_a_remedy(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(TypeError, match="dsn"):
         inventory_ws.create_app()
     for size, error_type in ((0, ValueError), (-1, ValueError), (1.5, TypeError), (None, TypeError)):
@@ -184,6 +186,9 @@ async def test_wrong_setup_raises_an_error_with_a_remedy(dsn: str) -> None:
         await web.AppRunner(inventory_ws.create_app(dsn="host=127.0.0.1 port=1 dbname=x")).setup()
     with pytest.raises(ValueError, match="dsn"):
         inventory_ws.create_app(dsn="localhost/shop")
+    monkeypatch.setattr("inventory_ws.pg.schema.PACKAGE", tmp_path)
+    with pytest.raises(FileNotFoundError, match="pack the data of inventory_ws"):
+        await web.AppRunner(inventory_ws.create_app(dsn=dsn)).setup()
 
 
 async def heard(app: web.Application, number: int, **position: object) -> list[inventory_ws.Event]:

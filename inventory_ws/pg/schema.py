@@ -18,7 +18,10 @@ COMPARE_TIMEOUT = 60.0  # seconds to compare the table with the log: 100,000 pro
 
 def package_folder(name: str) -> Path:
     """Return the path of sql/ or client/: inside the package in a wheel, and beside it in a checkout."""
-    return next(folder for folder in (PACKAGE / name, PACKAGE.parent / name) if folder.is_dir())
+    for folder in (PACKAGE / name, PACKAGE.parent / name):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"{PACKAGE / name} is missing: pack the data of inventory_ws too, and not into a zip file")
 
 
 def sql_file(name: str) -> str:
