@@ -68,7 +68,8 @@ def create_app(
     - `keep_days`: older events are deleted from the log. `keep_events`: all but this number of newest events are deleted.
 
     Start-up raises `inventory_ws.Unavailable` if PostgreSQL does not answer, PermissionError if the role can neither create the
-    schema nor use an existing one, and ValueError if the schema does not fit the database or cannot hear of changes.
+    schema nor use an existing one, and ValueError if the schema does not fit the database or cannot hear of changes. An
+    application starts once, and raises RuntimeError after that: another try needs another application.
     """
     if not (authenticate_every > 0 and ping_every > 0):
         raise ValueError("authenticate_every and ping_every are numbers of seconds above 0")

@@ -191,6 +191,17 @@ async def test_wrong_setup_raises_an_error_with_a_remedy(
         await web.AppRunner(inventory_ws.create_app(dsn=dsn)).setup()
 
 
+async def test_application_starts_once_and_goes_on_where_it_is_started_again(client: TestClient) -> None:
+    with pytest.raises(RuntimeError, match="create another one"):
+        await web.AppRunner(client.app).setup()
+    listening = asyncio.create_task(heard(client.app, 1))
+    assert (await create(client))["id"] == (await listening)[0].data["id"]
+    failed = inventory_ws.create_app(dsn="host=127.0.0.1 port=1 dbname=x")
+    for raised in (inventory_ws.Unavailable, RuntimeError):
+        with pytest.raises(raised):
+            await web.AppRunner(failed).setup()
+
+
 async def heard(app: web.Application, number: int, **position: object) -> list[inventory_ws.Event]:
     """The next so many events."""
     events = []
@@ -332,7 +343,7 @@ async def test_watch_ends_when_the_application_shuts_down(dsn: str) -> None:
     assert await heard(inventory, 1) == []
     with pytest.raises(inventory_ws.Unavailable):
         await asyncio.wait_for(inventory_ws.snapshot(inventory), 10)
-    with pytest.raises(inventory_ws.Unavailable, match="has ended"):
+    with pytest.raises(RuntimeError, match="starts once"):
         await web.AppRunner(host).setup()
 
 

@@ -48,7 +48,9 @@ class Database:
         self._ended = False
 
     async def __aenter__(self) -> Self:
-        """Open two connections. Raise Unavailable, or ValueError behind a pooler in transaction mode."""
+        """Open two connections, once. Raise Unavailable, or ValueError behind a pooler in transaction mode."""
+        if self._ended or self._server:
+            raise RuntimeError("an application starts once: create another one by create_app()")
         pair: list[Connection] = []
         try:
             with translated():
