@@ -177,6 +177,8 @@ async def test_wrong_setup_raises_an_error_with_a_remedy(
 ) -> None:
     with pytest.raises(TypeError, match="dsn"):
         inventory_ws.create_app()
+    with pytest.raises(TypeError, match="dsn"):  # as of a variable that is not set
+        inventory_ws.create_app(dsn=None)
     for size, error_type in ((0, ValueError), (-1, ValueError), (1.5, TypeError), (None, TypeError)):
         with pytest.raises(error_type):
             inventory_ws.create_app(dsn=dsn, pool_size=size)

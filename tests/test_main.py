@@ -276,6 +276,7 @@ def test_flag_without_a_value_can_be_off_in_the_environment(
     [
         ("--compress", "tal vez", "INVENTORY_WS_COMPRESS=tal vez"),
         ("--hosts", "http://a.example", "--hosts: http://a.example"),
+        ("--hosts", "a.example:3000", "--hosts: a.example:3000"),
         ("--origins", "a.example", "--origins: a.example"),
         ("--origins", "https://a.example/", "--origins: https://a.example/"),
         ("--port", "abc", "--port"),

@@ -1,4 +1,5 @@
 import asyncio
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 
@@ -89,9 +90,22 @@ async def test_all_networks_admit_every_address_and_no_name(dsn: str, aiohttp_cl
         await error(await client.get("/", headers={"Host": host}), 421)
 
 
-def test_invalid_network_is_refused_at_once(dsn: str) -> None:
-    with pytest.raises(ValueError, match="10.0.0.0/33"):
-        create_app(dsn=dsn, hosts={"10.0.0.0/33"})
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *(("hosts", wrong) for wrong in ("10.0.0.0/33", "shop.example:8080", "https://shop.example", "*.example")),
+        *(("origins", wrong) for wrong in ("shop.example", "https://shop.example/", "*")),
+    ],
+)
+def test_name_that_no_request_could_have_is_refused_at_once(name: str, wrong: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(wrong)):
+        create_app(dsn="", **{name: {wrong}})
+
+
+def test_empty_token_is_refused_at_once() -> None:
+    """As that of a variable that is not set: a header with nothing in it would have been enough."""
+    with pytest.raises(ValueError, match="token"):
+        bearer("")
 
 
 async def test_host_is_not_checked_inside_a_host_application(client: TestClient) -> None:

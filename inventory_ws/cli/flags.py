@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 from .. import __version__
 from ..pg.connection import STATEMENT_TIMEOUT
 from ..pg.database import POOL_SIZE
+from ..web.security import ORIGIN
 from .embedded import default_data_dir
 
 USAGE = "inventory-ws [opciones] [schema | reset BASE]; las opciones: inventory-ws --help"
 SWITCH = dict.fromkeys(("1", "true", "yes", "on", "sí", "si"), True) | dict.fromkeys(("0", "false", "no", "off"), False)
-ORIGIN = re.compile(r"null|https?://[^/\s]+")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,7 +70,7 @@ def _origins(text: str) -> frozenset[str]:
 
 def _hosts(text: str) -> frozenset[str]:
     hosts = _words(text)
-    for network in [host for host in hosts if "/" in host]:
+    for network in [host for host in hosts if set("/:*") & set(host)]:
         try:
             ip_network(network, strict=False)
         except ValueError as exc:

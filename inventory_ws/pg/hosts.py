@@ -63,6 +63,8 @@ async def _resolve(words: dict[str, str]) -> list[str]:
 
 def split_hosts(dsn: str) -> list[dict[str, str]]:
     """Return the words of a connection string for each of its hosts. Raise ValueError."""
+    if not isinstance(dsn, str):  # a variable that is not set
+        raise TypeError(f"dsn is a text, and not {type(dsn).__name__}")
     try:
         words = parse_dsn(dsn)
         if "@" in words.get("host", "")[1:]:

@@ -28,6 +28,7 @@ ALLOWED = 204
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+?)\.?)(?::[0-9]*)?")  # [::1]:3000, localhost.:3000
+ORIGIN = re.compile(r"null|https?://[^/\s]+")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -58,6 +59,9 @@ def security(
     """
     if isinstance(hosts, str) or isinstance(origins, str):
         raise TypeError("hosts and origins are collections of names, not one text")
+    for origin in origins:
+        if not ORIGIN.fullmatch(origin):
+            raise ValueError(f"origins={origin}: an origin is https://shop.example, or null")
     if authenticate and not hasattr(web.Application, "_handle"):  # else sockets would never be closed
         raise RuntimeError("ask_again() needs Application._handle, which this version of aiohttp does not have")
     is_ours = None if hosts is None else _host_check(hosts)
@@ -125,6 +129,9 @@ async def user_of(authenticate: Authenticate, request: web.Request) -> bool | st
 def _host_check(hosts: Collection[str]) -> Callable[[str], bool]:
     names = {host.lower().removesuffix(".") for host in hosts if "/" not in host}
     networks = [ip_network(host, strict=False) for host in hosts if "/" in host]
+    for name in names:
+        if re.search("[:*]", name):
+            ip_address(name)  # raises ValueError: no request could have this name
 
     @lru_cache(maxsize=256)
     def is_ours(authority: str) -> bool:
@@ -174,6 +181,8 @@ async def ask_again(request: web.Request) -> int:
 def bearer(token: str, *, open_reads: bool = False) -> Authenticate:
     """Return an authentication by one shared token, sent as `Authorization: Bearer <token>`. A browser's WebSocket, which
     cannot send that header, offers the subprotocol `bearer.<token in base64url>`. `open_reads`: reading needs none."""
+    if not token:
+        raise ValueError("the token is empty: everybody could send it")
     expected = token.encode()
 
     async def authenticate(request: web.Request) -> bool:

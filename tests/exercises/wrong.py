@@ -513,7 +513,7 @@ WRONG = [
     Wrong(
         "10.1",
         "no token is an empty one",
-        "con la clave «»",
+        "the token is empty",
         {
             "if read_token:": "if read_token is not None:",
             "bearer(args.token, args.read_token,": 'bearer(args.token, args.read_token or "",',
