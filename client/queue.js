@@ -198,10 +198,11 @@ export class Queue extends EventTarget {
     }
   }
 
-  /** Sends the first change, which nothing joins any more; without locks, another page may send it too, with the same key. */
+  /** Sends the first change, which nothing joins any more; without locks, another page may send it too, with the same key, and the first outcome counts. */
   async #sendFirst() {
     const change = (await this.#step(this.#take)).find(this.#isOurs);
     if (!change) return;
+    const isLeft = (all) => all.some(({ n }) => n === change.n);
     const outcome = { change, answer: null };
     try {
       if (change.delta !== 0) outcome.answer = await this.send(change);
@@ -211,12 +212,18 @@ export class Queue extends EventTarget {
         return;
       }
       const again = error.code === 'producto_cambiado' && rebased(change, error.data);
-      if (again) return this.#step({ put: again });
+      if (again) return this.#step((all) => (isLeft(all) ? { put: again } : {}));
       outcome.error = { ...error, message: error.message };
     }
-    await this.#step({ remove: [change.n] });
-    this.#settle(outcome);
-    this.#channel?.postMessage(outcome);
+    let isFirst;
+    await this.#step((all) => {
+      isFirst = this.locks || isLeft(all);
+      return { remove: [change.n] };
+    });
+    if (isFirst) { // else the other page tells its outcome
+      this.#settle(outcome);
+      this.#channel?.postMessage(outcome);
+    }
     this.#emit('cola');
   }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Response, expect
 from playwright.async_api import async_playwright as playwright
 
 from inventory_ws import create_app
@@ -624,6 +624,35 @@ async def test_two_tabs_send_each_change_once(visit: Visit, client: TestClient, 
         await expect(each.locator(".toast.success")).to_have_count(1)
         await expect(each.locator(".toast:not(.success)")).to_have_count(0)
     assert len(sent) == len(set(sent))
+
+
+async def test_two_tabs_without_locks_tell_a_change_once(visit: Visit, client: TestClient, slow: Line) -> None:  # noqa: F811
+    """A page that is not served over https has none: each tab sends what both have, and one of the answers is told."""
+    await create(client, nombre="Teclado", stock=10)
+    page = await shop(visit, slow)
+    await page.context.add_init_script("delete Navigator.prototype.locks")
+    await page.reload()
+    other = await page.context.new_page()
+    await other.goto(slow.url)
+    answers: list[Response] = []
+    page.context.on("response", lambda answer: answer.request.method == "POST" and answers.append(answer))
+    for each in (page, other):
+        await connected(each)
+    slow.stalled = True
+    await other.get_by_role("button", name="−1 unidad de Teclado").click()
+    await expect(card(page, "Teclado").locator(".stock")).to_contain_text("por enviar")
+    slow.stalled = False
+    async with asyncio.timeout(20):
+        while len(answers) < 2:
+            await asyncio.sleep(0.02)
+    for answer in answers:
+        await answer.finished()
+    await client.patch("/api/productos/1", json={"precio": 20})
+    for each in (page, other):
+        await expect(card(each, "Teclado")).to_contain_text("20,00")
+        await expect(each.locator(".toast.success")).to_contain_text("Teclado: stock 9")
+    await page.get_by_role("button", name="Deshacer").last.click()
+    await stock(client, 1, 10)
 
 
 async def test_what_waits_belongs_to_who_has_the_key(
