@@ -1,7 +1,7 @@
 import { ServiceError, base64url, byId, bytes, isFinal, newKey } from './net.js';
 
 const PRODUCT_EVENT = /^PRODUCT_(CREATED|UPDATED|DELETED)$/;
-const UNKNOWN = [0, 502, 503, 504]; // after these statuses a change may have been made or not; 0: no answer
+const UNKNOWN = [0, 429, 502, 503, 504]; // after these statuses a change may have been made or not, now or before; 0: no answer
 const ROOM_LIMIT = 300; // ids of ten digits in a frame of 4 KiB and in a URL
 
 // A subscription is a Set of product ids, or null for all products.
@@ -356,7 +356,10 @@ export class Inventario extends EventTarget {
     } finally {
       clearTimeout(doubt);
     }
-    const answer = await response.json().catch(() => null); // an error page of a proxy is not JSON
+    const answer = await response.json().catch((error) => {
+      if (!response.ok && error instanceof SyntaxError) return null; // an error page of a proxy
+      throw new ServiceError(0, 'No llegó una respuesta entera.'); // cut, or the page of a Wi-Fi that wants a login
+    });
     if (response.ok && answer?.success) {
       if (this.state === 'reconectando') this.connect(); // the service answers again
       return answer;
