@@ -314,7 +314,9 @@ async def test_closed_socket_is_freed_without_the_garbage_collector(
         reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
         writer.write(HANDSHAKE)
         await reader.readuntil(b'"}')
-        ours = {id(one) for stream in client.app[SOCKETS] for one in (stream.ws, stream.request, stream.request.protocol)}
+        ours = {
+            id(one) for stream in client.app[SOCKETS] for one in (stream.ws, stream.request, stream.request.protocol)
+        }
 
         def kept() -> list[str]:  # not whatever earlier tests have left, which may go at any time
             kinds = (web.WebSocketResponse, web.RequestHandler, web.Request)

@@ -39,8 +39,9 @@ def watch(app: web.Application, *, last_event_id: int | None = None, epoch: str 
 
     The iteration starts when the service has started, waits while PostgreSQL is unavailable, and ends when the application
     shuts down. Its `__anext__` may be cancelled, as by a time limit, and awaited again. `app` is what `create_app` returned.
-    Raise RuntimeError if the service does not start in time, or in another event loop than its own, and Lost if the log does not hold the events after the position:
-    they were pruned, the table was truncated, or the database was replaced. Start again from `snapshot()` then.
+    Raise RuntimeError if the service does not start in time, or in another event loop than its own, and Lost if the log does not
+    hold the events after the position: they were pruned, the table was truncated, or the database was replaced. Start again
+    from `snapshot()` then.
     """
     return _Events(log_of(app), last_event_id, epoch)
 
