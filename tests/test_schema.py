@@ -3,6 +3,7 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -17,6 +18,14 @@ def test_schema_applied_again_keeps_the_data(psql: Callable) -> None:
     assert psql("SELECT nombre FROM productos") == [("Mouse",)]
     assert psql("SELECT count(*) FROM eventos") == [(1,)]
     assert psql("SELECT epoca FROM eventos_epoca") == epoch
+
+
+def test_schema_that_an_editor_has_saved_with_a_bom_is_applied(
+    psql: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "schema.sql").write_text(sql_file("schema.sql"), "utf-8-sig")
+    monkeypatch.setattr("inventory_ws.pg.schema.package_folder", lambda _: tmp_path)
+    psql(sql_file("schema.sql"))
 
 
 def test_schema_applied_again_waits_for_no_open_transaction(connect: Callable, psql: Callable) -> None:

@@ -25,7 +25,7 @@ def package_folder(name: str) -> Path:
 
 
 def sql_file(name: str) -> str:
-    return (package_folder("sql") / name).read_text("utf-8")
+    return (package_folder("sql") / name).read_text("utf-8-sig")  # an editor may have put a BOM there
 
 
 async def migrated_database(app: web.Application, *, pruning: bool) -> AsyncIterator[None]:

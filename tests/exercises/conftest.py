@@ -68,9 +68,11 @@ def _reason(exc: BaseException) -> str:
     return f"llegó {first}" if isinstance(exc, AssertionError) else f"llegó un {type(exc).__name__}: {first}"
 
 
-def _line(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
+def _line(item: pytest.Function, call: pytest.CallInfo[None]) -> str:
     """What was expected, in one line, where a check or what it stands on has failed."""
     assert call.excinfo
+    if "visit" in item.funcargs and (faults := item.funcargs["visit"].faults()):  # which explain whatever failed
+        return f"{LINE} una página sin errores de JavaScript (F12 dice dónde); llegó {shown(faults[0])}"
     exc: BaseException | None = call.excinfo.value
     while isinstance(
         exc, ExceptionGroup | pytest.PytestUnraisableExceptionWarning
@@ -93,7 +95,7 @@ def _line(item: pytest.Item, call: pytest.CallInfo[None]) -> str:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Function, call: pytest.CallInfo[None]) -> Iterator[None]:
     """A check says in one line what it expected; with -v it shows the traceback as well as any test."""
     report: Any = yield
     if report.failed and call.excinfo and item.config.get_verbosity() < 1:

@@ -293,6 +293,7 @@ WRONG = [
         "los dos de golpe",
         {"unseen += entries.length": "unseen += entries.length && 1"},
     ),
+    Wrong("5.1", "what is no JavaScript", "sin errores de JavaScript", {"unseen += entries.length;": "unseen += ;"}),
     Wrong("5.1", "a key is not heard", "tras una tecla", {"['pointerdown', 'keydown']": "['pointerdown']"}),
     Wrong(
         "5.2",
