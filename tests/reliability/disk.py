@@ -71,9 +71,7 @@ async def check(_: str, seconds: float = 10.0) -> list[Figure]:
                 # Connected before the disk is full: the changes may end PostgreSQL, which then comes back with room only.
                 with closing(writer(dsn_of(data))) as conn, filled(disk):
                     if name == "log":  # it has 16 MiB at a time; where it can't have the next, PostgreSQL ends
-                        with suppress(
-                            psycopg2.DatabaseError
-                        ):  # the class of a connection that ends under a statement varies
+                        with suppress(psycopg2.DatabaseError):  # it ends: the class varies
                             await query(conn, "SELECT pg_switch_wal()")
                     began, reads, begin = time.monotonic(), Counter[int](), len(accounts.writes)
                     while time.monotonic() - began < seconds:
