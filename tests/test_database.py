@@ -1,6 +1,5 @@
 import asyncio
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Self
@@ -17,7 +16,7 @@ from inventory_ws.pg.errors import Rejected, Unavailable
 from inventory_ws.pg.lanes import RESERVED, Lane
 from inventory_ws.pg.schema import apply_schema
 
-from .conftest import PRODUCT, create, error, waits
+from .conftest import PRODUCT, create, error, healthy, waits
 from .test_aiopg_fixes import many_files
 from .tools.service import PATIENCE
 
@@ -55,10 +54,12 @@ async def locker(client: TestClient, connect: Callable) -> connection:
     return session
 
 
-async def test_locked_row_is_503_within_four_seconds(client: TestClient, locker: connection) -> None:
-    began = time.monotonic()
+async def test_locked_row_is_503_within_the_time_of_one_statement(
+    client: TestClient, locker: connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever has waited for a connection has less than the lock timeout left, which so comes to the first ones only."""
     answers = await asyncio.gather(*(client.patch("/api/productos/1", json={"stock": 2}) for _ in range(20)))
-    assert time.monotonic() - began < 4.5 * PATIENCE
+    assert caplog.text.count("due to lock timeout") <= POOL_SIZE
     for resp in answers:
         await error(resp, 503)
         assert resp.headers["Retry-After"] == "1"
@@ -98,9 +99,7 @@ async def test_pool_reconnects_after_all_connections_are_cut(client: TestClient,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    began = time.monotonic()
     assert [resp.status for resp in await asyncio.gather(*waiting)] == [200] * POOL_SIZE
-    assert time.monotonic() - began < 3 * PATIENCE
     await asyncio.gather(*busy)
 
 
@@ -118,7 +117,7 @@ async def test_exhausted_pool_is_503(client: TestClient, psql: Callable, monkeyp
 
 async def test_errors_are_raised_on_a_socket_with_a_large_number(dsn: str) -> None:
     with many_files():
-        async with Database(dsn) as db, asyncio.timeout(2 * PATIENCE):
+        async with Database(dsn) as db, asyncio.timeout(2):
             with pytest.raises(Rejected):
                 await db.fetch("SELECT 2147483647 + 1")
 
@@ -127,7 +126,7 @@ async def test_listen_without_an_answer_times_out(dsn: str, monkeypatch: pytest.
     async def execute(*_: object) -> None:
         await asyncio.sleep(60)
 
-    async with Database(dsn, timeout=1) as db, asyncio.timeout(5 * PATIENCE):
+    async with Database(dsn, timeout=1) as db, asyncio.timeout(5):
         monkeypatch.setattr("inventory_ws.pg.database.Connection.execute", execute)
         monkeypatch.setattr("inventory_ws.pg.database.OPEN_TIMEOUT", 0.2)
         with pytest.raises(Unavailable):
@@ -161,7 +160,7 @@ async def test_second_address_of_a_host_name_is_tried(dsn: str) -> None:
         several = {"host": f"127.0.0.1,{words['host']}", "port": f"1,{words['port']}"}
     else:
         several = {"host": "a,b", "hostaddr": f"127.0.0.2,{words['host']}", "port": f"1,{words['port']}"}
-    async with Database(make_dsn(dsn, **several)) as db, asyncio.timeout(5 * PATIENCE):
+    async with Database(make_dsn(dsn, **several)) as db, asyncio.timeout(5):
         assert await db.fetch("SELECT 1") == [(1,)]
 
 
@@ -253,49 +252,49 @@ class Proxy:
                 writer.write(data)
 
 
-async def test_lost_network_is_503_and_the_service_recovers(dsn: str, aiohttp_client: Callable) -> None:
+async def test_lost_network_is_503_and_the_service_recovers(
+    dsn: str, aiohttp_client: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inventory_ws.pg.database.ATTEMPT_TIMEOUT", 10)  # a busy server is not a dead one
     async with Proxy(dsn) as proxy:
-        client = await aiohttp_client(create_app(dsn=proxy.dsn, statement_timeout=1))
+        client = await aiohttp_client(create_app(dsn=proxy.dsn))
         await create(client)
         proxy.open.clear()
         for _ in ("on connections that were open", "on connections that have to be made"):
-            began = time.monotonic()
             answers = await asyncio.gather(*(client.get("/api/productos") for _ in range(60)))
-            assert time.monotonic() - began < 1.9 * PATIENCE
             assert {resp.status for resp in answers} == {503}
         proxy.open.set()
-        async with asyncio.timeout(5 * PATIENCE):
-            while (await client.get("/api/salud")).status != 200:
-                await asyncio.sleep(0.05)
-        began = time.monotonic()
+        await healthy(client, 5 * PATIENCE)
+        client.app[DATABASE].timeout = 30  # no longer: only a dead connection takes that
         answers = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
         assert {resp.status for resp in answers} == {200}
-        assert time.monotonic() - began < 1 * PATIENCE
         await client.close()
 
 
-async def test_silently_dead_connections_fail_one_request_only(dsn: str, aiohttp_client: Callable) -> None:
+async def test_silently_dead_connections_fail_one_request_only(
+    dsn: str, aiohttp_client: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inventory_ws.pg.database.ATTEMPT_TIMEOUT", 10)  # a busy server is not a dead one
     async with Proxy(dsn) as proxy:
-        client = await aiohttp_client(create_app(dsn=proxy.dsn, statement_timeout=1))
+        client = await aiohttp_client(create_app(dsn=proxy.dsn))
         await create(client)
         dead, proxy.open = proxy.open, asyncio.Event()
         dead.clear()
         proxy.open.set()
         await error(await client.post("/api/productos", json=PRODUCT), 503)
-        began = time.monotonic()
+        client.app[DATABASE].timeout = 30  # no longer: only a dead connection takes that
         answers = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
         assert {resp.status for resp in answers} == {200}
-        assert time.monotonic() - began < 1 * PATIENCE
         await client.close()
 
 
-async def test_start_without_a_network_times_out(dsn: str) -> None:
-    async with Proxy(dsn) as proxy:
+async def test_start_without_a_network_times_out(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("inventory_ws.pg.database.LAST_TIMEOUT", 3600)  # only the time of a statement ends it
+    monkeypatch.setattr("inventory_ws.pg.database.OPEN_TIMEOUT", 3600)
+    async with Proxy(dsn) as proxy, asyncio.timeout(10 * PATIENCE):
         proxy.open.clear()
-        began = time.monotonic()
         with pytest.raises(Unavailable):
             await apply_schema(Database(proxy.dsn, timeout=1))
-        assert time.monotonic() - began < 1.9 * PATIENCE
 
 
 async def test_nothing_is_answered_by_a_read_only_database(client: TestClient, psql: Callable) -> None:
@@ -393,7 +392,7 @@ async def test_end_closes_connections_and_ends_statements(dsn: str, psql: Callab
         running.append(asyncio.create_task(listen()))
         while sessions() < 4:
             await asyncio.sleep(0.02)
-    async with asyncio.timeout(2 * PATIENCE):
+    async with asyncio.timeout(2):
         assert all(isinstance(exc, Unavailable) for exc in await asyncio.gather(*running, return_exceptions=True))
     await until_none(sessions)
 
