@@ -340,7 +340,7 @@ export class Inventario extends EventTarget {
     const headers = method === 'GET' ? {} : { 'Content-Type': file ? 'application/octet-stream' : 'application/json' };
     if (version) headers['If-Match'] = `"${version}"`;
     if (key && !this.#keyless) headers['Idempotency-Key'] = key;
-    const { token } = this;
+    const { token, state } = this;
     if (token) headers.Authorization = `Bearer ${bytes(token)}`;
     if (this.user && key) headers['X-Actor'] = encodeURIComponent(this.user);
     const { answerWithin, doubtAfter } = this.times;
@@ -361,7 +361,7 @@ export class Inventario extends EventTarget {
       throw new ServiceError(0, 'No llegó una respuesta entera.'); // cut, or the page of a Wi-Fi that wants a login
     });
     if (response.ok && answer?.success) {
-      if (this.state === 'reconectando') this.connect(); // the service answers again
+      if (state === 'reconectando' && this.state === state) this.connect(); // the service answers again
       return answer;
     }
     const message = answer?.message || `El servidor contestó con un error (${response.status}).`;

@@ -162,3 +162,30 @@ async def test_first_screen_that_arrives_after_the_list_changes_nothing(visit: V
     await expect(card(page, "Cable")).to_be_visible()
     await expect(card(page, "Teclado")).to_have_count(0)
     await expect(page.locator("#productCount")).to_have_text("1")
+
+
+async def test_list_that_is_refused_is_not_asked_for_at_once(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    """The first screen is answered after the refusal: the page took this for a service that is back, again and again."""
+    await create(client, nombre="Teclado")
+    page = await visit()
+    await connected(page)
+    await page.add_init_script("Math.random = () => 60")  # a minute until the next try
+    asked: list[str] = []
+
+    async def first_screen(route: Route) -> None:
+        answer = await route.fetch()
+        await expect(page.locator("#connectionStatus")).to_contain_text("Reconectando")
+        await route.fulfill(response=answer)
+
+    async def whole_list(route: Route) -> None:
+        asked.append(route.request.url)
+        await (route.continue_() if len(asked) > 1 else route.fulfill(status=503, json={}))
+
+    await page.route("**/api/productos?before=*", first_screen)
+    await page.route("**/api/productos", whole_list)
+    async with page.expect_event("requestfinished", lambda request: "before=" in request.url):
+        await page.reload()
+    await page.unroute("**/api/productos?before=*")
+    await page.locator("#reconnect").click()
+    await connected(page)
+    assert len(asked) == 2
