@@ -201,7 +201,7 @@ export class Queue extends EventTarget {
   /** Sends the first change, which nothing joins any more; without locks, another page may send it too, with the same key, and the first outcome counts. */
   async #sendFirst() {
     const change = (await this.#step(this.#take)).find(this.#isOurs);
-    if (!change) return;
+    if (!change) return this.#emit('cola'); // another page has made it
     const isLeft = (all) => all.some(({ n }) => n === change.n);
     const outcome = { change, answer: null };
     try {

@@ -655,6 +655,25 @@ async def test_two_tabs_without_locks_tell_a_change_once(visit: Visit, client: T
     await stock(client, 1, 10)
 
 
+async def test_what_another_tab_has_settled_before_its_end_waits_no_more(visit: Visit, client: TestClient) -> None:  # noqa: F811
+    """A tab that is killed after it has removed a change tells nobody: the others said for ever that it was not sent."""
+    await create(client, nombre="Teclado", stock=10)
+    page = await visit()
+    await connected(page)
+    await page.evaluate(
+        "navigator.locks.request('inventario /api/productos', () => new Promise((free) => { window.end = free; })) && 0"
+    )
+    await page.get_by_role("button", name="−1 unidad de Teclado").click()
+    await expect(page.locator("#unsentText")).to_contain_text("1 cambio sin enviar")
+    await page.evaluate(
+        "new Promise((done) => { indexedDB.open('inventario /api/productos').onsuccess = ({ target: { result } }) => {"
+        "const work = result.transaction('cambios', 'readwrite'); work.objectStore('cambios').clear(); work.oncomplete = done; }; })"
+    )
+    await page.evaluate("end()")
+    await expect(page.locator("#unsent")).to_be_hidden()
+    await expect(card(page, "Teclado")).to_contain_text("10 unidades")
+
+
 async def test_what_waits_belongs_to_who_has_the_key(
     visit: Visit,  # noqa: F811
     dsn: str,
