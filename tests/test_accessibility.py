@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient
 from playwright.async_api import Page, expect
 
 from .conftest import create
-from .test_page import Visit, browser, card, connected, visit  # noqa: F401
+from .test_page import Visit, browser, card, connected, keep_notices, visit  # noqa: F401
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +28,7 @@ async def objections(page: Page) -> list[str]:
 
 async def announced(page: Page, client: TestClient) -> None:
     await connected(page)
+    await keep_notices(page)
     await create(client, nombre="Teclado", descripcion=None, stock=0)
     long = {"nombre": "Inconmensurabilísimamente" * 8, "descripcion": "palabra " * 200}
     await create(client, **long, precio=9_999_999_999.99, stock=2_147_483_647)

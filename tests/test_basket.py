@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient
 from playwright.async_api import Page, expect
 
 from .conftest import settled
-from .test_page import Visit, browser, card, connected, visit  # noqa: F401
+from .test_page import Visit, browser, card, connected, keep_notices, visit  # noqa: F401
 from .test_scanner import MONITOR, RATON, TECLADO, page, scan, sold, stocks  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -38,6 +38,7 @@ async def events(client: TestClient, after: int, last: int) -> list[dict[str, An
 
 async def test_scans_are_sold_together_with_enter(page: Page, client: TestClient) -> None:  # noqa: F811
     await opened(page)
+    await keep_notices(page)
     for code in (TECLADO, RATON, TECLADO, MONITOR):
         await scan(page, code)
         await expect(page.locator("#basketSell")).to_be_focused()

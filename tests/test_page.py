@@ -75,6 +75,12 @@ async def connected(page: Page) -> None:
     await expect(page.locator("#connectionStatus")).to_have_text("Conectado", timeout=20_000)
 
 
+async def keep_notices(page: Page) -> None:
+    """Keeps each notice from now on, as a pointer over it does: those that tell no error vanish after some seconds."""
+    over = "for (const change of changes) for (const notice of change.addedNodes) notice.dispatchEvent(new Event('pointerenter'))"
+    await page.evaluate(f"new MutationObserver((changes) => {{ {over} }}).observe(toasts, {{ childList: true }})")
+
+
 def card(page: Page, name: str) -> object:
     return page.locator(".product-card").filter(has_text=name)
 

@@ -16,7 +16,7 @@ from inventory_ws import create_app
 from inventory_ws.web.security import bearer
 
 from .conftest import create
-from .test_page import Visit, browser, card, connected, visit  # noqa: F401
+from .test_page import Visit, browser, card, connected, keep_notices, visit  # noqa: F401
 from .tools.browser import CHROMIUM, QUIET
 from .tools.line import LATENCIES, Line, line
 from .tools.service import PATIENCE
@@ -327,6 +327,7 @@ async def test_form_of_a_change_that_waits_for_the_line_closes(visit: Visit, cli
     await page.locator("#editPrecio").fill("30")
     texts = ["Vela: precio $20,00", "Jabón: precio $20,00", "Zumo: eliminar", "Café: stock 4"]
     assert await waiting.all_text_contents() == texts
+    await keep_notices(page)
     slow.stalled = False
     await connected(page)
     await stock(client, 4, 4)
