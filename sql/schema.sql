@@ -305,6 +305,14 @@ BEGIN
     PERFORM pg_advisory_xact_lock(2024013002);
     SELECT greatest(e.desde, (SELECT max(id) FROM eventos)), e.epoca, e.desde INTO limite, epoca, desde
     FROM eventos_epoca AS e;
+    -- Somebody has set the sequence back, as a dump without its schema does at its end: ids below the head may have been drawn.
+    -- (A subscription that brings events leaves it behind.)
+    IF limite > coalesce(pg_sequence_last_value('eventos_id_seq'), 0)
+        AND NOT EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = 'eventos'::regclass) THEN
+        PERFORM eventos_alcanzar();
+        PERFORM eventos_cortar(epoca);
+        limite := NULL;
+    END IF;
 EXCEPTION WHEN lock_not_available THEN
     SELECT NULL, e.epoca, e.desde INTO limite, epoca, desde FROM eventos_epoca AS e;
 END $$;

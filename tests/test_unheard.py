@@ -282,6 +282,24 @@ async def test_sequences_behind_the_log_are_put_right_at_the_start(
     assert await honoured(client, 10, str(epoch[0][0])) == [11]
 
 
+@pytest.mark.parametrize("to", [1, 3])
+async def test_sequence_that_is_set_back_hides_no_event(client: TestClient, dsn: str, psql: Callable, to: int) -> None:
+    """As a dump without its schema does at its end: the next ids are those of other events, or lie between them."""
+    await make(client, 3)
+    psql("SELECT nextval('eventos_id_seq'), nextval('eventos_id_seq')")
+    await make(client, 1)
+    await settled(client, 6)
+    async with shown(client, 2) as screens:
+        await agree(screens, dsn)
+        psql(f"SELECT setval('eventos_id_seq', {to})")
+        async with asyncio.timeout(10):
+            while (resp := await client.post("/api/productos", json=PRODUCT)).status != 201:
+                assert resp.status == 503, await resp.text()
+        await agree(screens, dsn)
+        await create(client)
+        await agree(screens, dsn)
+
+
 @pytest.mark.parametrize(("deleted", "floor"), [("id IN (2, 3)", 3), ("id > 2", 5)])
 async def test_floor_follows_events_that_are_deleted_by_hand(
     client: TestClient, dsn: str, psql: Callable, deleted: str, floor: int

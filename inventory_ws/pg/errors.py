@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg2
-from psycopg2.errors import DatatypeMismatch, FeatureNotSupported
+from psycopg2.errors import DatatypeMismatch, FeatureNotSupported, UniqueViolation
 
 UNAVAILABLE = (psycopg2.OperationalError, psycopg2.InternalError, psycopg2.InterfaceError, TimeoutError)
 # SQLSTATEs, and classes of them: of a value that is too long or too large, that the encoding lacks, that a constraint or an
@@ -14,6 +14,7 @@ FULL = ("GetNewTransactionId", "GetNewMultiXactId", "PreCommit_Notify")
 RAISE = "exec_stmt_raise"  # the C function that errors of a RAISE in PL/pgSQL name as their source
 POLICY = "ExecWithCheckOptions"  # the one of row security, for a row that its policies do not allow
 RULE = "RewriteQuery"  # the one for a statement that a rule on the table does not go with
+TAKEN = "eventos_pkey"  # ids that the log has already come from a sequence that was set back; the feed puts it right
 
 
 class Unavailable(Exception):
@@ -56,11 +57,12 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (psycopg2.Error, TimeoutError) as exc:
+        taken = isinstance(exc, UniqueViolation) and exc.diag.constraint_name == TAKEN
         if isinstance(exc, psycopg2.Error) and (
             exc.diag.source_function in (RAISE, POLICY, RULE)
-            or ((exc.pgcode or "").startswith(REJECTED) and exc.diag.source_function not in FULL)
+            or ((exc.pgcode or "").startswith(REJECTED) and exc.diag.source_function not in FULL and not taken)
         ):
             raise Rejected(exc) from exc
-        if isinstance(exc, UNAVAILABLE) or is_outdated(exc):
+        if isinstance(exc, UNAVAILABLE) or taken or is_outdated(exc):
             raise Unavailable(" ".join(str(exc).split()) or type(exc).__name__) from exc
         raise
