@@ -203,6 +203,26 @@ async def test_fewer_connections_than_the_pool_wants_are_a_slower_service(
         psql("DROP OWNED BY few; DROP ROLE few")
 
 
+async def test_pool_that_was_first_leaves_connections_to_feed_and_health(dsn: str, psql: Callable) -> None:
+    """As after a restart of a server that gives few: what was changed was heard by nobody."""
+    psql("CREATE ROLE few LOGIN CONNECTION LIMIT 4")
+    try:
+        async with Database(make_dsn(dsn, user="few")) as db:
+            slow = "SELECT count(*) FROM pg_sleep(0.1)"
+            await asyncio.gather(*(db.fetch(slow) for _ in range(3)))
+            async with db.listen("channel"):
+                db.queues[Lane.HEALTH].idle.pop().close()
+                async with asyncio.timeout(5):
+                    while psql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'few'") != [(3,)]:
+                        await asyncio.sleep(0.01)
+                await asyncio.gather(*(db.fetch(slow) for _ in range(3)))
+                assert psql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'few'") == [(4,)]
+                for lane in (Lane.HEALTH, Lane.CHANGE):
+                    assert await db.fetch("SELECT 1", lane=lane) == [(1,)]
+    finally:
+        psql("DROP ROLE few")
+
+
 async def test_locked_row_throws_no_connection_away(client: TestClient, psql: Callable) -> None:
     await create(client)
     await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))

@@ -17,7 +17,7 @@ from .aiopg_fixes import Row
 from .connection import STATEMENT_TIMEOUT, Connection, Given
 from .errors import Unavailable, connection_ends, translated
 from .hosts import ATTEMPT_TIMEOUT, Hosts
-from .lanes import GivenUp, Lane, Queue, queues
+from .lanes import GivenUp, Lane, queues
 
 POOL_SIZE = 8  # connections that changes may take
 LAST_TIMEOUT = 2.7  # seconds for the last attempt, if no machine answers at the address
@@ -115,16 +115,16 @@ class Database:
                 await self._given_up.release_ended(self.fetch)
             await queue.acquire()
             try:
-                while queue.idle:
-                    if not (conn := queue.idle.pop()).closed:
-                        return conn
-                self._openings.add(opening := asyncio.create_task(self._connect()))
+                if conn := queue.spare():
+                    return conn
+                connect = self._spared if lane is Lane.HEALTH else self._connect
+                self._openings.add(opening := asyncio.create_task(connect()))
                 opening.add_done_callback(self._openings.discard)
                 await asyncio.wait({opening})  # from Python 3.14 on, shield() reports an error that comes too late
                 return opening.result()
             except asyncio.CancelledError:
                 # It is for the next one who comes: else a server that is too slow for those who wait would never get one done.
-                opening.add_done_callback(partial(self._keep, queue))
+                opening.add_done_callback(queue.keep)
                 raise
             except BaseException as exc:
                 others = any(conn.pid and not conn.closed for conn in self._all)
@@ -133,11 +133,15 @@ class Database:
                     raise
             asyncio.get_running_loop().call_later(FULL_PAUSE, queue.release)
 
-    @staticmethod
-    def _keep(queue: Queue, opening: asyncio.Task[Connection]) -> None:
-        if not opening.cancelled() and not opening.exception():
-            queue.idle.append(opening.result())
-        queue.release()
+    async def _spared(self) -> Connection:
+        """Open a connection. If the server gives no more, take an idle one from the pool, but not its last."""
+        try:
+            return await self._connect()
+        except psycopg2.OperationalError:
+            others = sum(bool(conn.pid) and not conn.closed for conn in self._all)
+            if others > 2 and (conn := self.queues[Lane.QUICK].spare()):
+                return conn
+            raise
 
     async def fetch(
         self,
@@ -148,8 +152,7 @@ class Database:
         seconds: float | None = None,
         limit: float | None = None,
     ) -> list[Row]:
-        """Run one statement and return its rows. Raise Unavailable or Rejected. `seconds`: for everything. `limit`: fewer of them
-        for the statement without its commit."""
+        """Run one statement and return its rows. Raise Unavailable or Rejected. `seconds`: in all. `limit`: without the commit."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (seconds or self.timeout)
         attempts = 2 if lane is Lane.QUICK else 1
@@ -198,11 +201,10 @@ class Database:
 
     @asynccontextmanager
     async def connection(self, seconds: float | None = None) -> AsyncIterator[Connection]:
-        """Open a connection beside the pool, for a script or for `LISTEN`. Raise Unavailable, also from the block.
-        `seconds`: for opening it; by default those of a statement."""
+        """Open a connection beside the pool, for a script or for `LISTEN`. Raise Unavailable, also from the block."""
         with translated():
             async with asyncio.timeout(seconds or self.timeout):
-                conn = await self._connect()
+                conn = await self._spared()
             try:
                 yield conn
             finally:

@@ -44,6 +44,19 @@ class Queue:
         for slot in self._slots:
             slot.release()
 
+    def keep(self, opening: asyncio.Task[Connection]) -> None:
+        """Take a connection that nobody waits for any more."""
+        if not opening.cancelled() and not opening.exception():
+            self.idle.append(opening.result())
+        self.release()
+
+    def spare(self) -> Connection | None:
+        """Give an idle connection away, if there is one."""
+        while self.idle:
+            if not (conn := self.idle.pop()).closed:
+                return conn
+        return None
+
 
 class GivenUp(dict[int, Queue]):
     """The backends of statements that were given up and may still run, with the slots that these keep until they end."""
