@@ -435,8 +435,9 @@ CREATE OR REPLACE FUNCTION eventos_faltas() RETURNS SETOF text LANGUAGE sql STAB
     SELECT format('la seguridad de filas esconde %s a %s: ALTER ROLE %2$s BYPASSRLS', tabla, current_user)
     FROM unnest('{eventos,eventos_epoca}'::text[]) AS tabla WHERE row_security_active(tabla)
     UNION ALL
-    SELECT format('lo que se escribe en %s no se oye: ALTER TABLE %1$s NO INHERIT productos', inhrelid::regclass)
-    FROM pg_inherits WHERE inhparent = 'productos'::regclass
+    SELECT format(CASE WHEN relispartition THEN 'TRUNCATE y DETACH de %s no se oyen: haga de productos una tabla sin particiones'
+        ELSE 'lo que se escribe en %s no se oye: ALTER TABLE %1$s NO INHERIT productos' END, inhrelid::regclass)
+    FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'productos'::regclass
     UNION ALL
     SELECT format('lo que escribe %s no se oye: ALTER ROLE %1$s SET session_replication_role = origin, y reinicie inventory-ws',
         current_user)

@@ -133,6 +133,14 @@ async def test_table_that_inherits_is_refused_at_the_start(dsn: str, psql: Calla
     await refused(dsn, "ALTER TABLE otros NO INHERIT productos")
 
 
+async def test_table_in_partitions_is_told_a_remedy_that_is_one(dsn: str, psql: Callable) -> None:
+    psql(
+        "ALTER TABLE productos RENAME TO enteros; CREATE TABLE productos (LIKE enteros INCLUDING ALL) PARTITION BY RANGE (id)"
+    )
+    psql("CREATE TABLE todos PARTITION OF productos DEFAULT")
+    await refused(dsn, "^TRUNCATE y DETACH de todos no se oyen: haga de productos una tabla sin particiones$")
+
+
 async def test_service_that_writes_as_a_replica_is_refused_at_the_start(dsn: str, psql: Callable) -> None:
     """As where a load has left it to the role or the database."""
     replica = make_dsn(dsn, options="-c session_replication_role=replica")
