@@ -306,9 +306,9 @@ BEGIN
     SELECT greatest(e.desde, (SELECT max(id) FROM eventos)), e.epoca, e.desde INTO limite, epoca, desde
     FROM eventos_epoca AS e;
     -- Somebody has set the sequence back, as a dump without its schema does at its end: ids below the head may have been drawn.
-    -- (A subscription that brings events leaves it behind.)
+    -- (Replication that brings events leaves it behind: a subscription, pglogical.)
     IF limite > coalesce(pg_sequence_last_value('eventos_id_seq'), 0)
-        AND NOT EXISTS (SELECT FROM pg_subscription_rel WHERE srrelid = 'eventos'::regclass) THEN
+        AND NOT EXISTS (SELECT FROM pg_replication_origin) THEN
         PERFORM eventos_alcanzar();
         PERFORM eventos_cortar(epoca);
         limite := NULL;
