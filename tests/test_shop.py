@@ -829,8 +829,6 @@ async def test_paper_has_all_rows_that_match(visit: Visit, client: TestClient, p
     await page.pdf()
     await page.emulate_media(media="print")
     await expect(lines).to_have_count(12)
-    about = page.locator("#paperAbout")
-    await expect(about).to_contain_text(
-        re.compile(r"^\d+ de \w+ de 20\d\d a las .* · «cable 19» · 12 productos · \$0,00$")
-    )
-    assert await page.evaluate("printed") == await about.text_content()
+    about = re.compile(r"^\d+ de \w+ de 20\d\d a las .* · «cable 19» · 12 productos · \$0,00$")
+    await expect(page.locator("#paperAbout")).to_contain_text(about)
+    assert about.match(await page.evaluate("printed"))  # a minute may lie between the two
