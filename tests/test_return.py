@@ -5,8 +5,10 @@ import json
 from collections.abc import Callable
 
 import pytest
+from aiohttp.test_utils import TestClient
 from playwright.async_api import Page, Route, WebSocketRoute, expect
 
+from .conftest import create
 from .test_page import Visit, browser, card, connected, visit  # noqa: F401
 from .tools.browser import chromium_with_window
 
