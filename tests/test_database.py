@@ -126,7 +126,7 @@ async def test_listen_without_an_answer_times_out(dsn: str, monkeypatch: pytest.
     async def execute(*_: object) -> None:
         await asyncio.sleep(60)
 
-    async with Database(dsn, timeout=1) as db, asyncio.timeout(5):
+    async with Database(dsn, timeout=1) as db, asyncio.timeout(5 * PATIENCE):
         monkeypatch.setattr("inventory_ws.pg.database.Connection.execute", execute)
         monkeypatch.setattr("inventory_ws.pg.database.OPEN_TIMEOUT", 0.2)
         with pytest.raises(Unavailable):
@@ -160,7 +160,7 @@ async def test_second_address_of_a_host_name_is_tried(dsn: str) -> None:
         several = {"host": f"127.0.0.1,{words['host']}", "port": f"1,{words['port']}"}
     else:
         several = {"host": "a,b", "hostaddr": f"127.0.0.2,{words['host']}", "port": f"1,{words['port']}"}
-    async with Database(make_dsn(dsn, **several)) as db, asyncio.timeout(5):
+    async with Database(make_dsn(dsn, **several)) as db, asyncio.timeout(5 * PATIENCE):
         assert await db.fetch("SELECT 1") == [(1,)]
 
 
