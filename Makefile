@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 # More than the cores of a small machine: tests wait half of their time. Each worker has a PostgreSQL of its own, unless they are given one,
 # in which they would meet one another.
 PARALLEL = -n $(if $(TEST_DATABASE_URL),0,5)
-# Of what works, and is only warned of, a student needs no error.
+# A warning fails no exercise, unless it is of a coroutine that nobody awaits.
 LENIENT = -W ignore -W error::RuntimeWarning -W error::pytest.PytestUnraisableExceptionWarning
 RUFF_FORMAT = --line-length 120 --target-version py311
 # ASYNC110: a test that waits for what no event announces. PT018: an assertion of two parts may be one thought.

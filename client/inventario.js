@@ -1,7 +1,7 @@
 import { ServiceError, base64url, byId, bytes, isFinal, newKey } from './net.js';
 
 const PRODUCT_EVENT = /^PRODUCT_(CREATED|UPDATED|DELETED)$/;
-const UNKNOWN = [0, 429, 502, 503, 504]; // after these statuses a change may have been made or not, now or before; 0: no answer
+const UNKNOWN = [0, 429, 502, 503, 504]; // statuses after which a change may have been made, by this try or by an earlier one; 0: no answer
 const ROOM_LIMIT = 300; // ids of ten digits in a frame of 4 KiB and in a URL
 
 // A subscription is a Set of product ids, or null for all products.
@@ -255,7 +255,7 @@ export class Inventario extends EventTarget {
     this.#deaths = 0;
     this.#current = epoch;
     if (this.#early) return; // the list will contain its position
-    if (epoch !== this.epoch) { // a promoted standby, for one: what `products` has beyond its end was lost, and what was missed has another end
+    if (epoch !== this.epoch) { // a promoted standby may lack events: some that `products` has, and the last that was missed
       if (position < this.lastEventId) return this.connect();
       this.#caughtUp();
     }

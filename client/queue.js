@@ -198,7 +198,7 @@ export class Queue extends EventTarget {
     }
   }
 
-  /** Sends the first change, which nothing joins any more; without locks, another page may send it too, with the same key, and the first outcome counts. */
+  /** Sends the first change, which nothing joins any more. Without locks, another page may send it too, with the same key: the first outcome is told. */
   async #sendFirst() {
     const change = (await this.#step(this.#take)).find(this.#isOurs);
     if (!change) return this.#emit('cola'); // another page has made it

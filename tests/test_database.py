@@ -1,5 +1,6 @@
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Self
@@ -58,7 +59,9 @@ async def test_locked_row_is_503_within_the_time_of_one_statement(
     client: TestClient, locker: connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever has waited for a connection has less than the lock timeout left, which so comes to the first ones only."""
+    began = time.monotonic()
     answers = await asyncio.gather(*(client.patch("/api/productos/1", json={"stock": 2}) for _ in range(20)))
+    assert time.monotonic() - began < 4.5 * PATIENCE
     assert caplog.text.count("due to lock timeout") <= POOL_SIZE
     for resp in answers:
         await error(resp, 503)
@@ -71,7 +74,8 @@ async def test_locked_row_is_503_within_the_time_of_one_statement(
 async def test_lock_timeout_comes_before_the_statement_timeout(
     client: TestClient, locker: connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await error(await client.delete("/api/productos/1"), 503)
+    async with asyncio.timeout(3 * PATIENCE):
+        await error(await client.delete("/api/productos/1"), 503)
     assert "due to lock timeout" in caplog.text
     locker.rollback()
 
@@ -99,7 +103,8 @@ async def test_pool_reconnects_after_all_connections_are_cut(client: TestClient,
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    assert [resp.status for resp in await asyncio.gather(*waiting)] == [200] * POOL_SIZE
+    async with asyncio.timeout(3 * PATIENCE):
+        assert [resp.status for resp in await asyncio.gather(*waiting)] == [200] * POOL_SIZE
     await asyncio.gather(*busy)
 
 
@@ -117,7 +122,7 @@ async def test_exhausted_pool_is_503(client: TestClient, psql: Callable, monkeyp
 
 async def test_errors_are_raised_on_a_socket_with_a_large_number(dsn: str) -> None:
     with many_files():
-        async with Database(dsn) as db:
+        async with Database(dsn) as db, asyncio.timeout(2 * PATIENCE):
             with pytest.raises(Rejected):
                 await db.fetch("SELECT 2147483647 + 1")
 
@@ -259,14 +264,17 @@ async def test_lost_network_is_503_and_the_service_recovers(
     async with Proxy(dsn) as proxy:
         client = await aiohttp_client(create_app(dsn=proxy.dsn))
         await create(client)
+        client.app[DATABASE].timeout = 1
         proxy.open.clear()
         for _ in ("on connections that were open", "on connections that have to be made"):
-            answers = await asyncio.gather(*(client.get("/api/productos") for _ in range(60)))
+            async with asyncio.timeout(1.9 * PATIENCE):
+                answers = await asyncio.gather(*(client.get("/api/productos") for _ in range(60)))
             assert {resp.status for resp in answers} == {503}
         proxy.open.set()
         await healthy(client, 5 * PATIENCE)
         client.app[DATABASE].timeout = 30  # no longer: only a dead connection takes that
-        answers = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
+        async with asyncio.timeout(1 * PATIENCE):
+            answers = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
         assert {resp.status for resp in answers} == {200}
         await client.close()
 
@@ -283,7 +291,8 @@ async def test_silently_dead_connections_fail_one_request_only(
         proxy.open.set()
         await error(await client.post("/api/productos", json=PRODUCT), 503)
         client.app[DATABASE].timeout = 30  # no longer: only a dead connection takes that
-        answers = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
+        async with asyncio.timeout(1 * PATIENCE):
+            answers = await asyncio.gather(*(client.get("/api/productos/1") for _ in range(POOL_SIZE)))
         assert {resp.status for resp in answers} == {200}
         await client.close()
 
@@ -291,7 +300,7 @@ async def test_silently_dead_connections_fail_one_request_only(
 async def test_start_without_a_network_times_out(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inventory_ws.pg.database.LAST_TIMEOUT", 3600)  # only the time of a statement ends it
     monkeypatch.setattr("inventory_ws.pg.database.OPEN_TIMEOUT", 3600)
-    async with Proxy(dsn) as proxy, asyncio.timeout(10 * PATIENCE):
+    async with Proxy(dsn) as proxy, asyncio.timeout(1.9 * PATIENCE):
         proxy.open.clear()
         with pytest.raises(Unavailable):
             await apply_schema(Database(proxy.dsn, timeout=1))
@@ -392,7 +401,8 @@ async def test_end_closes_connections_and_ends_statements(dsn: str, psql: Callab
         running.append(asyncio.create_task(listen()))
         while sessions() < 4:
             await asyncio.sleep(0.02)
-    assert all(isinstance(exc, Unavailable) for exc in await asyncio.gather(*running, return_exceptions=True))
+    async with asyncio.timeout(2 * PATIENCE):
+        assert all(isinstance(exc, Unavailable) for exc in await asyncio.gather(*running, return_exceptions=True))
     await until_none(sessions)
 
 

@@ -19,6 +19,7 @@ from inventory_ws.live.log import LOG
 from inventory_ws.pg.schema import sql_file
 
 from .conftest import create, healthy, receive, settled, silence
+from .tools.service import PATIENCE
 
 
 async def test_change_reaches_every_open_socket(client: TestClient, listen: Callable) -> None:
@@ -128,7 +129,8 @@ async def test_open_transaction_blocks_no_write_and_is_published_at_commit(
     slow = connect()
     slow.autocommit = False
     slow.cursor().execute("UPDATE productos SET stock = 77 WHERE nombre = 'a'")
-    await create(client, nombre="b")
+    async with asyncio.timeout(1 * PATIENCE):
+        await create(client, nombre="b")
     assert (await receive(ws, 1))[0]["data"]["nombre"] == "b"
     slow.commit()
     assert (await receive(ws, 1))[0]["data"]["stock"] == 77

@@ -150,9 +150,9 @@ class Feed:
             former = await eventlog.list_former_epochs(conn)
             table, at_once = await eventlog.get_table(conn)
             replaced = self._table not in (0, table)
-            if replaced and at_once is None:
+            if replaced and at_once is None:  # a dump is half restored
                 return False
-            if replaced and not at_once and self._log.epoch in former:  # lists of meanwhile lack what came later
+            if replaced and not at_once and self._log.epoch in former:  # lists loaded meanwhile lack products
                 await eventlog.cut_log(conn, epoch)
                 return False
             self._table = table

@@ -86,8 +86,8 @@ class Log:
         self.moved = asyncio.Event()
 
     async def started(self) -> None:
-        """Wait until the log has an epoch, or has ended. Raise RuntimeError if the service does not start in time, and in another
-        loop, whose waiting would disturb those in this one."""
+        """Wait until the log has an epoch, or has ended. Raise RuntimeError if the service does not start in time, and at once
+        in the event loop of another thread, where those who wait in this one would be woken wrongly."""
         if self.loop not in (None, asyncio.get_running_loop()):
             raise RuntimeError(
                 "watch() and snapshot() belong to the event loop of the service: in another thread, use "

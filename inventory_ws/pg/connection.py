@@ -116,3 +116,11 @@ class Connection(FixedConnection):
 
 Given = Params | Callable[[Connection], Awaitable[Params]] | None
 """The parameters of a statement, or what makes them for a connection."""
+
+
+async def check_pooler(one: Connection, other: Connection) -> None:
+    """Raise ValueError behind a pooler that gives the statements of a connection to several of the server."""
+    pids = [(await conn.execute("SELECT pg_backend_pid()"))[0][0] for conn in (one, other)]
+    if pids != [one.pid, other.pid] or pids[0] == pids[1]:
+        remedy = "póngalo en modo sesión (pgpool-II: load_balance_mode = off)"
+        raise ValueError(f"el pooler delante de PostgreSQL reparte lo de una conexión entre varias: {remedy}")

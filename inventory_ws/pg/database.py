@@ -14,7 +14,7 @@ from aiohttp import web
 from psycopg2.errors import QueryCanceled
 
 from .aiopg_fixes import Row
-from .connection import STATEMENT_TIMEOUT, Connection, Given
+from .connection import STATEMENT_TIMEOUT, Connection, Given, check_pooler
 from .errors import Unavailable, connection_ends, translated
 from .hosts import ATTEMPT_TIMEOUT, Hosts
 from .lanes import GivenUp, Lane, queues
@@ -51,17 +51,12 @@ class Database:
         """Open two connections, once. Raise Unavailable, or ValueError behind a pooler in transaction mode."""
         if self._ended or self._server:
             raise RuntimeError("an application starts once: create another one by create_app()")
-        pair: list[Connection] = []
         try:
             with translated():
                 async with asyncio.timeout(2 * self.timeout):
                     for lane in (Lane.HEALTH, Lane.QUICK):
-                        pair.append(await self._connect())
-                        self.queues[lane].idle.append(pair[-1])
-                    pids = [(await conn.execute("SELECT pg_backend_pid()"))[0][0] for conn in pair]
-            if pids != [conn.pid for conn in pair] or pids[0] == pids[1]:
-                remedy = "póngalo en modo sesión (pgpool-II: load_balance_mode = off)"
-                raise ValueError(f"el pooler delante de PostgreSQL reparte lo de una conexión entre varias: {remedy}")
+                        self.queues[lane].idle.append(await self._connect())
+                    await check_pooler(self.queues[Lane.HEALTH].idle[0], self.queues[Lane.QUICK].idle[0])
         except BaseException:
             await self.__aexit__()
             raise
@@ -127,19 +122,20 @@ class Database:
                 opening.add_done_callback(queue.keep)
                 raise
             except BaseException as exc:
-                others = any(conn.pid and not conn.closed for conn in self._all)
-                if not (others and isinstance(exc, psycopg2.OperationalError)):
+                if not (self._open() and isinstance(exc, psycopg2.OperationalError)):
                     queue.release()
                     raise
             asyncio.get_running_loop().call_later(FULL_PAUSE, queue.release)
+
+    def _open(self) -> int:
+        return sum(bool(conn.pid) and not conn.closed for conn in self._all)
 
     async def _spared(self) -> Connection:
         """Open a connection. If the server gives no more, take an idle one from the pool, but not its last."""
         try:
             return await self._connect()
         except psycopg2.OperationalError:
-            others = sum(bool(conn.pid) and not conn.closed for conn in self._all)
-            if others > 2 and (conn := self.queues[Lane.QUICK].spare()):
+            if self._open() > 2 and (conn := self.queues[Lane.QUICK].spare()):
                 return conn
             raise
 
@@ -152,7 +148,8 @@ class Database:
         seconds: float | None = None,
         limit: float | None = None,
     ) -> list[Row]:
-        """Run one statement and return its rows. Raise Unavailable or Rejected. `seconds`: in all. `limit`: without the commit."""
+        """Run one statement and return its rows. Raise Unavailable or Rejected. `seconds`: for everything. `limit`: fewer of them
+        for the statement without its commit."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (seconds or self.timeout)
         attempts = 2 if lane is Lane.QUICK else 1
@@ -194,14 +191,14 @@ class Database:
                         if lost or idle.heard < loop.time() - self.timeout:
                             idle.close()
                 if conn.closed and lane is not Lane.HEALTH:
-                    self._given_up.release(conn.pid)  # of an earlier backend with the same number
-                    self._given_up[conn.pid] = queue
+                    self._given_up.add(conn.pid, queue)
                 else:
                     queue.release()
 
     @asynccontextmanager
     async def connection(self, seconds: float | None = None) -> AsyncIterator[Connection]:
-        """Open a connection beside the pool, for a script or for `LISTEN`. Raise Unavailable, also from the block."""
+        """Open a connection beside the pool, for a script or for `LISTEN`. Raise Unavailable, also from the block.
+        `seconds`: for opening it; by default those of a statement."""
         with translated():
             async with asyncio.timeout(seconds or self.timeout):
                 conn = await self._spared()

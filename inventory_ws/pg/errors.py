@@ -13,8 +13,8 @@ REJECTED = ("22001", "22003", "22021", "22P05", "23", "54000", "24", "27", "2D",
 FULL = ("GetNewTransactionId", "GetNewMultiXactId", "PreCommit_Notify")
 RAISE = "exec_stmt_raise"  # the C function that errors of a RAISE in PL/pgSQL name as their source
 POLICY = "ExecWithCheckOptions"  # the one of row security, for a row that its policies do not allow
-RULE = "RewriteQuery"  # the one for a statement that a rule on the table does not go with
-TAKEN = "eventos_pkey"  # ids that the log has already come from a sequence that was set back; the feed puts it right
+RULE = "RewriteQuery"  # the one that applies the rules of a table, and refuses what they do not allow
+TAKEN = "eventos_pkey"  # fails where the sequence of the events was set back, which the feed puts right
 
 
 class Unavailable(Exception):

@@ -64,6 +64,11 @@ class GivenUp(dict[int, Queue]):
     def __init__(self) -> None:
         self._looking, self._looked = asyncio.Lock(), 0.0  # when a look began that has told which of them have ended
 
+    def add(self, pid: int, queue: Queue) -> None:
+        """Keep the slot of a backend."""
+        self.release(pid)  # of an earlier one with the same number
+        self[pid] = queue
+
     def release(self, *backends: int) -> None:
         for pid in backends:
             if queue := self.pop(pid, None):

@@ -51,7 +51,8 @@ async def test_server_that_does_not_speak_websocket_is_found_out(start: Start) -
     async with answering(keys, right=False) as url:
         program = await start("saludo.py", url)
         with expected("que saludo.py terminara ante un Sec-WebSocket-Accept que no es el de su clave"):
-            out = await program.rest()
+            async with asyncio.timeout(10):
+                out = await program.rest()
         assert len(set(keys)) == 2, "Se esperaba en Sec-WebSocket-Key una clave al azar, otra cada vez; llegó la misma"
         assert "{}" not in out, (
             "Se esperaba que saludo.py no imprimiera la trama de quien no calcula bien el Accept de su clave; la imprimió"

@@ -74,9 +74,8 @@ def _line(item: pytest.Function, call: pytest.CallInfo[None]) -> str:
     if "visit" in item.funcargs and (faults := item.funcargs["visit"].faults()):  # which explain whatever failed
         return f"{LINE} una página sin errores de JavaScript (F12 dice dónde); llegó {shown(faults[0])}"
     exc: BaseException | None = call.excinfo.value
-    while isinstance(
-        exc, ExceptionGroup | pytest.PytestUnraisableExceptionWarning
-    ):  # what Python found when it tidied up
+    # What Python found when it tidied up.
+    while isinstance(exc, ExceptionGroup | pytest.PytestUnraisableExceptionWarning):
         exc = exc.exceptions[0] if isinstance(exc, ExceptionGroup) else exc.__cause__
     exc = exc or call.excinfo.value
     if isinstance(exc, RuntimeWarning):

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LEFT_OUT = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info")
-# As in the Makefile: what Python and the libraries only warn of works, but not a coroutine that nobody awaits.
+# As LENIENT in the Makefile.
 WARNINGS = ("-Wignore", "-Werror::RuntimeWarning", "-Werror::pytest.PytestUnraisableExceptionWarning")
 OPTIONS = ("-q", "-x", "--tb=short", "--junitxml=results.xml", "--assert=plain", "-p", "no:cacheprovider", *WARNINGS)
 PLUGINS = ("-p", "pytest_asyncio.plugin", "-p", "pytest_aiohttp.plugin")  # to look for others takes a third of the time
