@@ -170,7 +170,7 @@ MUTATIONS = [
     Mutation(
         "statements that were given up count",
         "inventory_ws/pg/database.py",
-        "self._given_up[conn.pid] = queue",
+        "self._given_up.add(conn.pid, queue)",
         "queue.release()",
         "tests/test_connections.py -k given_up",
     ),
@@ -184,8 +184,8 @@ MUTATIONS = [
     Mutation(
         "a server that refuses one more connection is a slower service",
         "inventory_ws/pg/database.py",
-        "conn.pid and not conn.closed for conn in self._all",
-        "False for conn in self._all",
+        "return sum(bool(conn.pid) and not conn.closed for conn in self._all)",
+        "return 0",
         "tests/test_connections.py -k fewer_connections",
     ),
     Mutation(
@@ -219,8 +219,8 @@ MUTATIONS = [
     Mutation(
         "the adoption of a newer epoch",
         "inventory_ws/live/feed.py",
-        "        if epoch != self._log.epoch:\n            if self._log.adopt(",
-        "        if not self._log.epoch:\n            if self._log.adopt(",
+        "        if epoch != self._log.epoch:\n            former",
+        "        if not self._log.epoch:\n            former",
         "tests/test_history.py -k restart_of_postgresql",
     ),
     Mutation(
